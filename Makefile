@@ -1,0 +1,98 @@
+# cube: `make` builds build/cube with the workers inside, `make test` runs everything,
+# `make bench` prints the table of ratios. V=1 shows commands, SANITIZE=1 builds with
+# ASan+UBSan into build/san, WERROR=1 turns warnings into errors (CI does).
+
+VERSION := 0.1.0
+B       := build$(if $(SANITIZE),/san)
+Q       := $(if $(V),,@)
+say      = $(if $(V),@:,@printf '  %-6s %s\n')
+
+CC      ?= cc
+CSTD    := -std=gnu17 -D_GNU_SOURCE -Iinclude
+WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+           -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-unused-parameter \
+           -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
+           -fno-omit-frame-pointer,-O2 -g)
+comma   := ,
+CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -DCUBE_VERSION='"$(VERSION)"'
+LIBS    := -lssh2 -lcurl -ljansson -lsqlite3 -lmicrohttpd
+
+# A layer is a folder of src/ and an archive. The worker's link line below, four archives
+# and libc, is the proof that nothing else reaches the hosts.
+LAYERS   := base proto model io transport store manager cli
+WLAYERS  := model proto io base
+layer_o   = $(patsubst src/%.c,$(2)/%.o,$(wildcard src/$(1)/*.c))
+ARCHIVES := $(foreach l,cli manager transport store model proto io base,$(B)/lib/libcube-$(l).a)
+
+all: $(B)/cube
+
+# ---- the worker: static, musl, one per architecture -------------------------------------
+# An architecture has a compiler command; deploy/README.md says how to add one.
+WCSTD   := -std=gnu17 -D_GNU_SOURCE -Iinclude
+WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
+           -fno-unwind-tables -fno-stack-protector -fmerge-all-constants -fomit-frame-pointer
+WLD     := -static -Wl,--gc-sections -Wl,-z,norelro -Wl,--build-id=none -s
+WCC_x86_64  ?= musl-gcc
+WCC_aarch64 ?= $(or $(shell deploy/musl-cc aarch64),aarch64-linux-gnu-gcc)
+WARCHES ?= x86_64 aarch64
+
+define worker_rules
+WOBJ_$(1) := $$(foreach l,$$(WLAYERS) worker,$$(call layer_o,$$(l),$$(B)/worker/$(1)))
+$$(B)/worker/$(1)/%.o: src/%.c Makefile
+	$$(say) WCC '$(1) $$<'
+	@mkdir -p $$(@D)
+	$$(Q)$$(WCC_$(1)) $$(WCSTD) $$(WARN) $$(WFLAGS_$(1)) -DCUBE_VERSION='"$$(VERSION)"' -MMD -MP -c $$< -o $$@
+$$(foreach l,$$(WLAYERS),$$(eval $$(B)/worker/$(1)/libcube-$$(l).a: $$(call layer_o,$$(l),$$(B)/worker/$(1))))
+$$(B)/worker/$(1)/libcube-%.a:
+	$$(Q)rm -f $$@ && ar rcsD $$@ $$^
+$$(B)/worker/$(1)/cube-worker: $$(call layer_o,worker,$$(B)/worker/$(1)) \
+                            $$(WLAYERS:%=$$(B)/worker/$(1)/libcube-%.a)
+	$$(say) WLD $$@
+	$$(Q)$$(WCC_$(1)) $$(WLDFLAGS_$(1)) $$^ -o $$@
+-include $$(WOBJ_$(1):.o=.d)
+endef
+ifdef SANITIZE
+# Sanitizers need the dynamic C library, so this worker runs on the machine that built it.
+WARCHES   := $(shell uname -m)
+$(foreach a,$(WARCHES),$(eval WCC_$(a) := $(CC)))
+$(foreach a,$(WARCHES),$(eval WFLAGS_$(a) := $(OPT)))
+$(foreach a,$(WARCHES),$(eval WLDFLAGS_$(a) := $(OPT)))
+else
+$(foreach a,$(WARCHES),$(eval WFLAGS_$(a) := $(WOPT)))
+$(foreach a,$(WARCHES),$(eval WLDFLAGS_$(a) := $(WLD)))
+endif
+$(foreach a,$(WARCHES),$(eval $(call worker_rules,$(a))))
+WORKERS := $(WARCHES:%=$(B)/worker/%/cube-worker)
+workers: $(WORKERS)
+
+# ---- cube: manager and CLI in one file, the workers embedded ----------------------------
+$(B)/%.o: src/%.c Makefile
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+$(B)/manager/workers.o: src/manager/workers.S $(WORKERS) Makefile
+	$(say) AS $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(WARCHES:%=-DCUBE_WORKER_%=1) -Wa,-I$(B)/worker -c $< -o $@
+$(foreach l,$(LAYERS),$(eval $(B)/lib/libcube-$(l).a: $(call layer_o,$(l),$(B))))
+$(B)/lib/libcube-manager.a: $(B)/manager/workers.o
+$(B)/lib/libcube-%.a:
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcsD $@ $^
+$(B)/cube: $(B)/main.o $(ARCHIVES)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+-include $(foreach l,$(LAYERS),$(patsubst %.o,%.d,$(call layer_o,$(l),$(B)))) $(B)/main.d
+
+# ---- tests --------------------------------------------------------------------------------
+include tests/tests.mk
+
+PREFIX ?= /usr/local
+install: $(B)/cube
+	install -Dm755 $(B)/cube $(DESTDIR)$(PREFIX)/bin/cube
+	install -Dm644 deploy/cube-manager.service $(DESTDIR)$(PREFIX)/lib/systemd/user/cube-manager.service
+clean:
+	rm -rf build
+.PHONY: all workers install clean
+.SECONDARY:

@@ -1,0 +1,197 @@
+/* The messages of PROTOCOL.md: frames to structs and back. No I/O, no allocation.
+ *
+ * cube_msg_decode takes the first frame of a byte run. Slices, and the lists inside START, point
+ * into those bytes and live as long as they do. Encoders append one frame to a buffer, whole
+ * or not at all.
+ */
+#ifndef CUBE_MSG_H
+#define CUBE_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cube/buf.h"
+#include "cube/err.h"
+#include "cube/metric.h"
+#include "cube/wire.h"
+
+#define CUBE_PROTO_MAGIC   0x45425543u
+#define CUBE_PROTO_VERSION 1
+#define CUBE_FRAME_MAX     ((1u << 20) + 64) /* the length field's limit */
+#define CUBE_DATA_MAX      (256u << 10)      /* payload of LOG, STDIN, PUSH_DATA */
+#define CUBE_WORDS_MAX     65536u
+#define CUBE_FILES_MAX     64u
+#define CUBE_PATH_LEN      4096
+#define CUBE_NAME_LEN      256
+
+enum cube_msg_type {
+	CUBE_MSG_HELLO = 1, /* manager to worker */
+	CUBE_MSG_START,
+	CUBE_MSG_SIGNAL,
+	CUBE_MSG_STOP,
+	CUBE_MSG_STDIN,
+	CUBE_MSG_ACK,
+	CUBE_MSG_FORGET,
+	CUBE_MSG_PUSH,
+	CUBE_MSG_PUSH_DATA,
+	CUBE_MSG_PING,
+	CUBE_MSG_SHUTDOWN,
+	CUBE_MSG_WORKER_HELLO = 65, /* worker to manager */
+	CUBE_MSG_ATTEMPT,
+	CUBE_MSG_READY,
+	CUBE_MSG_STARTED,
+	CUBE_MSG_EXIT,
+	CUBE_MSG_LOG,
+	CUBE_MSG_STDIN_ACK,
+	CUBE_MSG_PUSH_DONE,
+	CUBE_MSG_METRIC,
+	CUBE_MSG_PONG,
+	CUBE_MSG_ERROR,
+};
+
+enum cube_stream_id { CUBE_STDIN = 0, CUBE_STDOUT = 1, CUBE_STDERR = 2 };
+enum cube_attempt_state { CUBE_ATTEMPT_QUEUED = 1, CUBE_ATTEMPT_RUNNING, CUBE_ATTEMPT_FINISHED };
+enum cube_exit_how {
+	CUBE_EXIT_EXITED,
+	CUBE_EXIT_SIGNALED,
+	CUBE_EXIT_NOT_STARTED,
+	CUBE_EXIT_TIMEOUT,
+	CUBE_EXIT_STOPPED,
+	CUBE_EXIT_LOST,
+};
+enum cube_proto_error {
+	CUBE_PROTO_ERR_VERSION = 1,
+	CUBE_PROTO_ERR_BUILD,
+	CUBE_PROTO_ERR_IDENTITY,
+	CUBE_PROTO_ERR_MALFORMED,
+	CUBE_PROTO_ERR_REPLACED,
+};
+#define CUBE_START_STDIN 1u /* flag of START */
+
+/* A list inside a decoded message; walk it with the two functions below. */
+struct cube_msg_list {
+	uint32_t count;
+	struct cube_slice raw;
+};
+struct cube_msg_file {
+	uint8_t sha256[32];
+	char name[CUBE_NAME_LEN]; /* a plain file name: no '/', not "", "." or ".." (checked) */
+	uint32_t mode;
+};
+
+struct cube_msg {
+	enum cube_msg_type type;
+	uint64_t task; /* of every message about an attempt */
+	uint32_t attempt;
+	union {
+		struct {
+			uint32_t magic, node, slots;
+			uint16_t version;
+			uint64_t cluster;
+			char build[65], node_name[CUBE_NAME_LEN];
+		} hello;
+		struct {
+			struct cube_msg_list argv, env, files;
+			struct cube_slice dir; /* checked: no NUL, < CUBE_PATH_LEN */
+			uint64_t timeout_ms;
+			uint32_t grace_ms;
+			uint8_t flags;
+		} start;
+		struct {
+			int32_t signo;
+		} signal;
+		struct {
+			uint32_t grace_ms;
+		} stop;
+		struct { /* STDIN, LOG (stream), PUSH_DATA (sha256) */
+			uint8_t stream, eof;
+			uint64_t offset;
+			struct cube_slice bytes;
+			uint8_t sha256[32];
+		} data;
+		struct { /* ACK (stream), STDIN_ACK */
+			uint8_t stream;
+			uint64_t offset;
+		} ack;
+		struct { /* PUSH (size), PUSH_DONE (ok, message) */
+			uint8_t sha256[32];
+			uint64_t size;
+			uint8_t ok;
+			char message[240];
+		} push;
+		struct { /* PING, PONG (wall) */
+			uint64_t token;
+			int64_t wall;
+		} ping;
+		struct {
+			uint8_t purge;
+		} shutdown;
+		struct {
+			uint32_t magic, node, pid, cpus;
+			uint16_t version;
+			uint64_t cluster, boot, memory;
+			int64_t wall;
+			char build[65], hostname[CUBE_NAME_LEN], sysname[65], release[65], machine[65];
+		} worker_hello;
+		struct {
+			uint8_t state;
+			uint64_t out_begin, out_end, err_begin, err_end;
+		} known; /* ATTEMPT */
+		struct {
+			uint32_t pid;
+			int64_t wall;
+		} started;
+		struct {
+			uint8_t how;
+			int32_t value;
+			uint64_t out_end, err_end, user_us, sys_us, max_rss;
+			int64_t started, finished;
+			char message[240];
+		} exit;
+		struct cube_metric metric;
+		struct {
+			uint8_t code;
+			char message[240];
+		} error;
+	};
+};
+
+/* Decodes the frame at the front of bytes. stream (1 or 2), state and how are known values then, and
+ * the words of START hold no NUL; magic, version and the error code are the session's to judge. 0: *ret is filled and *ret_used bytes were used;
+ * CUBE_AGAIN: not a whole frame yet; CUBE_EPROTO: refuse the peer. */
+int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t *ret_used,
+		    struct cube_err *err);
+
+/* Appends one frame made of msg's fields (all types but START, whose lists come by the next
+ * call). Text fields that fill their array without a NUL are cut. Returns as cube_buf_add; also
+ * CUBE_ETOOBIG over a limit and CUBE_EINTERNAL for a value that no peer would take. */
+int cube_msg_encode(struct cube_buf *out, const struct cube_msg *msg);
+
+struct cube_msg_start {
+	uint64_t task;
+	uint32_t attempt;
+	const char *const *argv, *const *env; /* NULL-terminated; NULL for none */
+	const char *dir;                      /* "" for the default */
+	uint64_t timeout_ms;
+	uint32_t grace_ms;
+	uint8_t flags;
+	const struct cube_msg_file *files;
+	uint32_t nfiles;
+};
+/* Returns as cube_msg_encode, and CUBE_EUSAGE for a file name that is not plain. */
+int cube_msg_encode_start(struct cube_buf *out, const struct cube_msg_start *start);
+
+/* Only the head of a LOG frame (CUBE_LOG_HEAD bytes) whose n payload bytes follow separately, so
+ * that a spool can be sent with writev and no copy. */
+#define CUBE_LOG_HEAD 30
+void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt,
+		       uint8_t stream, uint64_t offset, uint32_t n);
+
+/* Walk a list: *pos starts at 0; false at the end. decode has checked the list whole. */
+bool cube_msg_next_bytes(const struct cube_msg_list *list, size_t *pos, struct cube_slice *ret);
+bool cube_msg_next_file(const struct cube_msg_list *list, size_t *pos, struct cube_msg_file *ret);
+
+const char *cube_msg_name(int type); /* "START"; "?" for an unknown one */
+
+#endif

@@ -1,0 +1,21 @@
+/* The two programs that live in the one file `cube`. src/main.c picks; neither includes the
+ * other's headers. Both return the process's exit code. */
+#ifndef CUBE_PROGRAM_H
+#define CUBE_PROGRAM_H
+
+/* Everything but `cube manager`. */
+int cube_cli_main(int argc, char **argv);
+
+/* `cube manager [--cluster NAME] [--daemon FD] [--store sqlite|memory] [-v]`: argv[0] is "manager".
+ * --daemon: started by a command; one byte is written to FD once the socket accepts, the
+ * process detaches, logs to <state>/manager.log, and ends by itself when it has had nothing
+ * to do for a while: no node, no task, no client. FD closed without a byte: it could not start and
+ * said why on stderr. */
+int cube_manager_main(int argc, char **argv);
+
+/* The embedded worker of an architecture as uname -m names it (x86_64, aarch64), or NULL. sha256 may
+ * be NULL. Used by the manager's deploy and by `cube worker`. */
+const void *cube_worker_image(const char *machine, unsigned long *ret_size, char sha256[65]);
+const char *cube_worker_machine(unsigned i); /* the i-th architecture's name, NULL past the last */
+
+#endif

@@ -1,0 +1,34 @@
+/* Starting a program: the only place that forks for it.
+ *
+ * vfork-class speed (clone with CLONE_VM|CLONE_VFORK), no allocation in the child, all signals
+ * reset and unblocked there, every fd but 0-2 closed by CLOEXEC. A failure in the child
+ * (chdir, exec) comes back as an errno, never as a fake exit status 127.
+ */
+#ifndef CUBE_SPAWN_H
+#define CUBE_SPAWN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "cube/err.h"
+
+struct cube_spawn {
+	const char *const *argv; /* argv[0] is searched in PATH of envp where it has no '/' */
+	const char *const *envp; /* NULL: this process's environment */
+	const char *dir;         /* NULL: stay */
+	int in, out, err;        /* fds for 0, 1, 2; -1 is /dev/null; stay the caller's */
+	bool group;              /* lead a process group of its own */
+	bool session;            /* lead a session of its own (implies a group) */
+	int niceness;            /* added; 0 leaves it */
+};
+
+/* 0 and *ret_pid; or CUBE_EEXEC with err->sys = errno of chdir/exec and a message that names the
+ * program or folder; or CUBE_ESYS when no process could be made. */
+int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *err);
+
+/* A CLOEXEC pipe, both ends blocking (children expect that); the parent's end may then be made
+ * non-blocking. ret[0] reads. */
+int cube_pipe(int ret[2], struct cube_err *err);
+int cube_set_nonblock(int fd, bool on);
+
+#endif

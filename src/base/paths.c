@@ -1,0 +1,82 @@
+#include "cube/paths.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool cluster_ok(const char *s) {
+	size_t n = strlen(s);
+	if (n < 1 || n > 63 || s[0] == '.' || s[0] == '-') return false;
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+static const char *env_path(const char *name) {
+	const char *v = getenv(name);
+	return v && v[0] == '/' ? v : NULL; /* XDG: relative values are to be ignored */
+}
+
+static int find_state(struct cube_paths *p, struct cube_err *err) {
+	const char *own = env_path("CUBE_STATE_DIR"), *xdg = env_path("XDG_STATE_HOME");
+	const char *home = env_path("HOME");
+	int n;
+	if (own)
+		n = snprintf(p->state, sizeof p->state, "%s", own);
+	else if (xdg)
+		n = snprintf(p->state, sizeof p->state, "%s/cube/%s", xdg, p->cluster);
+	else if (home)
+		n = snprintf(p->state, sizeof p->state, "%s/.local/state/cube/%s", home, p->cluster);
+	else
+		return cube_fail(err, CUBE_EUSAGE, "no place for cube's state: set HOME or CUBE_STATE_DIR");
+	if ((size_t)n >= sizeof p->state) return cube_fail(err, CUBE_ETOOBIG, "state path is too long");
+	return 0;
+}
+
+static bool dir_is_ours(const char *dir) {
+	struct stat st;
+	return stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       access(dir, W_OK) == 0;
+}
+
+int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err *err) {
+	struct cube_paths p = {0};
+	if (!cluster) cluster = getenv("CUBE_CLUSTER");
+	if (!cluster || !*cluster) cluster = "default";
+	if (!cluster_ok(cluster))
+		return cube_fail(err, CUBE_EUSAGE,
+				 "cluster '%.80s': a name is 1 to 63 letters, digits, '.', '_' or '-'",
+				 cluster);
+	memcpy(p.cluster, cluster, strlen(cluster) + 1);
+	int rc = find_state(&p, err);
+	if (rc) return rc;
+	const char *runtime = env_path("XDG_RUNTIME_DIR");
+	int n;
+	if (runtime && !env_path("CUBE_STATE_DIR") && dir_is_ours(runtime))
+		n = snprintf(p.socket, sizeof p.socket, "%s/cube/%s.sock", runtime, cluster);
+	else
+		n = snprintf(p.socket, sizeof p.socket, "%s/sock", p.state);
+	if ((size_t)n >= sizeof p.socket) return cube_fail(err, CUBE_ETOOBIG, "socket path is too long");
+	*ret = p;
+	return 0;
+}
+
+int cube_paths_make(const char *dir, struct cube_err *err) {
+	char path[4096];
+	size_t n = strlen(dir);
+	if (n == 0 || n >= sizeof path) return cube_fail(err, CUBE_ETOOBIG, "folder name is too long");
+	memcpy(path, dir, n + 1);
+	for (char *p = path + 1;; p++) {
+		if (*p != '/' && *p) continue;
+		char keep = *p;
+		*p = 0;
+		if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+			struct stat st;
+			if (errno != EROFS || stat(path, &st) < 0)
+				return cube_fail_sys(err, errno, "cannot make folder %s", path);
+		}
+		*p = keep;
+		if (!keep) return 0;
+	}
+}

@@ -1,0 +1,54 @@
+/* The CLI's side of the manager's HTTP API; the only user of libcurl.
+ *
+ * Requests with JSON block; streams run while cube_client_turn is called. One thread.
+ */
+#ifndef CUBE_CLI_CLIENT_H
+#define CUBE_CLI_CLIENT_H
+
+#include <jansson.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cube/err.h"
+#include "cube/paths.h"
+
+struct cube_client;
+struct cube_transfer;
+
+/* Connects lazily: no request is made. */
+int cube_client_new(const struct cube_paths *paths, struct cube_client **ret, struct cube_err *err);
+void cube_client_free(struct cube_client *c); /* NULL is fine; ends its transfers */
+
+/* One request. body (borrowed) may be NULL. *ret_reply (may be NULL) is the caller's, or NULL where
+ * the reply had no JSON. An error reply becomes *err with its code and message; CUBE_ECONNECT
+ * with .sys where nobody listens. Replies are bounded to 256 MiB. */
+int cube_client_json(struct cube_client *c, const char *method, const char *path,
+		     const json_t *body, json_t **ret_reply, struct cube_err *err);
+
+/* Uploads size bytes from file fd. */
+int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
+		    struct cube_err *err);
+
+/* Takes a piece of an answer; not 0 ends the transfer with that result. */
+typedef int cube_client_fn(void *arg, const void *bytes, size_t n);
+
+/* A GET whose answer goes to fn as it comes. */
+struct cube_transfer *cube_client_get(struct cube_client *c, const char *path, cube_client_fn *fn,
+				      void *arg);
+/* A POST whose body is what can be read from fd, as it comes; fd stays the caller's. */
+struct cube_transfer *cube_client_post(struct cube_client *c, const char *path, int fd);
+bool cube_transfer_ended(const struct cube_transfer *t);
+/* Of an ended transfer: 0, fn's result, or a failure. */
+int cube_transfer_result(const struct cube_transfer *t, struct cube_err *err);
+void cube_transfer_free(struct cube_transfer *t); /* NULL is fine; ends it */
+
+/* Waits until something happens, or timeout_ms (-1: none), and lets transfers go on. revents of fds
+ * are filled. */
+void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int timeout_ms);
+
+/* Starts a manager for paths and waits until its socket accepts. Two callers at once start one. */
+int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *err);
+
+#endif

@@ -1,0 +1,282 @@
+/* Bootstrap (DESIGN 4): from a bare login shell to a running worker, with sh and cat.
+ *
+ *   PROBE    runs the cached worker where it is; else finds a folder that allows executing, says
+ *            "none", reads the wanted hash from stdin and cats the image into a temporary file there,
+ *            which then checks itself and takes its final name ("installed")
+ *   ATTACH   runs the worker just installed
+ *
+ * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
+ * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cube/id.h"
+#include "cube/log.h"
+#include "cube/mem.h"
+#include "cube/program.h"
+#include "cube/text.h"
+#include "nodes.h"
+
+#define NOISE_MAX (1u << 20)
+#define LINE_MAX_ 4096u
+#define PIECE     (64u << 10)
+
+enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH };
+
+struct cube_deploy {
+	enum phase phase;
+	char nonce[CUBE_ID_HEX];
+	char sha256[65]; /* of the image that goes, or went, to the host; "" while unknown */
+	const uint8_t *image;
+	size_t image_size, image_sent;
+	bool pushing, installed;
+	size_t noise;        /* bytes skipped so far */
+	char tail[256];      /* the newest noise or stderr, for the error */
+	char reason[200];    /* what the host said went wrong */
+	struct cube_buf line; /* the answer line being received */
+};
+
+/* The folders a worker may live in, in order of preference. Only ones that belong to us are used:
+ * in /tmp anybody may have put something at that path. */
+#define FOLDERS                                                                                    \
+	"umask 077; u=${LOGNAME:-$USER}; "                                                         \
+	"set -- \"$CUBE_DIR\" \"${HOME:+$HOME/.cache/cube}\" "                                     \
+	"\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cube}\" \"/var/tmp/cube-$u\" \"/dev/shm/cube-$u\" " \
+	"\"/tmp/cube-$u\"; "
+
+#define RUN_CACHED                                                                                 \
+	"for d; do for h in %s; do w=$d/bin/$h; "                                                  \
+	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
+
+/* An empty executable file is a valid shell script wherever executing is allowed at all. */
+#define RECEIVE                                                                                    \
+	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "               \
+	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "   \
+	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && : >\"$t\" && chmod 700 \"$t\" " \
+	"&& \"$t\" && { [ -z \"$n\" ] || : >\"$d/.made-parent\"; "                                 \
+	"echo CUBE %s none $m; read h; cat >\"$t\"; \"$t\" install $h %s && exit; "                \
+	"rm -f \"$t\"; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "       \
+	"rm -f \"$t\"; echo $d: cannot write or execute there >&2; done; "                         \
+	"echo CUBE %s error no folder where programs may be kept and run"
+
+static void compose(const struct cube_mnode *node, char *out, size_t size) {
+	const struct cube_deploy *d = node->deploy;
+	char cluster[CUBE_ID_HEX], hashes[256] = "";
+	cube_id_hex(node->m->cluster, cluster);
+	for (unsigned i = 0; cube_worker_machine(i) && !*d->sha256; i++) {
+		char sha[65];
+		unsigned long n;
+		if (node->has_facts && strcmp(node->facts.machine, cube_worker_machine(i))) continue;
+		cube_worker_image(cube_worker_machine(i), &n, sha);
+		size_t used = strlen(hashes);
+		snprintf(hashes + used, sizeof hashes - used, " %s", sha);
+	}
+	if (*d->sha256) snprintf(hashes, sizeof hashes, "%s", d->sha256);
+	const char *n = d->nonce;
+	int at = snprintf(out, size, "exec /bin/sh -c '" FOLDERS);
+	if (d->phase != PHASE_PROBE_COLD)
+		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster, node->id);
+	if (d->phase == PHASE_ATTACH)
+		at += snprintf(out + at, size - (size_t)at, "echo CUBE %s error the worker is gone again", n);
+	else
+		at += snprintf(out + at, size - (size_t)at, RECEIVE, n, n, n, n, n);
+	snprintf(out + at, size - (size_t)at, "'");
+}
+
+static int run(struct cube_mnode *node, enum phase phase, struct cube_err *err) {
+	struct cube_deploy *d = node->deploy;
+	char line[4096];
+	d->phase = phase;
+	d->noise = 0;
+	d->pushing = d->installed = false;
+	cube_buf_clear(&d->line);
+	cube_id_hex(cube_id_u64(), d->nonce);
+	compose(node, line, sizeof line);
+	return cube_transport_exec(node->transport, line, err);
+}
+
+int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err) {
+	cube_deploy_free(node->deploy);
+	node->deploy = cube_alloc(sizeof *node->deploy);
+	cube_buf_init(&node->deploy->line, LINE_MAX_);
+	if (node->state == CUBE_NODE_CONNECTING) cube_node_set(node, CUBE_NODE_PROBING, "");
+	cube_node_step(node, "probing", -1);
+	return run(node, PHASE_PROBE, err);
+}
+
+void cube_deploy_free(struct cube_deploy *d) {
+	if (!d) return;
+	cube_buf_done(&d->line);
+	free(d);
+}
+
+static void fail(struct cube_mnode *node, int code, const char *step, const char *what) {
+	struct cube_err err;
+	const char *tail = node->deploy->tail;
+	cube_fail(&err, code, "%s: %.150s%s%.120s%s", step, what, *tail ? " (the host said: " : "", tail,
+		  *tail ? ")" : "");
+	cube_node_fail(node, &err);
+}
+
+/* Keeps the end of what a person would want to see. */
+static void remember(struct cube_deploy *d, const uint8_t *bytes, size_t n) {
+	struct cube_buf text;
+	cube_buf_init(&text, 4096);
+	size_t keep = n > 150 ? 150 : n;
+	cube_text_escape(&text, bytes + n - keep, keep);
+	const char *s = cube_buf_str(&text);
+	size_t len = strlen(s);
+	while (len >= 2 && s[len - 2] == '\\' && s[len - 1] == 'n') len -= 2;
+	if (len) snprintf(d->tail, sizeof d->tail, "%.*s", (int)(len > 200 ? 200 : len), s);
+	cube_buf_done(&text);
+}
+
+void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
+	remember(node->deploy, bytes, n);
+}
+
+/* --- pushing --- */
+
+static void pump(struct cube_mnode *node) {
+	struct cube_deploy *d = node->deploy;
+	while (d->image_sent < d->image_size && cube_transport_queued(node->transport) < 2 * PIECE) {
+		size_t n = d->image_size - d->image_sent;
+		if (n > PIECE) n = PIECE;
+		if (cube_transport_write(node->transport, d->image + d->image_sent, n)) return;
+		d->image_sent += n;
+	}
+	size_t queued = cube_transport_queued(node->transport);
+	size_t arrived = d->image_sent > queued ? d->image_sent - queued : 0;
+	cube_node_step(node, "pushing", (double)arrived / (double)d->image_size);
+	if (d->image_sent == d->image_size) {
+		d->pushing = false;
+		cube_transport_end_write(node->transport);
+	}
+}
+
+void cube_deploy_drained(struct cube_mnode *node) {
+	if (node->deploy->pushing) pump(node);
+}
+
+static void push(struct cube_mnode *node, const char *uname) {
+	struct cube_deploy *d = node->deploy;
+	char sysname[65] = "", machine[65] = "", known[128] = "";
+	unsigned long size;
+	if (sscanf(uname, "%64s %64s", sysname, machine) != 2 || strcmp(sysname, "Linux")) {
+		fail(node, CUBE_EEXEC, "probing", "the host is not Linux");
+		return;
+	}
+	if (strcmp(machine, "arm64") == 0) snprintf(machine, sizeof machine, "aarch64");
+	d->image = cube_worker_image(machine, &size, d->sha256);
+	if (!d->image) {
+		for (unsigned i = 0; cube_worker_machine(i); i++) {
+			size_t used = strlen(known);
+			snprintf(known + used, sizeof known - used, " %s", cube_worker_machine(i));
+		}
+		char what[240];
+		snprintf(what, sizeof what, "no worker for its architecture '%s' in this cube (there is:%s)",
+			 machine, known);
+		fail(node, CUBE_EEXEC, "probing", what);
+		return;
+	}
+	d->image_size = size;
+	d->image_sent = 0;
+	d->pushing = true;
+	if (node->state == CUBE_NODE_PROBING) cube_node_set(node, CUBE_NODE_PUSHING, "");
+	char hash[66];
+	snprintf(hash, sizeof hash, "%s\n", d->sha256);
+	cube_transport_write(node->transport, hash, 65);
+	pump(node);
+}
+
+/* --- answers --- */
+
+static void hand_over(struct cube_mnode *node) {
+	cube_deploy_free(node->deploy);
+	node->deploy = NULL;
+	cube_link_begin(node);
+}
+
+static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
+	if (strcmp(word, "attach") == 0)
+		hand_over(node);
+	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256)
+		push(node, rest);
+	else if (strcmp(word, "installed") == 0 && *d->sha256)
+		d->installed = true;
+	else if (strcmp(word, "error") == 0)
+		snprintf(d->reason, sizeof d->reason, "%s", rest);
+	else
+		fail(node, CUBE_EPROTO, step, "the host gave an answer that makes no sense");
+}
+
+/* Takes one whole answer line, or a line of noise, out of d->line. */
+static void on_line(struct cube_mnode *node) {
+	struct cube_deploy *d = node->deploy;
+	char text[LINE_MAX_ + 1], nonce[20] = "", word[20] = "";
+	snprintf(text, sizeof text, "%s", cube_buf_str(&d->line));
+	cube_buf_clear(&d->line);
+	int rest = 0;
+	/* A login shell may have printed something without a newline before our line. */
+	char *at = strstr(text, "CUBE ");
+	while (at && strncmp(at + 5, d->nonce, 16)) at = strstr(at + 1, "CUBE ");
+	if (at && sscanf(at, "CUBE %19s %19s %n", nonce, word, &rest) >= 2) {
+		if (!rest) rest = (int)strlen(at);
+		if (at > text) remember(d, (const uint8_t *)text, (size_t)(at - text));
+		on_answer(node, word, at + rest);
+		return;
+	}
+	d->noise += strlen(text) + 1;
+	remember(d, (const uint8_t *)text, strlen(text));
+}
+
+size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
+	size_t used = 0;
+	while (used < n && node->deploy) {
+		struct cube_deploy *d = node->deploy;
+		const uint8_t *nl = memchr(bytes + used, '\n', n - used);
+		size_t piece = nl ? (size_t)(nl - bytes) - used : n - used;
+		size_t room = cube_buf_room(&d->line);
+		/* Of an over-long line only the end can matter. */
+		if (piece > room) {
+			d->noise += cube_buf_len(&d->line) + piece;
+			cube_buf_clear(&d->line);
+			size_t keep = piece > 256 ? 256 : piece;
+			cube_buf_add(&d->line, bytes + used + piece - keep, keep);
+		} else {
+			cube_buf_add(&d->line, bytes + used, piece);
+		}
+		used += piece + (nl != NULL);
+		if (nl) on_line(node);
+		if (node->deploy && node->deploy->noise > NOISE_MAX)
+			fail(node, CUBE_EPROTO, "probing", "the login shell prints more than 1 MiB before running a command");
+	}
+	return used;
+}
+
+void cube_deploy_end(struct cube_mnode *node, int status) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_err err;
+	int rc = 0;
+	if (d->installed) {
+		if (node->state == CUBE_NODE_PUSHING) cube_node_set(node, CUBE_NODE_STARTING, "");
+		cube_node_step(node, "starting", -1);
+		rc = run(node, PHASE_ATTACH, &err);
+	} else if (d->phase == PHASE_PROBE && !*d->sha256) {
+		/* A worker was found there and did not run: damaged, another architecture's in a shared home,
+		 * or on a file system that does not allow it. Look again without it. */
+		*d->reason = 0;
+		rc = run(node, PHASE_PROBE_COLD, &err);
+	} else {
+		char what[160];
+		snprintf(what, sizeof what, "the login shell ended without an answer (status %d)", status);
+		fail(node, CUBE_EEXEC, d->phase == PHASE_ATTACH ? "starting the worker" : "deploying",
+		     *d->reason ? d->reason : what);
+		return;
+	}
+	if (rc < 0) cube_node_fail(node, &err);
+}

@@ -1,0 +1,78 @@
+/* HTTP/1.1 server on libmicrohttpd inside the manager's loop: no threads, no blocking.
+ * The only user of libmicrohttpd. It knows nothing of cube's API: api.c hands it the routes.
+ */
+#ifndef CUBE_HTTPD_H
+#define CUBE_HTTPD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cube/buf.h"
+#include "cube/err.h"
+#include "cube/loop.h"
+
+struct cube_httpd;
+struct cube_request; /* one request; valid from its handler's call until it was answered */
+
+/* Called once the head is complete and, unless the route streams its body, the body too.
+ * Must answer with exactly one cube_reply_... call, now or later. */
+typedef void cube_route_fn(void *arg, struct cube_request *req);
+
+/* A body taken as it arrives. */
+struct cube_body_sink {
+	/* Returns how many of the n bytes were taken; fewer: the client waits until cube_request_wake.
+	 * Once the request was answered, the rest of the body is thrown away. */
+	size_t (*data)(void *arg, struct cube_request *req, const uint8_t *bytes, size_t n);
+	void (*end)(void *arg, struct cube_request *req);   /* whole body is in; answer now or later */
+	void (*gone)(void *arg, struct cube_request *req); /* client went away, or it is all over: drop
+							      the pointer; called exactly once, last */
+};
+
+struct cube_route {
+	const char *method; /* "GET"; HEAD is served by GET's route unless it has its own */
+	const char *path;   /* "/v1/tasks/{id}/logs": a {name} takes one segment */
+	cube_route_fn *fn;
+	size_t max_body; /* 0: no body is accepted; SIZE_MAX: fn itself sets a sink by cube_request_sink */
+};
+
+/* Serves an already listening socket (owned from now on). routes must outlive it. Unknown path:
+ * 404, known path with another method: 405, both through `refuse`. */
+int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_route *routes,
+		   size_t nroutes, cube_route_fn *refuse, void *arg, struct cube_httpd **ret,
+		   struct cube_err *err);
+void cube_httpd_free(struct cube_httpd *h);
+unsigned cube_httpd_connections(const struct cube_httpd *h);
+
+const char *cube_request_method(const struct cube_request *req);
+const char *cube_request_path(const struct cube_request *req);
+/* The decoded segment behind {name}; never NULL for a name in the route's path. */
+const char *cube_request_segment(const struct cube_request *req, const char *name);
+const char *cube_request_query(const struct cube_request *req, const char *key); /* NULL: absent */
+const char *cube_request_header(const struct cube_request *req, const char *key);
+const void *cube_request_body(const struct cube_request *req, size_t *ret_len);
+/* For `refuse`: 404, 405 or 413. */
+int cube_request_refusal(const struct cube_request *req);
+
+void cube_request_sink(struct cube_request *req, const struct cube_body_sink *sink, void *arg);
+void cube_request_wake(struct cube_request *req); /* offer untaken body bytes again, soon */
+
+/* A whole answer; bytes are copied. */
+void cube_reply(struct cube_request *req, int status, const char *content_type, const void *bytes,
+		size_t n);
+
+/* An answer that is produced over time. */
+struct cube_reply_source {
+	/* Fills at most n bytes at space: > 0 so many; 0 nothing now, wait for cube_reply_wake;
+	 * -1 the end. */
+	ssize_t (*pull)(void *arg, uint8_t *space, size_t n);
+	void (*free)(void *arg); /* finished, or the client went away */
+};
+struct cube_reply_stream;
+/* Takes arg: source->free will be called once. The handle stays valid until then. */
+struct cube_reply_stream *cube_reply_begin(struct cube_request *req, int status,
+					   const char *content_type,
+					   const struct cube_reply_source *source, void *arg);
+void cube_reply_wake(struct cube_reply_stream *rs); /* may be called any time, also inside pull */
+
+#endif

@@ -1,0 +1,253 @@
+/* `cube manager`: builds the parts, runs the loop, takes them down in reverse order. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "cube/clock.h"
+#include "cube/id.h"
+#include "cube/listen.h"
+#include "cube/log.h"
+#include "cube/program.h"
+#include "events.h"
+#include "files.h"
+#include "httpd.h"
+#include "logs.h"
+#include "manager.h"
+#include "nodes.h"
+#include "tasks.h"
+
+#define IDLE_EXIT_NS (3 * CUBE_NS_PER_S)
+#define MINUTE_NS    (60 * CUBE_NS_PER_S)
+
+struct options {
+	const char *cluster;
+	bool memory;
+	int ready_fd; /* -1: foreground */
+};
+
+struct program {
+	struct cube_manager m;
+	struct options o;
+	int lock_fd;
+	struct cube_timer *idle, *minute;
+	bool busy; /* at the last look */
+};
+
+static const char HELP[] =
+	"Usage: cube manager [OPTIONS]\n"
+	"Runs the manager in the foreground. Any cube command starts one in the background when\n"
+	"there is none, so this is for a service manager and for looking at its log.\n\n"
+	"  --cluster NAME   which cluster (CUBE_CLUSTER; default)\n"
+	"  --store KIND     sqlite, or memory: nothing is kept (CUBE_STORE; sqlite)\n"
+	"  -v, --verbose    log more; twice: everything\n"
+	"  -h, --help       this text\n";
+
+static int parse_options(int argc, char **argv, struct options *o) {
+	static const struct option longs[] = {
+		{"cluster", required_argument, NULL, 'c'}, {"store", required_argument, NULL, 's'},
+		{"daemon", required_argument, NULL, 'd'},  {"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},          {0},
+	};
+	const char *store = getenv("CUBE_STORE");
+	int level = CUBE_LOG_INFO, c;
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "vh", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c': o->cluster = optarg; break;
+		case 's': store = optarg; break;
+		case 'd': o->ready_fd = (int)strtol(optarg, NULL, 10); break;
+		case 'v': level = CUBE_LOG_DEBUG; break;
+		case 'h': fputs(HELP, stdout); return 1;
+		default: return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "cube manager: '%s' is not expected here; see cube manager --help\n",
+			argv[optind]);
+		return 2;
+	}
+	if (store && strcmp(store, "memory") && strcmp(store, "sqlite")) {
+		fprintf(stderr, "cube manager: store '%s' is unknown: sqlite or memory\n", store);
+		return 2;
+	}
+	o->memory = store && strcmp(store, "memory") == 0;
+	cube_log_set_level((enum cube_log_level)level);
+	return 0;
+}
+
+/* The lock says who the manager is; it is held by the fd and needs no cleaning up. */
+static int take_lock(struct program *p, struct cube_err *err) {
+	char path[sizeof p->m.paths.state + 8];
+	snprintf(path, sizeof path, "%s/lock", p->m.paths.state);
+	int rc = cube_lock_file(path, &p->lock_fd, err);
+	if (rc == CUBE_ECONFLICT)
+		return cube_fail(err, rc, "a manager of cluster '%s' is running already",
+				 p->m.paths.cluster);
+	return rc;
+}
+
+static int open_store(struct program *p, struct cube_err *err) {
+	struct cube_manager *m = &p->m;
+	if (p->o.memory) return cube_store_memory(&m->store, err);
+	char path[sizeof m->paths.state + 16];
+	snprintf(path, sizeof path, "%s/cube.db", m->paths.state);
+	return cube_store_sqlite(path, &m->store, err);
+}
+
+static int find_cluster_id(struct cube_manager *m, struct cube_err *err) {
+	cube_autofree char *text = NULL;
+	int rc = m->store->ops->meta_get(m->store, "cluster", &text, err);
+	if (rc == 0 && cube_id_unhex(text, &m->cluster) == 0) return 0;
+	if (rc < 0 && rc != CUBE_ENOTFOUND) return rc;
+	char hex[CUBE_ID_HEX];
+	m->cluster = cube_id_u64();
+	struct cube_store *s = cube_manager_tx(m);
+	return s->ops->meta_put(s, "cluster", cube_id_hex(m->cluster, hex), err);
+}
+
+static void tick(void *arg) { cube_tasks_tick(((struct cube_manager *)arg)->tasks); }
+static void commit(void *arg) { cube_manager_commit(arg); }
+static void flush(void *arg) {
+	struct cube_manager *m = arg;
+	cube_tasks_flush(m->tasks);
+	cube_nodes_flush(m->nodes);
+	cube_logs_flush(m->logs);
+	cube_events_flush(m->events);
+}
+
+static void on_signal(void *arg, int signo) {
+	cube_info("signal %d: stopping; workers and their tasks go on", signo);
+	cube_manager_stop(arg);
+}
+
+static bool is_busy(struct program *p) {
+	struct cube_manager *m = &p->m;
+	if (cube_tasks_active(m->tasks) || cube_httpd_connections(m->httpd)) return true;
+	cube_list_each(cube_nodes_list(m->nodes), node, struct cube_mnode, link) {
+		if (node->state != CUBE_NODE_FAILED) return true;
+	}
+	return false;
+}
+
+/* Started by a command, the manager goes when two looks in a row find nothing to do. */
+static void on_idle(void *arg) {
+	struct program *p = arg;
+	bool busy = is_busy(p);
+	if (!busy && !p->busy) {
+		cube_info("nothing to do: the manager ends");
+		cube_manager_stop(&p->m);
+		return;
+	}
+	p->busy = busy;
+	cube_timer_after(p->idle, IDLE_EXIT_NS);
+}
+
+static void on_minute(void *arg) {
+	struct program *p = arg;
+	struct cube_store *s = cube_manager_tx(&p->m);
+	struct cube_err err;
+	cube_manager_must(&p->m, s->ops->metric_thin(s, cube_clock_wall(), &err), &err);
+	cube_timer_after(p->minute, MINUTE_NS);
+}
+
+static int build(struct program *p, struct cube_err *err) {
+	struct cube_manager *m = &p->m;
+	int rc, fd;
+	(rc = cube_paths_find(p->o.cluster, &m->paths, err)) || (rc = cube_paths_make(m->paths.state, err)) ||
+		(rc = take_lock(p, err)) || (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
+		(rc = find_cluster_id(m, err)) || (rc = cube_ssh_new(m->loop, &m->ssh, err)) ||
+		(rc = cube_events_new(m, &m->events, err)) || (rc = cube_files_new(m, &m->files, err)) ||
+		(rc = cube_logs_new(m, &m->logs, err)) || (rc = cube_nodes_new(m, &m->nodes, err)) ||
+		(rc = cube_tasks_new(m, &m->tasks, err)) || (rc = cube_nodes_load(m->nodes, err)) ||
+		(rc = cube_tasks_load(m->tasks, err)) || (rc = cube_api_new(m, &m->api, err));
+	if (rc) return rc;
+	char dir[sizeof m->paths.socket];
+	snprintf(dir, sizeof dir, "%s", m->paths.socket);
+	*strrchr(dir, '/') = 0;
+	if ((rc = cube_paths_make(dir, err))) return rc;
+	if ((rc = cube_listen_unix_fd(m->paths.socket, &fd, err))) return rc;
+	return cube_api_serve(m->api, fd, err);
+}
+
+static int hook(struct program *p, struct cube_err *err) {
+	struct cube_manager *m = &p->m;
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGPIPE, &ignore, NULL); /* broken links are errors of write(2), not the end */
+	int rc = cube_loop_on_signal(m->loop, SIGTERM, on_signal, m, err);
+	if (!rc) rc = cube_loop_on_signal(m->loop, SIGINT, on_signal, m, err);
+	if (rc) return rc;
+	cube_loop_before_sleep(m->loop, 5, tick, m);
+	cube_loop_before_sleep(m->loop, 10, commit, m);
+	cube_loop_before_sleep(m->loop, 20, flush, m);
+	p->minute = cube_timer_add(m->loop, on_minute, p);
+	cube_timer_after(p->minute, MINUTE_NS);
+	if (p->o.ready_fd >= 0) {
+		p->busy = true;
+		p->idle = cube_timer_add(m->loop, on_idle, p);
+		cube_timer_after(p->idle, IDLE_EXIT_NS);
+	}
+	return 0;
+}
+
+static void take_down(struct program *p) {
+	struct cube_manager *m = &p->m;
+	cube_httpd_free(m->httpd);
+	cube_api_free(m->api);
+	cube_nodes_free(m->nodes);
+	cube_tasks_free(m->tasks);
+	cube_logs_free(m->logs);
+	cube_files_free(m->files);
+	cube_events_free(m->events);
+	cube_ssh_free(m->ssh);
+	if (m->in_tx && !m->exit_code) m->store->ops->commit(m->store, NULL);
+	cube_store_free(m->store);
+	cube_loop_free(m->loop);
+	if (p->lock_fd >= 0) {
+		if (m->httpd) unlink(m->paths.socket);
+		close(p->lock_fd);
+	}
+}
+
+/* From here on nobody watches the terminal: what there is to say goes to the log file. */
+static int detach(struct program *p, struct cube_err *err) {
+	char path[sizeof p->m.paths.state + 16];
+	snprintf(path, sizeof path, "%s/manager.log", p->m.paths.state);
+	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (log < 0 || null < 0) return cube_fail_sys(err, errno, "cannot open %s", path);
+	if (write(p->o.ready_fd, "", 1) < 0) cube_debug("the command that started this manager left");
+	close(p->o.ready_fd);
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(log, 2);
+	close(null);
+	close(log);
+	if (chdir("/") < 0) return cube_fail_sys(err, errno, "cannot change to /");
+	return 0;
+}
+
+int cube_manager_main(int argc, char **argv) {
+	struct program p = {.o = {.ready_fd = -1}, .lock_fd = -1};
+	int rc = parse_options(argc, argv, &p.o);
+	if (rc) return rc == 1 ? 0 : rc;
+	umask(077);
+	struct cube_err err = {0};
+	p.m.started = cube_clock_wall();
+	rc = build(&p, &err);
+	if (!rc) rc = hook(&p, &err);
+	if (!rc && p.o.ready_fd >= 0) rc = detach(&p, &err);
+	if (!rc) {
+		cube_info("manager of cluster '%s' serves %s", p.m.paths.cluster, p.m.paths.socket);
+		rc = cube_loop_run(p.m.loop, &err);
+	}
+	if (rc < 0) cube_error("manager: %s", err.msg);
+	take_down(&p);
+	return p.m.exit_code ? p.m.exit_code : rc < 0 ? cube_err_exit(rc) : 0;
+}

@@ -1,0 +1,451 @@
+#include "nodes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cube/clock.h"
+#include "cube/log.h"
+#include "cube/mem.h"
+#include "events.h"
+#include "node_row.h"
+#include "tasks.h"
+
+#define STALL_NS      (30 * CUBE_NS_PER_S) /* a joining step without progress */
+#define PING_NS       (5 * CUBE_NS_PER_S)
+#define SILENCE_NS    (20 * CUBE_NS_PER_S)
+#define LEAVE_NS      (30 * CUBE_NS_PER_S)
+#define RETRY_MAX_NS  (30 * CUBE_NS_PER_S)
+#define OUTBOX_MAX    (64u << 20)
+
+struct cube_nodes {
+	struct cube_manager *m;
+	struct cube_link list;
+	unsigned count;
+	char **names; /* by id; kept for nodes that are gone */
+	uint32_t last_id;
+};
+
+static void on_timer(void *arg);
+
+/* --- the set of nodes --- */
+
+static void set_name(struct cube_nodes *nodes, uint32_t id, const char *name) {
+	if (id > nodes->last_id) {
+		nodes->names = cube_realloc_array(nodes->names, (size_t)id + 1, sizeof *nodes->names);
+		for (uint32_t i = nodes->last_id ? nodes->last_id + 1 : 0; i <= id; i++)
+			nodes->names[i] = NULL;
+		nodes->last_id = id;
+	}
+	if (!nodes->names[id]) nodes->names[id] = cube_strdup(name);
+}
+
+static uint32_t id_for(struct cube_nodes *nodes, const char *name) {
+	for (uint32_t i = 1; i <= nodes->last_id; i++) {
+		if (nodes->names[i] && strcmp(nodes->names[i], name) == 0) return i;
+	}
+	uint32_t id = nodes->last_id + 1;
+	set_name(nodes, id, name);
+	return id;
+}
+
+static struct cube_mnode *node_new(struct cube_nodes *nodes, uint32_t id, const char *name) {
+	struct cube_mnode *node = cube_alloc(sizeof *node);
+	node->m = nodes->m;
+	node->id = id;
+	node->name = cube_strdup(name);
+	node->progress = -1;
+	cube_buf_init(&node->outbox, OUTBOX_MAX);
+	cube_list_init(&node->files);
+	cube_list_init(&node->bound);
+	cube_list_init(&node->attempts);
+	node->timer = cube_timer_add(nodes->m->loop, on_timer, node);
+	struct cube_link *at = nodes->list.prev;
+	while (at != &nodes->list && cube_container(at, struct cube_mnode, link)->id > id) at = at->prev;
+	cube_list_insert(at, &node->link);
+	nodes->count++;
+	return node;
+}
+
+static void free_settings(struct cube_mnode *node) {
+	free(node->host);
+	free(node->user);
+	free(node->identity);
+	free(node->labels);
+	free(node->ssh_config);
+}
+
+static void hang_up(struct cube_mnode *node) {
+	cube_transport_free(node->transport);
+	node->transport = NULL;
+	cube_deploy_free(node->deploy);
+	node->deploy = NULL;
+	cube_link_drop(node);
+}
+
+static void node_release(void *arg) {
+	struct cube_mnode *node = arg;
+	free_settings(node);
+	free(node->name);
+	free(node->reason);
+	free(node);
+}
+
+static void node_free(struct cube_mnode *node) {
+	hang_up(node);
+	cube_push_reset(node, true);
+	cube_timer_del(node->timer);
+	cube_buf_done(&node->outbox);
+	cube_list_remove(&node->link);
+	node->m->nodes->count--;
+	/* Callers up the stack (a transport's event) may still look at it. */
+	if (node->m->stopping)
+		node_release(node);
+	else
+		cube_loop_defer(node->m->loop, node_release, node);
+}
+
+int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_err *err) {
+	struct cube_nodes *nodes = cube_alloc(sizeof *nodes);
+	nodes->m = m;
+	cube_list_init(&nodes->list);
+	*ret = nodes;
+	return 0;
+}
+
+void cube_nodes_free(struct cube_nodes *nodes) {
+	if (!nodes) return;
+	nodes->m->stopping = true;
+	cube_list_each(&nodes->list, node, struct cube_mnode, link) node_free(node);
+	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->names[i]);
+	free(nodes->names);
+	free(nodes);
+}
+
+static int load_row(void *arg, const struct cube_node_row *row) {
+	struct cube_nodes *nodes = arg;
+	set_name(nodes, row->id, row->name);
+	if (row->state == CUBE_NODE_GONE) return 0;
+	struct cube_mnode *node = node_new(nodes, row->id, row->name);
+	cube_node_from_row(node, row);
+	return 0;
+}
+
+int cube_nodes_load(struct cube_nodes *nodes, struct cube_err *err) {
+	int rc = nodes->m->store->ops->node_list(nodes->m->store, load_row, nodes, err);
+	if (rc) return rc;
+	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+		if (node->state == CUBE_NODE_FAILED) continue;
+		if (node->state == CUBE_NODE_LEAVING) node->purge = true;
+		else if (node->state == CUBE_NODE_READY) cube_node_set(node, CUBE_NODE_LOST, "the manager was restarted");
+		cube_timer_after(node->timer, 0);
+	}
+	return 0;
+}
+
+struct cube_mnode *cube_nodes_find(struct cube_nodes *nodes, const char *name) {
+	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+		if (strcmp(node->name, name) == 0) return node;
+	}
+	return NULL;
+}
+
+struct cube_mnode *cube_nodes_by_id(struct cube_nodes *nodes, uint32_t id) {
+	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+		if (node->id == id) return node;
+	}
+	return NULL;
+}
+
+struct cube_link *cube_nodes_list(struct cube_nodes *nodes) { return &nodes->list; }
+unsigned cube_nodes_count(const struct cube_nodes *nodes) { return nodes->count; }
+
+const char *cube_nodes_name(struct cube_nodes *nodes, uint32_t id) {
+	return id && id <= nodes->last_id && nodes->names[id] ? nodes->names[id] : "";
+}
+
+/* --- state --- */
+
+void cube_node_persist(struct cube_mnode *node) {
+	struct cube_store *s = cube_manager_tx(node->m);
+	struct cube_err err;
+	cube_manager_must(node->m, cube_node_to_row(node, s, &err), &err);
+}
+
+void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const char *reason) {
+	enum cube_node_state old = node->state;
+	if (!cube_node_allows(old, state)) {
+		cube_error("%s: a node cannot go from %s to %s", node->name, cube_node_state_name(old),
+			   cube_node_state_name(state));
+		return;
+	}
+	node->state = state;
+	node->seen = cube_clock_wall();
+	char *text = cube_strdup(reason ? reason : "");
+	free(node->reason);
+	node->reason = text;
+	if (!cube_node_joining(state)) node->step = NULL, node->progress = -1;
+	cube_info("%s: %s -> %s%s%s", node->name, cube_node_state_name(old), cube_node_state_name(state),
+		  *text ? ": " : "", text);
+	cube_node_persist(node);
+	cube_events_node(node->m->events, node->id, cube_node_state_name(old), cube_node_state_name(state),
+			 text);
+}
+
+void cube_node_step(struct cube_mnode *node, const char *step, double progress) {
+	node->step = step;
+	node->progress = progress;
+	if (cube_node_joining(node->state)) cube_timer_after(node->timer, STALL_NS);
+	cube_events_progress(node->m->events, node->id, step, progress);
+}
+
+/* A node that had been ready is tried again; one that never was is the user's to mend. */
+void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
+	hang_up(node);
+	if (node->state == CUBE_NODE_LEAVING) {
+		cube_node_set(node, CUBE_NODE_FAILED, err->msg);
+		cube_tasks_on_node_end(node->m->tasks, node, err->msg);
+		cube_timer_disarm(node->timer);
+		return;
+	}
+	bool known = node->has_facts;
+	bool refused = err->code == CUBE_EHOSTKEY || err->code == CUBE_EAUTH;
+	if (!known || refused) {
+		cube_node_set(node, CUBE_NODE_FAILED, err->msg);
+		cube_tasks_on_node_end(node->m->tasks, node, err->msg);
+		cube_timer_disarm(node->timer);
+		return;
+	}
+	if (node->state != CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_LOST, err->msg);
+	uint64_t pause = CUBE_NS_PER_S << (node->retries < 5 ? node->retries : 5);
+	if (node->retries < 31) node->retries++;
+	cube_timer_after(node->timer, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
+}
+
+/* --- the transport's events: to deploy while joining, to the link afterwards --- */
+
+static void on_step(void *arg, enum cube_transport_step step) {
+	cube_node_step(arg, cube_transport_step_name(step), -1);
+}
+
+static void on_open(void *arg) {
+	struct cube_mnode *node = arg;
+	struct cube_err err;
+	if (cube_deploy_begin(node, &err) < 0) cube_node_fail(node, &err);
+}
+
+static size_t on_out(void *arg, const uint8_t *bytes, size_t n) {
+	struct cube_mnode *node = arg;
+	size_t used = 0;
+	if (node->deploy) used = cube_deploy_out(node, bytes, n);
+	if (!node->deploy && node->transport && used < n) used += cube_link_in(node, bytes + used, n - used);
+	return used;
+}
+
+static void on_err(void *arg, const uint8_t *bytes, size_t n) {
+	struct cube_mnode *node = arg;
+	if (node->deploy) cube_deploy_err(node, bytes, n);
+}
+
+static void on_drained(void *arg) {
+	struct cube_mnode *node = arg;
+	if (node->deploy)
+		cube_deploy_drained(node);
+	else
+		cube_link_flush(node);
+}
+
+static void link_ended(struct cube_mnode *node, const struct cube_err *err) {
+	if (node->state == CUBE_NODE_LEAVING && node->linked) { /* it was told to shut down and did */
+		hang_up(node);
+		cube_node_set(node, CUBE_NODE_GONE, "");
+		cube_tasks_on_node_end(node->m->tasks, node, "the node was taken down");
+		node_free(node);
+		return;
+	}
+	cube_node_fail(node, err);
+}
+
+static void on_end(void *arg, int status) {
+	struct cube_mnode *node = arg;
+	if (node->deploy) {
+		cube_deploy_end(node, status);
+		return;
+	}
+	struct cube_err err;
+	cube_fail(&err, CUBE_ECONNECT, "the worker's channel ended (status %d)", status);
+	link_ended(node, &err);
+}
+
+static void on_fail(void *arg, const struct cube_err *err) {
+	struct cube_mnode *node = arg;
+	if (node->deploy)
+		cube_node_fail(node, err);
+	else
+		link_ended(node, err);
+}
+
+static const struct cube_transport_events transport_events = {
+	.on_step = on_step,
+	.on_open = on_open,
+	.on_out = on_out,
+	.on_err = on_err,
+	.on_drained = on_drained,
+	.on_end = on_end,
+	.on_fail = on_fail,
+};
+
+void cube_node_join(struct cube_mnode *node) {
+	struct cube_err err;
+	struct cube_target target = {
+		.name = node->name,
+		.host = node->host ? node->host : node->name,
+		.user = node->user,
+		.port = node->port,
+		.identity = node->identity,
+		.ssh_config = node->ssh_config,
+		.strict_host_keys = node->strict_host_keys,
+		.timeout_ns = node->connect_timeout_ns,
+	};
+	hang_up(node);
+	node->join_began = cube_loop_now(node->m->loop);
+	if (node->state != CUBE_NODE_LEAVING && node->state != CUBE_NODE_CONNECTING)
+		cube_node_set(node, CUBE_NODE_CONNECTING, "");
+	cube_node_step(node, "connecting", -1);
+	cube_timer_after(node->timer, STALL_NS + node->connect_timeout_ns);
+	int rc = node->local ? cube_transport_local(node->m->loop, &target, &transport_events, node,
+						    &node->transport, &err)
+			     : cube_transport_ssh(node->m->ssh, &target, &transport_events, node,
+						  &node->transport, &err);
+	if (rc < 0) cube_node_fail(node, &err);
+}
+
+/* --- the node's one timer: what it means depends on the state --- */
+
+static void on_stall(struct cube_mnode *node) {
+	struct cube_err err;
+	cube_fail(&err, CUBE_ETIMEOUT, "%s: no progress for %d s", node->step ? node->step : "joining",
+		  (int)(STALL_NS / CUBE_NS_PER_S));
+	cube_node_fail(node, &err);
+}
+
+static void on_ping(struct cube_mnode *node) {
+	struct cube_err err;
+	uint64_t now = cube_loop_now(node->m->loop);
+	if (now - node->heard > SILENCE_NS) {
+		cube_fail(&err, CUBE_ETIMEOUT, "nothing heard for %d s",
+			  (int)((now - node->heard) / CUBE_NS_PER_S));
+		cube_node_fail(node, &err);
+		return;
+	}
+	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
+	cube_timer_after(node->timer, PING_NS);
+}
+
+static void on_timer(void *arg) {
+	struct cube_mnode *node = arg;
+	struct cube_err err;
+	switch (node->state) {
+	case CUBE_NODE_READY: on_ping(node); break;
+	case CUBE_NODE_LOST: cube_node_join(node); break;
+	case CUBE_NODE_LEAVING:
+		if (!node->transport) {
+			cube_node_join(node);
+			break;
+		}
+		cube_fail(&err, CUBE_ETIMEOUT,
+			  "the worker did not end within %d s of being told to", (int)(LEAVE_NS / CUBE_NS_PER_S));
+		cube_node_fail(node, &err);
+		break;
+	default:
+		if (!node->transport)
+			cube_node_join(node);
+		else
+			on_stall(node);
+	}
+}
+
+/* --- requests --- */
+
+static int check_request(const struct cube_node_request *r, struct cube_err *err) {
+	if (!r->name || !*r->name || strlen(r->name) >= CUBE_NAME_LEN)
+		return cube_fail(err, CUBE_EUSAGE, "name: 1 to %d bytes", CUBE_NAME_LEN - 1);
+	const char *host = r->host ? r->host : r->name;
+	if (host[0] == '-' || strlen(host) >= CUBE_NAME_LEN)
+		return cube_fail(err, CUBE_EUSAGE, "host: '%.80s' is no host name", host);
+	if (r->user && (r->user[0] == '-' || !*r->user))
+		return cube_fail(err, CUBE_EUSAGE, "user: '%.80s' is no user name", r->user);
+	for (const char *p = r->name; *p; p++) {
+		if ((unsigned char)*p <= ' ' || *p == 127 || *p == ',' || *p == '/')
+			return cube_fail(err, CUBE_EUSAGE, "name: '%.80s' has a character that names may not have",
+					 r->name);
+	}
+	return 0;
+}
+
+static void take_settings(struct cube_mnode *node, const struct cube_node_request *r) {
+	free_settings(node);
+	node->host = cube_strdup(r->host);
+	node->user = cube_strdup(r->user);
+	node->identity = cube_strdup(r->identity);
+	node->labels = cube_strdup(r->labels);
+	node->ssh_config = cube_strdup(r->ssh_config);
+	node->port = r->port;
+	node->local = r->local;
+	node->strict_host_keys = r->strict_host_keys;
+	node->connect_timeout_ns = r->connect_timeout_ns;
+	node->auto_slots = r->slots == 0;
+	node->slots = r->slots;
+}
+
+int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
+		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err) {
+	int rc = check_request(request, err);
+	if (rc) return rc;
+	struct cube_mnode *node = cube_nodes_find(nodes, request->name);
+	bool again = node && (node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST);
+	if (node && node->state == CUBE_NODE_LEAVING)
+		return cube_fail(err, CUBE_ECONFLICT, "%s is just being taken down; try again in a moment",
+				 request->name);
+	*ret_added = !node || again;
+	if (!node) {
+		node = node_new(nodes, id_for(nodes, request->name), request->name);
+		node->added = cube_clock_wall();
+	}
+	*ret = node;
+	if (!*ret_added) return 0;
+	take_settings(node, request);
+	node->retries = 0;
+	if (again) {
+		cube_node_set(node, CUBE_NODE_CONNECTING, "");
+	} else {
+		cube_node_persist(node);
+		cube_events_node(nodes->m->events, node->id, "", cube_node_state_name(node->state), "");
+	}
+	cube_timer_after(node->timer, 0); /* join in this turn's timers, after the reply was made */
+	return 0;
+}
+
+void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge) {
+	node->purge = purge;
+	if (node->state == CUBE_NODE_LEAVING) return;
+	bool deployed = node->has_facts || node->state != CUBE_NODE_FAILED;
+	cube_node_set(node, CUBE_NODE_LEAVING, "");
+	if (!deployed) { /* it never joined: nothing is there */
+		cube_node_set(node, CUBE_NODE_GONE, "");
+		cube_tasks_on_node_end(nodes->m->tasks, node, "the node was taken down");
+		node_free(node);
+		return;
+	}
+	if (node->linked)
+		cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = purge});
+	else if (!node->transport)
+		cube_node_join(node); /* only who is there can be told to go */
+	cube_timer_after(node->timer, LEAVE_NS);
+}
+
+void cube_nodes_flush(struct cube_nodes *nodes) {
+	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+		if (node->transport && !node->deploy) cube_link_flush(node);
+	}
+}

@@ -1,0 +1,126 @@
+/* The nodes: joining, the link to each worker, leaving.
+ *
+ * A node has at most one transport. While it is joining, deploy.c drives that transport (probe, push,
+ * attach); from the attach line on, link.c speaks the protocol over it.
+ */
+#ifndef CUBE_NODES_H
+#define CUBE_NODES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cube/buf.h"
+#include "cube/list.h"
+#include "cube/metric.h"
+#include "cube/msg.h"
+#include "cube/node.h"
+#include "cube/transport.h"
+#include "manager.h"
+
+struct cube_deploy;
+struct cube_push;
+
+struct cube_node_facts {
+	char hostname[CUBE_NAME_LEN], kernel[132], machine[65];
+	uint32_t cpus;
+	uint64_t memory;
+};
+
+struct cube_mnode {
+	struct cube_link link; /* in cube_nodes */
+	struct cube_manager *m;
+	uint32_t id;
+	char *name, *host, *user, *identity, *labels; /* NULL: none */
+	char *ssh_config;
+	uint16_t port;
+	bool local, strict_host_keys, auto_slots, purge;
+	uint64_t connect_timeout_ns;
+
+	enum cube_node_state state; /* set only by cube_node_set */
+	char *reason;
+	uint32_t slots; /* 0 until known */
+	int64_t added, seen;
+	uint64_t join_began, join_took; /* mono ns */
+	const char *step;               /* while joining */
+	double progress;                /* 0..1, < 0: none */
+	bool has_facts;
+	struct cube_node_facts facts;
+	struct cube_metric metric, metric_before; /* .wall 0: none yet */
+
+	struct cube_transport *transport;
+	struct cube_deploy *deploy;
+	struct cube_buf outbox; /* control frames, sent at flush */
+	struct cube_link files;    /* struct cube_push: contents known to be, or on their way, there */
+	struct cube_timer *timer;  /* by state: joining limit, ping, reconnect pause, leaving limit */
+	uint64_t heard;            /* mono: last frame */
+	uint64_t boot;             /* the daemon's; another one than before: attempts are gone */
+	unsigned retries;
+	bool linked;               /* READY was received on the present transport */
+
+	struct cube_link bound;    /* struct cube_task.queue: pending and may run only here */
+	struct cube_link attempts; /* struct cube_task.queue: given to it and not ended */
+	uint32_t load;             /* their number */
+	uint64_t mean_ns;          /* moving mean of attempts' run time, for prefetch */
+};
+
+int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_err *err);
+void cube_nodes_free(struct cube_nodes *nodes);
+int cube_nodes_load(struct cube_nodes *nodes, struct cube_err *err); /* from the store; reconnects */
+
+struct cube_node_request {
+	const char *name, *host, *user, *identity, *labels, *ssh_config; /* NULL: none */
+	uint16_t port;
+	uint32_t slots; /* 0: as many as CPUs */
+	bool local, strict_host_keys;
+	uint64_t connect_timeout_ns;
+};
+/* Adds and begins joining; *ret_added false where it was there already (failed, lost and gone
+ * ones are begun again with the request's settings). Checks the fields: CUBE_EUSAGE. */
+int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
+		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err);
+/* Stops its tasks, removes the worker; ends as gone or failed. */
+void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge);
+
+struct cube_mnode *cube_nodes_find(struct cube_nodes *nodes, const char *name);
+struct cube_mnode *cube_nodes_by_id(struct cube_nodes *nodes, uint32_t id);
+struct cube_link *cube_nodes_list(struct cube_nodes *nodes); /* head; members by .link, by id; gone
+								nodes are not in it */
+unsigned cube_nodes_count(const struct cube_nodes *nodes);
+/* The name of a node of any time ("" for 0 or unknown). */
+const char *cube_nodes_name(struct cube_nodes *nodes, uint32_t id);
+void cube_nodes_flush(struct cube_nodes *nodes); /* order 20 */
+
+/* --- for deploy.c, link.c and tasks.c --- */
+void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const char *reason);
+void cube_node_persist(struct cube_mnode *node);
+void cube_node_step(struct cube_mnode *node, const char *step, double progress);
+/* Joining ended in an error, or the link broke: state failed or lost, tasks told, retry armed. */
+void cube_node_fail(struct cube_mnode *node, const struct cube_err *err);
+void cube_node_join(struct cube_mnode *node); /* (re)connect now */
+/* Queues a frame for the next flush. Nothing while the node is not linked. */
+void cube_node_send(struct cube_mnode *node, const struct cube_msg *msg);
+
+/* deploy.c: brings a worker of this build to the node over an open transport, then hands over to
+ * cube_link_begin. Every event of the transport goes through these while node->deploy is set. */
+int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err);
+size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n);
+void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n);
+void cube_deploy_drained(struct cube_mnode *node);
+void cube_deploy_end(struct cube_mnode *node, int status);
+void cube_deploy_free(struct cube_deploy *d); /* NULL is fine */
+
+/* link.c: the protocol. `in` takes whole frames and returns how many bytes it used. */
+void cube_link_begin(struct cube_mnode *node);
+size_t cube_link_in(struct cube_mnode *node, const uint8_t *bytes, size_t n);
+void cube_link_flush(struct cube_mnode *node);
+void cube_link_drop(struct cube_mnode *node); /* the transport is gone: forget what was queued */
+
+/* push.c: files. START frames that need a content not yet there wait behind it: gives the buffer
+ * to append such a frame to (the outbox where nothing has to be waited for). */
+struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_file *files,
+				uint32_t nfiles, struct cube_err *err);
+void cube_push_pump(struct cube_mnode *node); /* sends more while the transport has room */
+void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg);
+void cube_push_reset(struct cube_mnode *node, bool forget_all); /* link gone; or another daemon */
+
+#endif

@@ -1,0 +1,98 @@
+/* Tasks that have not ended: placing them, following their attempts, ending them.
+ *
+ * In memory are only the tasks that are not final; everything about the others is read from the
+ * store, which holds each change of all tasks. One setter changes a state: it checks the
+ * transition, persists, and adds the event.
+ */
+#ifndef CUBE_TASKS_H
+#define CUBE_TASKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cube/buf.h"
+#include "cube/list.h"
+#include "cube/msg.h"
+#include "cube/spec.h"
+#include "manager.h"
+
+struct cube_mnode;
+
+struct cube_job {
+	struct cube_link link;    /* among the jobs in memory, rising ids */
+	struct cube_link pending; /* struct cube_task.queue: its tasks without a node, in order */
+	uint64_t id;
+	struct cube_spec spec;
+	uint32_t *nodes; /* where its tasks may run, or NULL: anywhere */
+	size_t nnodes;
+	unsigned tasks; /* in memory; the job goes with the last of them */
+};
+
+struct cube_task {
+	struct cube_link queue;   /* pending: its job's, or its node's `bound`; else `attempts` */
+	struct cube_link bucket;  /* by id */
+	struct cube_link changes; /* linked while this turn has something to persist or to tell */
+	struct cube_job *job;
+	struct cube_task_row row; /* what the store holds; row.reason is not used, see below */
+	char *reason;
+	bool stopping;            /* stop was asked for */
+	uint32_t stop_grace_ms;
+	bool known;               /* the worker listed it since the link came up, or got its START */
+	bool row_changed, tell, ack_out, ack_err;
+	uint64_t input_acked;   /* stdin: the task's pipe has taken what is before this */
+	struct cube_buf input;  /* stdin not yet acknowledged, from input_acked on */
+	bool input_end;
+};
+
+int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_err *err);
+void cube_tasks_free(struct cube_tasks *t);
+/* Brings back what had not ended before the last manager stopped. After nodes were loaded. */
+int cube_tasks_load(struct cube_tasks *t, struct cube_err *err);
+
+struct cube_tasks_request {
+	struct cube_spec spec;  /* moved out: zeroed when taken */
+	const char *spec_json;  /* canonical text, kept in the job row */
+	uint32_t count;         /* not with all */
+	bool all;
+	const uint32_t *nodes;  /* ids: where they may run; with all: one task for each */
+	size_t nnodes;          /* 0: any node */
+};
+int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *request, uint64_t *ret_job,
+		   uint64_t *ret_first, uint32_t *ret_count, struct cube_err *err);
+
+struct cube_task *cube_tasks_find(struct cube_tasks *t, uint64_t id); /* NULL: ended or unknown */
+unsigned cube_tasks_active(const struct cube_tasks *t);
+void cube_tasks_each(struct cube_tasks *t, void (*fn)(void *arg, struct cube_task *task), void *arg);
+
+/* Ask for an end: a pending task ends at once, others get STOP. grace_ms UINT32_MAX: the spec's. */
+void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grace_ms);
+void cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo);
+
+/* Standard input: takes up to n bytes now and returns how many (0: wait for `input` watchers).
+ * end: no more will come. CUBE_ECONFLICT when the task has no input or ended. */
+ssize_t cube_tasks_input(struct cube_tasks *t, struct cube_task *task, const void *bytes, size_t n,
+			 struct cube_err *err);
+void cube_tasks_input_end(struct cube_tasks *t, struct cube_task *task);
+
+/* Called from flush for each task that changed state (final included) or took input. */
+struct cube_tasks_watcher {
+	struct cube_link link; /* zero-initialise */
+	uint64_t first, last;
+	void (*changed)(void *arg, uint64_t task);
+	void *arg;
+};
+void cube_tasks_watch(struct cube_tasks *t, struct cube_tasks_watcher *w);
+void cube_tasks_unwatch(struct cube_tasks_watcher *w);
+
+/* For nodes: what a worker said about an attempt; messages about unknown attempts are answered
+ * as PROTOCOL section 5 says. CUBE_EPROTO ends the link. */
+int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
+		      struct cube_err *err);
+void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node); /* after the READY message */
+/* The node will not come (back): its tasks fail with the reason; bound ones too. */
+void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason);
+
+void cube_tasks_tick(struct cube_tasks *t);  /* order 5 */
+void cube_tasks_flush(struct cube_tasks *t); /* order 20 */
+
+#endif

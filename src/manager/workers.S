@@ -1,0 +1,27 @@
+/* The worker binaries, inside cube, and the table of them that workers.c reads: name, begin,
+ * end, closed by zeros. The Makefile says which there are by -DCUBE_WORKER_<arch>. */
+	.macro worker arch
+	.section .rodata
+	.balign 16
+begin_\arch:
+	.incbin "\arch/cube-worker"
+end_\arch:
+name_\arch:
+	.asciz "\arch"
+	.section .data.rel.ro,"aw"
+	.quad name_\arch, begin_\arch, end_\arch
+	.endm
+
+	.section .data.rel.ro,"aw"
+	.balign 8
+	.globl cube_worker_images
+cube_worker_images:
+#ifdef CUBE_WORKER_x86_64
+	worker x86_64
+#endif
+#ifdef CUBE_WORKER_aarch64
+	worker aarch64
+#endif
+	.section .data.rel.ro,"aw"
+	.quad 0, 0, 0
+	.section .note.GNU-stack,"",%progbits

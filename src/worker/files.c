@@ -1,0 +1,268 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "folder.h"
+
+enum { NAME_LEN = 80, REMOVE_STEPS = 400 };
+
+static void on_remove(void *arg);
+
+static char *whole_name(const uint8_t *sha256, char name[NAME_LEN]) {
+	memcpy(name, "files/", 6);
+	cube_sha256_hex(sha256, name + 6);
+	return name;
+}
+
+static char *half_name(const uint8_t *sha256, char name[NAME_LEN]) {
+	memcpy(name, "files/.tmp.", 11);
+	cube_sha256_hex(sha256, name + 11);
+	return name;
+}
+
+void files_init(struct files *f, struct cube_loop *loop) {
+	memset(f, 0, sizeof *f);
+	f->loop = loop;
+	f->remover = cube_timer_add(loop, on_remove, f);
+	folder_remove(AT_FDCWD, "scratch", 0, NULL);
+}
+
+void files_done(struct files *f) {
+	files_drop_pushes(f);
+	cube_timer_del(f->remover);
+	f->remover = NULL;
+}
+
+/* ---- PUSH --------------------------------------------------------------------------------- */
+
+static struct files_push *find_push(struct files *f, const uint8_t *sha256) {
+	for (int i = 0; i < FILES_PUSHES_MAX; i++) {
+		struct files_push *p = &f->pushes[i];
+
+		if (p->used && memcmp(p->sha256, sha256, CUBE_SHA256_LEN) == 0) return p;
+	}
+	return NULL;
+}
+
+static struct files_push *free_push(struct files *f) {
+	for (int i = 0; i < FILES_PUSHES_MAX; i++)
+		if (!f->pushes[i].used) return &f->pushes[i];
+	return NULL;
+}
+
+static void end_push(struct files_push *p) {
+	char name[NAME_LEN];
+
+	if (p->fd >= 0) {
+		close(p->fd);
+		unlink(half_name(p->sha256, name));
+	}
+	p->fd = -1;
+	p->used = false;
+}
+
+void files_drop_pushes(struct files *f) {
+	for (int i = 0; i < FILES_PUSHES_MAX; i++)
+		if (f->pushes[i].used) end_push(&f->pushes[i]);
+}
+
+static int answer(struct cube_msg *reply, const uint8_t *sha256, const char *trouble, int sys) {
+	memset(reply, 0, sizeof *reply);
+	reply->type = CUBE_MSG_PUSH_DONE;
+	memcpy(reply->push.sha256, sha256, CUBE_SHA256_LEN);
+	reply->push.ok = !trouble;
+	if (trouble)
+		snprintf(reply->push.message, sizeof reply->push.message, "%s%s%s", trouble,
+			 sys ? ": " : "", sys ? strerror(sys) : "");
+	return 1;
+}
+
+/* The push ends badly: the data still to come is dropped. */
+static int refuse(struct files_push *p, struct cube_msg *reply, const char *trouble, int sys) {
+	end_push(p);
+	return answer(reply, p->sha256, trouble, sys);
+}
+
+static int complete(struct files_push *p, struct cube_msg *reply) {
+	uint8_t digest[CUBE_SHA256_LEN];
+	char half[NAME_LEN], whole[NAME_LEN];
+
+	cube_sha256_final(&p->hash, digest);
+	if (memcmp(digest, p->sha256, sizeof digest) != 0)
+		return refuse(p, reply, "the content has another hash", 0);
+	if (fchmod(p->fd, 0444) < 0 ||
+	    rename(half_name(p->sha256, half), whole_name(p->sha256, whole)) < 0)
+		return refuse(p, reply, "cannot store the file", errno);
+	close(p->fd);
+	p->fd = -1;
+	p->used = false;
+	return answer(reply, p->sha256, NULL, 0);
+}
+
+/* The same content may be announced again while it comes: the later one starts anew. */
+static struct files_push *new_push(struct files *f, const struct cube_msg *msg) {
+	struct files_push *p = find_push(f, msg->push.sha256);
+
+	if (p) end_push(p);
+	else p = free_push(f);
+	if (!p) return NULL;
+	memset(p, 0, sizeof *p);
+	p->used = true;
+	p->fd = -1;
+	p->size = msg->push.size;
+	memcpy(p->sha256, msg->push.sha256, sizeof p->sha256);
+	cube_sha256_init(&p->hash);
+	return p;
+}
+
+int files_push(struct files *f, const struct cube_msg *msg, struct cube_msg *reply,
+	       struct cube_err *err) {
+	char name[NAME_LEN];
+	struct stat st;
+	struct files_push *p;
+
+	if (lstat(whole_name(msg->push.sha256, name), &st) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size == msg->push.size)
+		return answer(reply, msg->push.sha256, NULL, 0);
+	p = new_push(f, msg);
+	if (!p) return answer(reply, msg->push.sha256, "too many files at a time", 0);
+	mkdir("files", 0700);
+	p->fd = open(half_name(p->sha256, name),
+		     O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (p->fd < 0) return refuse(p, reply, "cannot make the file", errno);
+	return p->size ? 0 : complete(p, reply);
+}
+
+static int write_all(int fd, const uint8_t *p, size_t n) {
+	while (n) {
+		ssize_t done = write(fd, p, n);
+
+		if (done < 0 && errno == EINTR) continue;
+		if (done < 0) return -1;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg *reply,
+		    struct cube_err *err) {
+	struct files_push *p = find_push(f, msg->data.sha256);
+	size_t n = msg->data.bytes.n;
+
+	if (!p) return 0; /* answered already: it was here, or it failed */
+	if (msg->data.offset != p->received)
+		return cube_fail(err, CUBE_EPROTO, "PUSH_DATA at %" PRIu64 ", expected %" PRIu64,
+				 msg->data.offset, p->received);
+	if (n > p->size - p->received)
+		return cube_fail(err, CUBE_EPROTO, "PUSH_DATA past the file's size");
+	if (write_all(p->fd, msg->data.bytes.p, n) < 0)
+		return refuse(p, reply, "cannot write the file", errno);
+	cube_sha256_update(&p->hash, msg->data.bytes.p, n);
+	p->received += n;
+	return p->received == p->size ? complete(p, reply) : 0;
+}
+
+/* ---- scratch folders ----------------------------------------------------------------------- */
+
+char *files_scratch_name(uint64_t task, uint32_t attempt, char name[FILES_SCRATCH_LEN]) {
+	snprintf(name, FILES_SCRATCH_LEN, "scratch/%" PRIu64 ".%" PRIu32, task, attempt);
+	return name;
+}
+
+static int copy_file(const char *from, int dir, const char *name, mode_t mode) {
+	int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), out = -1, rc = -1, sys;
+	uint8_t *buf = malloc(65536);
+	ssize_t n = -1;
+
+	if (in >= 0 && buf)
+		out = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	while (out >= 0 && (n = read(in, buf, 65536)) > 0)
+		if (write_all(out, buf, (size_t)n) < 0) break;
+	if (out >= 0 && n == 0) rc = fchmod(out, mode);
+	sys = errno;
+	free(buf);
+	if (in >= 0) close(in);
+	if (out >= 0) close(out);
+	errno = sys;
+	return rc;
+}
+
+/* A stored file belongs to its links together, their mode too: it may be changed only while
+ * there is no other link. */
+static int link_file(const struct cube_msg_file *file, int dir) {
+	mode_t mode = (file->mode & 0111) ? 0555 : 0444;
+	char name[NAME_LEN];
+	struct stat st;
+
+	if (lstat(whole_name(file->sha256, name), &st) < 0) return -1;
+	if ((st.st_mode & 0777) != mode) {
+		if (st.st_nlink > 1 || chmod(name, mode) < 0)
+			return copy_file(name, dir, file->name, mode);
+	}
+	if (linkat(AT_FDCWD, name, dir, file->name, 0) == 0) return 0;
+	if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != ENOSYS &&
+	    errno != EOPNOTSUPP)
+		return -1;
+	return copy_file(name, dir, file->name, mode);
+}
+
+static int fill(int dir, const struct cube_msg_list *list, struct cube_err *err) {
+	struct cube_msg_file file;
+	size_t pos = 0;
+
+	while (cube_msg_next_file(list, &pos, &file)) {
+		if (link_file(&file, dir) == 0) continue;
+		cube_fail_sys(err, errno, "file %s", file.name);
+		if (err) err->code = CUBE_EEXEC;
+		return CUBE_EEXEC;
+	}
+	return 0;
+}
+
+int files_scratch_make(struct files *f, uint64_t task, uint32_t attempt,
+		       const struct cube_msg_list *list, struct cube_err *err) {
+	char name[FILES_SCRATCH_LEN];
+	int dir, rc;
+
+	mkdir("scratch", 0700);
+	files_scratch_name(task, attempt, name);
+	if (mkdir(name, 0700) < 0) return cube_fail_sys(err, errno, "scratch folder");
+	dir = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0) rc = cube_fail_sys(err, errno, "scratch folder");
+	else rc = fill(dir, list, err);
+	if (dir >= 0) close(dir);
+	if (rc < 0) files_scratch_remove(f, task, attempt);
+	return rc;
+}
+
+/* Dead folders have numbers, so that the remover needs no list of them. */
+static char *dead_name(unsigned n, char name[FILES_SCRATCH_LEN]) {
+	snprintf(name, FILES_SCRATCH_LEN, "scratch/dead.%u", n);
+	return name;
+}
+
+static void on_remove(void *arg) {
+	struct files *f = arg;
+	char name[FILES_SCRATCH_LEN];
+
+	if (folder_remove(AT_FDCWD, dead_name(f->dead - 1, name), REMOVE_STEPS, NULL) != CUBE_AGAIN)
+		f->dead--; /* gone, or stuck: then the daemon's end tries again */
+	if (f->dead) cube_timer_after(f->remover, 0);
+}
+
+void files_scratch_remove(struct files *f, uint64_t task, uint32_t attempt) {
+	char name[FILES_SCRATCH_LEN], dead[FILES_SCRATCH_LEN];
+
+	files_scratch_name(task, attempt, name);
+	if (folder_remove(AT_FDCWD, name, REMOVE_STEPS, NULL) == 0) return;
+	if (rename(name, dead_name(f->dead, dead)) < 0) return;
+	f->dead++;
+	cube_timer_after(f->remover, 0);
+}

@@ -1,0 +1,847 @@
+/* Each message exists here twice, on purpose: as struct cube_msg (sample) and as bytes written
+ * field by field in the order of PROTOCOL.md (golden). The code under test never makes the latter.
+ */
+#include "cube/msg.h"
+
+#include <check.h>
+
+#include "hostile.h"
+
+static const int types[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+			    65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75};
+#define NTYPES   ((int)(sizeof types / sizeof *types))
+#define BODY_MAX (CUBE_FRAME_MAX + 4 + 64)
+
+static struct guard guard;
+static uint8_t hash[32];
+
+/* ---- golden frames ------------------------------------------------------------------------ */
+
+struct golden {
+	uint8_t bytes[2048];
+	size_t n;
+	size_t counts[16]; /* where the length and count fields are */
+	int ncounts;
+};
+
+static void raw(struct golden *g, const void *bytes, size_t n) {
+	memcpy(g->bytes + g->n, bytes, n);
+	g->n += n;
+}
+static void num(struct golden *g, int size, uint64_t v) {
+	for (int i = 0; i < size; i++) g->bytes[g->n++] = (uint8_t)(v >> (8 * i));
+}
+static void count(struct golden *g, uint32_t n) {
+	g->counts[g->ncounts++] = g->n;
+	num(g, 4, n);
+}
+static void str(struct golden *g, const char *s) {
+	count(g, (uint32_t)strlen(s));
+	raw(g, s, strlen(s));
+}
+static void attempt(struct golden *g) {
+	num(g, 8, 0x1122334455667788);
+	num(g, 4, 7);
+}
+
+static void golden_start(struct golden *g) {
+	attempt(g);
+	count(g, 3);
+	str(g, "sh");
+	str(g, "");
+	str(g, "-c x");
+	count(g, 2);
+	str(g, "A=1");
+	str(g, "B=");
+	str(g, "/tmp/some where");
+	num(g, 8, 0x0102030405060708);
+	num(g, 4, 5000);
+	num(g, 1, CUBE_START_STDIN);
+	count(g, 2);
+	raw(g, hash, 32);
+	str(g, "prog");
+	num(g, 4, 0755);
+	raw(g, hash, 32);
+	str(g, "..data");
+	num(g, 4, 0644);
+}
+
+static void golden_metric(struct golden *g) {
+	uint64_t v = 100;
+	num(g, 8, (uint64_t)-5);
+	for (int i = 0; i < 5; i++) num(g, 8, (v++) << 40);
+	for (int i = 0; i < 3; i++) num(g, 4, v++);
+	for (int i = 0; i < 10; i++) num(g, 8, (v++) << 40);
+	num(g, 4, v++);
+	for (int i = 0; i < 3; i++) num(g, 4, v++);
+	num(g, 8, (v++) << 40);
+}
+
+static void golden_manager(struct golden *g, int type) {
+	switch (type) {
+	case 1:
+		num(g, 4, 0x45425543);
+		num(g, 2, 0x0102);
+		str(g, "build-1");
+		num(g, 8, 0xc1c2c3c4c5c6c7c8);
+		num(g, 4, 12);
+		str(g, "web1.example.org");
+		num(g, 4, 16);
+		break;
+	case 2: golden_start(g); break;
+	case 3: attempt(g), num(g, 4, (uint32_t)-9); break;
+	case 4: attempt(g), num(g, 4, 10000); break;
+	case 5: attempt(g), num(g, 8, 1ull << 40), num(g, 1, 1), str(g, "input\n"); break;
+	case 6: attempt(g), num(g, 1, 2), num(g, 8, 1ull << 41); break;
+	case 7: attempt(g); break;
+	case 8: raw(g, hash, 32), num(g, 8, 1ull << 33); break;
+	case 9: raw(g, hash, 32), num(g, 8, 1ull << 34), str(g, "part of a file"); break;
+	case 10: num(g, 8, 0xa1a2a3a4a5a6a7a8); break;
+	case 11: num(g, 1, 1); break;
+	}
+}
+
+static void golden_worker(struct golden *g, int type) {
+	switch (type) {
+	case 65:
+		num(g, 4, 0x45425543), num(g, 2, 0x0102), str(g, "build-1");
+		num(g, 8, 0xc1c2c3c4c5c6c7c8), num(g, 4, 12), num(g, 8, 0xb1b2b3b4b5b6b7b8);
+		num(g, 4, 4321), str(g, "web1"), str(g, "Linux"), str(g, "6.1.0"), str(g, "x86_64");
+		num(g, 4, 64), num(g, 8, 1ull << 38), num(g, 8, 1700000000000000000);
+		break;
+	case 66:
+		attempt(g), num(g, 1, 3), num(g, 8, 1ull << 42), num(g, 8, 1ull << 43);
+		num(g, 8, 1ull << 44), num(g, 8, 1ull << 45);
+		break;
+	case 67: break;
+	case 68: attempt(g), num(g, 4, 4322), num(g, 8, (uint64_t)-2); break;
+	case 69:
+		attempt(g), num(g, 1, 2), num(g, 4, (uint32_t)-13), num(g, 8, 1ull << 46);
+		num(g, 8, 1ull << 47), num(g, 8, 1700000000000000001);
+		num(g, 8, 1700000000000000002), num(g, 8, 11), num(g, 8, 12), num(g, 8, 13);
+		str(g, "cannot execute");
+		break;
+	case 70: attempt(g), num(g, 1, 1), num(g, 8, 1ull << 48), str(g, "some\noutput"); break;
+	case 71: attempt(g), num(g, 8, 1ull << 49); break;
+	case 72: raw(g, hash, 32), num(g, 1, 1), str(g, "stored"); break;
+	case 73: golden_metric(g); break;
+	case 74: num(g, 8, 0xa1a2a3a4a5a6a7a8), num(g, 8, (uint64_t)-3); break;
+	case 75: num(g, 1, 5), str(g, "replaced by a newer session"); break;
+	}
+}
+
+static void golden(struct golden *g, int type) {
+	g->n = 0;
+	g->ncounts = 0;
+	num(g, 4, 0);
+	num(g, 1, (uint64_t)type);
+	if (type < 65) golden_manager(g, type);
+	else golden_worker(g, type);
+	cube_poke_u32(g->bytes, (uint32_t)g->n - 4);
+}
+
+/* ---- the same as structs ------------------------------------------------------------------ */
+
+/* A literal into a text field. */
+#define SET(field, s) memcpy(field, s, sizeof(s))
+
+static struct cube_slice slice(const char *s) {
+	return (struct cube_slice){(const uint8_t *)s, strlen(s)};
+}
+
+static void sample_metric(struct cube_metric *m) {
+	*m = (struct cube_metric){
+		-5,           100ull << 40, 101ull << 40, 102ull << 40, 103ull << 40, 104ull << 40,
+		105,          106,          107,          108ull << 40, 109ull << 40, 110ull << 40,
+		111ull << 40, 112ull << 40, 113ull << 40, 114ull << 40, 115ull << 40, 116ull << 40,
+		117ull << 40, 118,          119,          120,          121,          122ull << 40};
+}
+
+static void sample_manager(struct cube_msg *m) {
+	switch (m->type) {
+	case CUBE_MSG_HELLO:
+		m->hello.magic = CUBE_PROTO_MAGIC;
+		m->hello.version = 0x0102;
+		m->hello.cluster = 0xc1c2c3c4c5c6c7c8;
+		m->hello.node = 12;
+		m->hello.slots = 16;
+		SET(m->hello.build, "build-1");
+		SET(m->hello.node_name, "web1.example.org");
+		break;
+	case CUBE_MSG_SIGNAL: m->signal.signo = -9; break;
+	case CUBE_MSG_STOP: m->stop.grace_ms = 10000; break;
+	case CUBE_MSG_STDIN:
+		m->data.offset = 1ull << 40;
+		m->data.eof = 1;
+		m->data.bytes = slice("input\n");
+		break;
+	case CUBE_MSG_ACK:
+		m->ack.stream = CUBE_STDERR;
+		m->ack.offset = 1ull << 41;
+		break;
+	case CUBE_MSG_PUSH:
+		memcpy(m->push.sha256, hash, 32);
+		m->push.size = 1ull << 33;
+		break;
+	case CUBE_MSG_PUSH_DATA:
+		memcpy(m->data.sha256, hash, 32);
+		m->data.offset = 1ull << 34;
+		m->data.bytes = slice("part of a file");
+		break;
+	case CUBE_MSG_PING: m->ping.token = 0xa1a2a3a4a5a6a7a8; break;
+	case CUBE_MSG_SHUTDOWN: m->shutdown.purge = 1; break;
+	default: break;
+	}
+}
+
+static void sample_worker_hello(struct cube_msg *m) {
+	m->worker_hello.magic = CUBE_PROTO_MAGIC;
+	m->worker_hello.version = 0x0102;
+	m->worker_hello.cluster = 0xc1c2c3c4c5c6c7c8;
+	m->worker_hello.node = 12;
+	m->worker_hello.boot = 0xb1b2b3b4b5b6b7b8;
+	m->worker_hello.pid = 4321;
+	m->worker_hello.cpus = 64;
+	m->worker_hello.memory = 1ull << 38;
+	m->worker_hello.wall = 1700000000000000000;
+	SET(m->worker_hello.build, "build-1");
+	SET(m->worker_hello.hostname, "web1");
+	SET(m->worker_hello.sysname, "Linux");
+	SET(m->worker_hello.release, "6.1.0");
+	SET(m->worker_hello.machine, "x86_64");
+}
+
+static void sample_exit(struct cube_msg *m) {
+	m->exit.how = CUBE_EXIT_NOT_STARTED;
+	m->exit.value = -13;
+	m->exit.out_end = 1ull << 46;
+	m->exit.err_end = 1ull << 47;
+	m->exit.started = 1700000000000000001;
+	m->exit.finished = 1700000000000000002;
+	m->exit.user_us = 11;
+	m->exit.sys_us = 12;
+	m->exit.max_rss = 13;
+	SET(m->exit.message, "cannot execute");
+}
+
+static void sample_worker(struct cube_msg *m) {
+	switch (m->type) {
+	case CUBE_MSG_WORKER_HELLO: sample_worker_hello(m); break;
+	case CUBE_MSG_ATTEMPT:
+		m->known.state = CUBE_ATTEMPT_FINISHED;
+		m->known.out_begin = 1ull << 42;
+		m->known.out_end = 1ull << 43;
+		m->known.err_begin = 1ull << 44;
+		m->known.err_end = 1ull << 45;
+		break;
+	case CUBE_MSG_STARTED:
+		m->started.pid = 4322;
+		m->started.wall = -2;
+		break;
+	case CUBE_MSG_EXIT: sample_exit(m); break;
+	case CUBE_MSG_LOG:
+		m->data.stream = CUBE_STDOUT;
+		m->data.offset = 1ull << 48;
+		m->data.bytes = slice("some\noutput");
+		break;
+	case CUBE_MSG_STDIN_ACK: m->ack.offset = 1ull << 49; break;
+	case CUBE_MSG_PUSH_DONE:
+		memcpy(m->push.sha256, hash, 32);
+		m->push.ok = 1;
+		SET(m->push.message, "stored");
+		break;
+	case CUBE_MSG_METRIC: sample_metric(&m->metric); break;
+	case CUBE_MSG_PONG:
+		m->ping.token = 0xa1a2a3a4a5a6a7a8;
+		m->ping.wall = -3;
+		break;
+	case CUBE_MSG_ERROR:
+		m->error.code = CUBE_PROTO_ERR_REPLACED;
+		SET(m->error.message, "replaced by a newer session");
+		break;
+	default: break;
+	}
+}
+
+static void sample(struct cube_msg *m, int type) {
+	memset(m, 0, sizeof *m);
+	m->type = (enum cube_msg_type)type;
+	m->task = 0x1122334455667788;
+	m->attempt = 7;
+	if (type < 65) sample_manager(m);
+	else sample_worker(m);
+}
+
+static struct cube_msg_file sample_files[2];
+
+static struct cube_msg_start sample_start(void) {
+	static const char *const argv[] = {"sh", "", "-c x", NULL};
+	static const char *const env[] = {"A=1", "B=", NULL};
+	for (int i = 0; i < 2; i++) memcpy(sample_files[i].sha256, hash, 32);
+	SET(sample_files[0].name, "prog");
+	SET(sample_files[1].name, "..data");
+	sample_files[0].mode = 0755;
+	sample_files[1].mode = 0644;
+	return (struct cube_msg_start){
+		.task = 0x1122334455667788,
+		.attempt = 7,
+		.argv = argv,
+		.env = env,
+		.dir = "/tmp/some where",
+		.timeout_ms = 0x0102030405060708,
+		.grace_ms = 5000,
+		.flags = CUBE_START_STDIN,
+		.files = sample_files,
+		.nfiles = 2,
+	};
+}
+
+static int encode_sample(struct cube_buf *b, int type) {
+	struct cube_msg m;
+	struct cube_msg_start start = sample_start();
+	if (type == CUBE_MSG_START) return cube_msg_encode_start(b, &start);
+	sample(&m, type);
+	return cube_msg_encode(b, &m);
+}
+
+/* ---- helpers ------------------------------------------------------------------------------ */
+
+static struct cube_msg got;
+static size_t used;
+
+/* Decodes right before a guard page and checks that a failure leaves the outputs alone. */
+static int decode(const void *bytes, size_t n) {
+	static struct cube_msg before;
+	struct cube_err err = {0};
+	memset(&got, 0x5a, sizeof got);
+	memset(&before, 0x5a, sizeof before);
+	used = 12345;
+	int rc = cube_msg_decode(guard_put(&guard, bytes, n), n, &got, &used, &err);
+	if (rc && (used != 12345 || memcmp(&got, &before, sizeof got) != 0))
+		ck_abort_msg("outputs changed though rc is %d", rc);
+	if ((rc < 0) != (err.code == rc && err.msg[0])) ck_abort_msg("rc %d, err %d", rc, err.code);
+	return rc;
+}
+
+/* A decoded START as a new frame. */
+static int encode_again_start(struct cube_buf *out, const struct cube_msg *m) {
+	static struct cube_msg_file files[CUBE_FILES_MAX];
+	const struct cube_msg_list *lists[2] = {&m->start.argv, &m->start.env};
+	struct cube_msg_start s = {m->task, m->attempt, .timeout_ms = m->start.timeout_ms};
+	const char **words[2];
+	for (int k = 0; k < 2; k++) {
+		struct cube_slice w;
+		size_t pos = 0, n = 0;
+		words[k] = calloc(lists[k]->count + 1, sizeof **words);
+		for (; cube_msg_next_bytes(lists[k], &pos, &w); n++)
+			words[k][n] = strndup((const char *)w.p, w.n);
+		if (n != lists[k]->count || pos != lists[k]->raw.n) ck_abort_msg("list %d", k);
+	}
+	for (size_t pos = 0; cube_msg_next_file(&m->start.files, &pos, &files[s.nfiles]);)
+		s.nfiles++;
+	if (s.nfiles != m->start.files.count) ck_abort_msg("files");
+	char *dir = strndup((const char *)m->start.dir.p, m->start.dir.n);
+	s.argv = words[0];
+	s.env = words[1];
+	s.dir = dir;
+	s.grace_ms = m->start.grace_ms;
+	s.flags = m->start.flags;
+	s.files = files;
+	int rc = cube_msg_encode_start(out, &s);
+	for (int k = 0; k < 2; k++) {
+		for (size_t i = 0; words[k][i]; i++) free((char *)words[k][i]);
+		free(words[k]);
+	}
+	free(dir);
+	return rc;
+}
+
+static int encode_again(struct cube_buf *out, const struct cube_msg *m) {
+	return m->type == CUBE_MSG_START ? encode_again_start(out, m) : cube_msg_encode(out, m);
+}
+
+/* ---- tests -------------------------------------------------------------------------------- */
+
+START_TEST(test_encode) {
+	struct golden g;
+	struct cube_buf b;
+	golden(&g, types[_i]);
+	cube_buf_init(&b, 4096);
+	cube_buf_addstr(&b, "before");
+	ck_assert_int_eq(encode_sample(&b, types[_i]), 0);
+	ck_assert_uint_eq(cube_buf_len(&b), g.n + 6);
+	ck_assert_mem_eq(cube_buf_data(&b), "before", 6);
+	ck_assert_mem_eq(cube_buf_data(&b) + 6, g.bytes, g.n);
+	cube_buf_done(&b);
+}
+END_TEST
+
+START_TEST(test_decode) {
+	struct golden g;
+	struct cube_buf b;
+	golden(&g, types[_i]);
+	ck_assert_int_eq(decode(g.bytes, g.n), 0);
+	ck_assert_uint_eq(used, g.n);
+	ck_assert_int_eq((int)got.type, types[_i]);
+	cube_buf_init(&b, 4096);
+	ck_assert_int_eq(encode_again(&b, &got), 0);
+	ck_assert_uint_eq(cube_buf_len(&b), g.n);
+	ck_assert_mem_eq(cube_buf_data(&b), g.bytes, g.n);
+	cube_buf_done(&b);
+}
+END_TEST
+
+START_TEST(test_cut_anywhere) {
+	struct golden g;
+	golden(&g, types[_i]);
+	for (size_t n = 0; n < g.n; n++) ck_assert_int_eq(decode(g.bytes, n), CUBE_AGAIN);
+	/* A frame that is complete but ends within its fields is no longer a matter of waiting. */
+	for (size_t n = 5; n < g.n; n++) {
+		cube_poke_u32(g.bytes, (uint32_t)n - 4);
+		ck_assert_msg(decode(g.bytes, n) == CUBE_EPROTO, "cut at %zu", n);
+	}
+}
+END_TEST
+
+START_TEST(test_corrupt_counts) {
+	struct golden g;
+	golden(&g, types[_i]);
+	for (int i = 0; i < g.ncounts; i++) {
+		uint8_t *p = g.bytes + g.counts[i];
+		uint32_t good = cube_peek_u32(p), rest = (uint32_t)(g.n - g.counts[i] - 4);
+		const uint32_t bad[] = {rest + 1,   65537,      0x7fffffff,
+					0x80000000, 0xfffffffc, 0xffffffff};
+		for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+			cube_poke_u32(p, bad[k]);
+			ck_assert_msg(decode(g.bytes, g.n) == CUBE_EPROTO, "field %d as %u", i,
+				      bad[k]);
+		}
+		cube_poke_u32(p, good);
+	}
+	ck_assert_int_eq(decode(g.bytes, g.n), 0);
+}
+END_TEST
+
+/* Fields of a later version, and then the next frame, which is not looked at. */
+START_TEST(test_trailing_bytes) {
+	struct golden g;
+	golden(&g, types[_i]);
+	size_t n = g.n;
+	for (size_t extra = 1; extra < 20; extra++) {
+		g.bytes[g.n++] = (uint8_t)(0xf0 + extra);
+		cube_poke_u32(g.bytes, (uint32_t)g.n - 4);
+		ck_assert_int_eq(decode(g.bytes, g.n), 0);
+		ck_assert_uint_eq(used, g.n);
+	}
+	cube_poke_u32(g.bytes, (uint32_t)n - 4);
+	ck_assert_int_eq(decode(g.bytes, g.n), 0);
+	ck_assert_uint_eq(used, n);
+}
+END_TEST
+
+/* A buffer too small by any amount stays as it was. */
+START_TEST(test_encode_whole_or_not_at_all) {
+	struct golden g;
+	golden(&g, types[_i]);
+	for (size_t max = 3; max < g.n + 3; max++) {
+		struct cube_buf b;
+		cube_buf_init(&b, max);
+		cube_buf_addstr(&b, "old");
+		ck_assert_int_eq(encode_sample(&b, types[_i]), CUBE_ETOOBIG);
+		ck_assert_str_eq(cube_buf_str(&b), "old");
+		cube_buf_done(&b);
+	}
+}
+END_TEST
+
+START_TEST(test_heads) {
+	static const struct {
+		uint32_t len;
+		uint8_t type;
+		size_t n;
+		int rc;
+	} cases[] = {
+		{0, 1, 4, CUBE_EPROTO},
+		{CUBE_FRAME_MAX, 1, 4, CUBE_AGAIN},
+		{CUBE_FRAME_MAX + 1, 1, 4, CUBE_EPROTO},
+		{0xffffffff, 1, 5, CUBE_EPROTO},
+		{100, 0, 4, CUBE_AGAIN},
+		{100, 0, 5, CUBE_EPROTO},
+		{100, 12, 5, CUBE_EPROTO},
+		{100, 64, 5, CUBE_EPROTO},
+		{100, 76, 5, CUBE_EPROTO},
+		{100, 255, 5, CUBE_EPROTO},
+		{100, 75, 5, CUBE_AGAIN},
+		{1, 67, 5, 0},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint8_t bytes[5] = {[4] = cases[i].type};
+		cube_poke_u32(bytes, cases[i].len);
+		ck_assert_msg(decode(bytes, cases[i].n) == cases[i].rc, "case %zu", i);
+	}
+	int known = 0;
+	for (int type = 0; type < 256; type++) {
+		uint8_t bytes[5] = {1, 0, 0, 0, (uint8_t)type};
+		bool is = strcmp(cube_msg_name(type), "?") != 0;
+		known += is;
+		ck_assert_int_eq(decode(bytes, 5), type == 67 ? 0 : CUBE_EPROTO);
+	}
+	ck_assert_int_eq(known, NTYPES);
+	ck_assert_str_eq(cube_msg_name(CUBE_MSG_START), "START");
+	ck_assert_str_eq(cube_msg_name(CUBE_MSG_ERROR), "ERROR");
+	ck_assert_str_eq(cube_msg_name(-1), "?");
+	ck_assert_str_eq(cube_msg_name(1 << 20), "?");
+}
+END_TEST
+
+/* The largest frame: fields nobody knows yet, up to the limit. */
+START_TEST(test_largest_frame) {
+	uint8_t *frame = calloc(1, BODY_MAX);
+	cube_poke_u32(frame, CUBE_FRAME_MAX);
+	frame[4] = CUBE_MSG_READY;
+	ck_assert_int_eq(decode(frame, CUBE_FRAME_MAX + 3), CUBE_AGAIN);
+	ck_assert_int_eq(decode(frame, CUBE_FRAME_MAX + 4), 0);
+	ck_assert_uint_eq(used, CUBE_FRAME_MAX + 4);
+	free(frame);
+}
+END_TEST
+
+/* Sets the byte at `at` of a golden frame and decodes. */
+static int decode_with(int type, size_t at, uint8_t v) {
+	struct golden g;
+	golden(&g, type);
+	g.bytes[at] = v;
+	return decode(g.bytes, g.n);
+}
+
+START_TEST(test_enumerations) {
+	static const struct {
+		int type, lo, hi;
+	} cases[] = {{CUBE_MSG_ACK, 1, 2},
+		     {CUBE_MSG_LOG, 1, 2},
+		     {CUBE_MSG_ATTEMPT, 1, 3},
+		     {CUBE_MSG_EXIT, 0, 5}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		for (int v = 0; v < 256; v++) { /* the byte right after task and attempt */
+			bool ok = v >= cases[i].lo && v <= cases[i].hi;
+			ck_assert_int_eq(decode_with(cases[i].type, 17, (uint8_t)v),
+					 ok ? 0 : CUBE_EPROTO);
+		}
+	}
+	struct cube_buf b;
+	struct cube_msg m;
+	cube_buf_init(&b, 4096);
+	sample(&m, CUBE_MSG_LOG);
+	m.data.stream = 3;
+	ck_assert_int_eq(cube_msg_encode(&b, &m), CUBE_EINTERNAL);
+	m.type = CUBE_MSG_START;
+	ck_assert_int_eq(cube_msg_encode(&b, &m), CUBE_EINTERNAL);
+	m.type = (enum cube_msg_type)33;
+	ck_assert_int_eq(cube_msg_encode(&b, &m), CUBE_EINTERNAL);
+	ck_assert_uint_eq(cube_buf_len(&b), 0);
+	cube_buf_done(&b);
+}
+END_TEST
+
+START_TEST(test_data_limit) {
+	static const int with_data[] = {CUBE_MSG_STDIN, CUBE_MSG_LOG, CUBE_MSG_PUSH_DATA};
+	uint8_t *data = calloc(1, CUBE_DATA_MAX + 1);
+	for (int i = 0; i < 3; i++) {
+		struct cube_msg m;
+		struct cube_buf b;
+		sample(&m, with_data[i]);
+		cube_buf_init(&b, BODY_MAX);
+		m.data.bytes = (struct cube_slice){data, CUBE_DATA_MAX + 1};
+		ck_assert_int_eq(cube_msg_encode(&b, &m), CUBE_ETOOBIG);
+		ck_assert_uint_eq(cube_buf_len(&b), 0);
+		m.data.bytes.n--;
+		ck_assert_int_eq(cube_msg_encode(&b, &m), 0);
+		ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+		ck_assert_uint_eq(got.data.bytes.n, CUBE_DATA_MAX);
+		/* One byte more, put there by hand. */
+		uint8_t *frame = (uint8_t *)cube_buf_data(&b);
+		size_t n = cube_buf_len(&b), at = n - CUBE_DATA_MAX - 4;
+		cube_poke_u32(frame + at, CUBE_DATA_MAX + 1);
+		cube_buf_add(&b, "x", 1);
+		frame = (uint8_t *)cube_buf_data(&b);
+		cube_poke_u32(frame, (uint32_t)n + 1 - 4);
+		ck_assert_int_eq(decode(frame, n + 1), CUBE_EPROTO);
+		cube_buf_done(&b);
+	}
+	free(data);
+}
+END_TEST
+
+START_TEST(test_text_limits) {
+	struct cube_msg m;
+	struct cube_buf b;
+	sample(&m, CUBE_MSG_ERROR);
+	memset(m.error.message, 'e', sizeof m.error.message); /* no NUL at all: cut */
+	cube_buf_init(&b, 4096);
+	ck_assert_int_eq(cube_msg_encode(&b, &m), 0);
+	ck_assert_uint_eq(cube_buf_len(&b), 4 + 1 + 1 + 4 + 239);
+	ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+	ck_assert_uint_eq(strlen(got.error.message), 239);
+	cube_buf_done(&b);
+
+	for (size_t len = 254; len < 258; len++) { /* a name: at most 255 */
+		struct golden g = {.n = 0};
+		char name[300] = "";
+		memset(name, 'n', len);
+		num(&g, 4, 0), num(&g, 1, CUBE_MSG_HELLO), num(&g, 4, 1), num(&g, 2, 1);
+		str(&g, "b"), num(&g, 8, 1), num(&g, 4, 1), str(&g, name), num(&g, 4, 1);
+		cube_poke_u32(g.bytes, (uint32_t)g.n - 4);
+		ck_assert_int_eq(decode(g.bytes, g.n), len <= 255 ? 0 : CUBE_EPROTO);
+		g.bytes[g.n - 10] = 0;
+		ck_assert_int_eq(decode(g.bytes, g.n), CUBE_EPROTO);
+	}
+}
+END_TEST
+
+/* A START by hand: n words of len bytes in argv, the same for env. */
+static int decode_words(size_t n, size_t len, size_t env_words, size_t env_len, size_t ndir) {
+	uint8_t *frame = calloc(1, BODY_MAX), *p = frame + 17;
+	size_t counts[2] = {n, env_words}, lens[2] = {len, env_len};
+	frame[4] = CUBE_MSG_START;
+	for (int k = 0; k < 2; k++) {
+		cube_poke_u32(p, (uint32_t)counts[k]);
+		p += 4;
+		for (size_t i = 0; i < counts[k]; i++, p += 4 + lens[k]) {
+			cube_poke_u32(p, (uint32_t)lens[k]);
+			memset(p + 4, 'w', lens[k]);
+		}
+	}
+	cube_poke_u32(p, (uint32_t)ndir);
+	memset(p + 4, 'd', ndir);
+	p += 4 + ndir + 8 + 4 + 1 + 4;
+	cube_poke_u32(frame, (uint32_t)(p - frame) - 4);
+	int rc = decode(frame, (size_t)(p - frame));
+	free(frame);
+	return rc;
+}
+
+START_TEST(test_word_limits) {
+	ck_assert_int_eq(decode_words(0, 0, 0, 0, 0), 0);
+	ck_assert_int_eq(decode_words(65536, 0, 0, 0, 0), 0);
+	ck_assert_int_eq(decode_words(0, 0, 65536, 3, 0), 0);
+	ck_assert_int_eq(decode_words(65537, 0, 0, 0, 0), CUBE_EPROTO);
+	ck_assert_int_eq(decode_words(65535, 0, 1, 9, 0), 0);
+	ck_assert_int_eq(decode_words(65535, 0, 2, 9, 0), CUBE_EPROTO);
+	ck_assert_int_eq(decode_words(1, (1 << 20) - 7, 1, 7, 0), 0);
+	ck_assert_int_eq(decode_words(1, (1 << 20) - 7, 1, 8, 0), CUBE_EPROTO);
+	ck_assert_int_eq(decode_words(1, (1 << 20) + 1, 0, 0, 0), CUBE_EPROTO);
+}
+END_TEST
+
+START_TEST(test_dir_limit) {
+	ck_assert_int_eq(decode_words(1, 1, 0, 0, 4095), 0);
+	ck_assert_uint_eq(got.start.dir.n, 4095);
+	ck_assert_int_eq(decode_words(1, 1, 0, 0, 4096), CUBE_EPROTO);
+}
+END_TEST
+
+START_TEST(test_encode_start_limits) {
+	static struct cube_msg_file files[65];
+	const char **words = calloc(65538, sizeof *words);
+	char *big = calloc(1, (1 << 20) + 2), *dir = calloc(1, 4097);
+	struct cube_msg_start s = {1, 1, .argv = words, .dir = ""};
+	struct cube_buf b;
+	cube_buf_init(&b, 8 << 20);
+	for (int i = 0; i < 65536; i++) words[i] = "a";
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), 0);
+	ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+	ck_assert_uint_eq(got.start.argv.count, 65536);
+	cube_buf_clear(&b);
+	words[65536] = "a";
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_ETOOBIG);
+	words[1] = NULL;
+	words[0] = memset(big, 'b', 1 << 20);
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), 0);
+	ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+	cube_buf_clear(&b);
+	s.env = (const char *const[]){"c", NULL};
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_ETOOBIG);
+	s.env = NULL;
+	s.dir = "/more/than/the/frame/has/room/for"; /* within each limit, but not together */
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_ETOOBIG);
+	words[0] = "x";
+	s.dir = memset(dir, 'd', 4095);
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), 0);
+	ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+	ck_assert_uint_eq(got.start.dir.n, 4095);
+	cube_buf_clear(&b);
+	dir[4095] = 'd';
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_ETOOBIG);
+	s.dir = "";
+	for (int i = 0; i < 65; i++) memset(files[i].name, 'f', 255);
+	s.files = files;
+	s.nfiles = 64;
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), 0);
+	ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+	ck_assert_uint_eq(got.start.files.count, 64);
+	cube_buf_clear(&b);
+	s.nfiles = 65;
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_ETOOBIG);
+	s.nfiles = 1;
+	files[0].name[255] = 'f';
+	ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_ETOOBIG);
+	ck_assert_uint_eq(cube_buf_len(&b), 0);
+	cube_buf_done(&b);
+	free(words);
+	free(big);
+	free(dir);
+}
+END_TEST
+
+static void start_by_hand(struct golden *g, const char *word, const char *dir, size_t ndir,
+			  uint32_t nfiles, const char *name) {
+	*g = (struct golden){.n = 0};
+	num(g, 4, 0), num(g, 1, CUBE_MSG_START), attempt(g);
+	num(g, 4, 1), num(g, 4, 3), raw(g, word, 3), num(g, 4, 0);
+	num(g, 4, ndir), raw(g, dir, ndir), num(g, 8, 0), num(g, 4, 0), num(g, 1, 0);
+	num(g, 4, nfiles);
+	for (uint32_t i = 0; i < nfiles && g->n < 1800; i++)
+		raw(g, hash, 32), str(g, name), num(g, 4, 0644), g->ncounts = 0;
+	cube_poke_u32(g->bytes, (uint32_t)g->n - 4);
+}
+
+START_TEST(test_start_contents) {
+	static const struct {
+		const char *word, *dir, *name;
+		size_t ndir;
+		int rc;
+	} cases[] = {
+		{"abc", "/d", "f", 2, 0},
+		{"a\0c", "/d", "f", 2, CUBE_EPROTO},
+		{"ab\0", "/d", "f", 2, CUBE_EPROTO},
+		{"abc", "/\0", "f", 2, CUBE_EPROTO},
+		{"abc", "", "f", 0, 0},
+		{"abc", "", "", 0, CUBE_EPROTO},
+		{"abc", "", ".", 0, CUBE_EPROTO},
+		{"abc", "", "..", 0, CUBE_EPROTO},
+		{"abc", "", "a/b", 0, CUBE_EPROTO},
+		{"abc", "", "/", 0, CUBE_EPROTO},
+		{"abc", "", "...", 0, 0},
+		{"abc", "", ".profile", 0, 0},
+		{"abc", "", "../x", 0, CUBE_EPROTO},
+	};
+	struct golden g;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		start_by_hand(&g, cases[i].word, cases[i].dir, cases[i].ndir, 1, cases[i].name);
+		ck_assert_msg(decode(g.bytes, g.n) == cases[i].rc, "case %zu", i);
+	}
+	static const char *const bad[] = {"", ".", "..", "a/b"};
+	for (int i = 0; i < 4; i++) {
+		struct cube_buf b;
+		struct cube_msg_start s = sample_start();
+		snprintf(sample_files[1].name, sizeof sample_files[1].name, "%s", bad[i]);
+		cube_buf_init(&b, 4096);
+		ck_assert_int_eq(cube_msg_encode_start(&b, &s), CUBE_EUSAGE);
+		ck_assert_uint_eq(cube_buf_len(&b), 0);
+		cube_buf_done(&b);
+	}
+}
+END_TEST
+
+/* 64 files pass, 65 do not; the file list is the last field, so it can be made by hand. */
+START_TEST(test_files_limit) {
+	for (uint32_t nfiles = 64; nfiles <= 65; nfiles++) {
+		uint8_t frame[8192] = {[4] = CUBE_MSG_START};
+		size_t n = 17 + 4 + 4 + 4 + 8 + 4 + 1;
+		cube_poke_u32(frame + n, nfiles);
+		n += 4;
+		for (uint32_t i = 0; i < nfiles; i++, n += 32 + 4 + 1 + 4) {
+			cube_poke_u32(frame + n + 32, 1);
+			frame[n + 36] = 'f';
+		}
+		cube_poke_u32(frame, (uint32_t)n - 4);
+		ck_assert_int_eq(decode(frame, n), nfiles <= 64 ? 0 : CUBE_EPROTO);
+	}
+}
+END_TEST
+
+START_TEST(test_log_head) {
+	struct golden g;
+	uint8_t head[CUBE_LOG_HEAD];
+	golden(&g, CUBE_MSG_LOG);
+	cube_msg_log_head(head, 0x1122334455667788, 7, CUBE_STDOUT, 1ull << 48, 11);
+	ck_assert_uint_eq(g.n, CUBE_LOG_HEAD + 11);
+	ck_assert_mem_eq(head, g.bytes, CUBE_LOG_HEAD);
+}
+END_TEST
+
+/* A decoded frame encodes to the same bytes, apart from unknown ones at its end. */
+static void check_canonical(const uint8_t *frame, size_t n, int round) {
+	struct cube_buf b;
+	cube_buf_init(&b, BODY_MAX);
+	if (used < 5 || used > n) ck_abort_msg("round %d: used %zu of %zu", round, used, n);
+	if (encode_again(&b, &got) != 0) ck_abort_msg("round %d: does not encode", round);
+	size_t len = cube_buf_len(&b);
+	if (len > used || memcmp(cube_buf_data(&b) + 4, frame + 4, len - 4) != 0)
+		ck_abort_msg("round %d: type %d comes back different", round, (int)got.type);
+	cube_buf_done(&b);
+}
+
+START_TEST(test_random_mutations) {
+	uint64_t seed = rnd_seed("msg");
+	int results[3] = {0};
+	for (int round = 0; round < 200000; round++) {
+		struct golden g;
+		golden(&g, types[rnd_below(&seed, NTYPES)]);
+		size_t n = g.n;
+		for (size_t k = rnd_below(&seed, 4); k > 0; k--) {
+			static const uint8_t likely[] = {0, 1, 2, 3, 4, 0x7f, 0x80, 0xff};
+			uint8_t any = (uint8_t)rnd_next(&seed);
+			size_t at =
+				rnd_below(&seed, 2) ? rnd_below(&seed, n) : rnd_below(&seed, 24);
+			if (at < n) g.bytes[at] = any & 1 ? likely[any >> 5] : any;
+		}
+		switch (rnd_below(&seed, 4)) {
+		case 0: n = rnd_below(&seed, n + 1); break;
+		case 1: /* another length, and told so */
+			n = 4 + rnd_below(&seed, n + 8);
+			cube_poke_u32(g.bytes, (uint32_t)n - 4);
+			break;
+		}
+		int rc = decode(g.bytes, n);
+		if (rc == 0) check_canonical(g.bytes, n, round);
+		else if (rc != CUBE_AGAIN && rc != CUBE_EPROTO)
+			ck_abort_msg("round %d: rc %d", round, rc);
+		results[rc == 0 ? 0 : rc == CUBE_AGAIN ? 1 : 2]++;
+	}
+	for (int i = 0; i < 3; i++) ck_assert_int_gt(results[i], 10000);
+}
+END_TEST
+
+int main(void) {
+	guard_init(&guard, BODY_MAX);
+	for (int i = 0; i < 32; i++) hash[i] = (uint8_t)(0xe0 - i);
+	Suite *s = suite_create("msg");
+	TCase *t = tcase_create("msg");
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, test_encode, 0, NTYPES);
+	tcase_add_loop_test(t, test_decode, 0, NTYPES);
+	tcase_add_loop_test(t, test_cut_anywhere, 0, NTYPES);
+	tcase_add_loop_test(t, test_corrupt_counts, 0, NTYPES);
+	tcase_add_loop_test(t, test_trailing_bytes, 0, NTYPES);
+	tcase_add_loop_test(t, test_encode_whole_or_not_at_all, 0, NTYPES);
+	tcase_add_test(t, test_heads);
+	tcase_add_test(t, test_largest_frame);
+	tcase_add_test(t, test_enumerations);
+	tcase_add_test(t, test_data_limit);
+	tcase_add_test(t, test_text_limits);
+	tcase_add_test(t, test_word_limits);
+	tcase_add_test(t, test_dir_limit);
+	tcase_add_test(t, test_encode_start_limits);
+	tcase_add_test(t, test_start_contents);
+	tcase_add_test(t, test_files_limit);
+	tcase_add_test(t, test_log_head);
+	tcase_add_test(t, test_random_mutations);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	guard_done(&guard);
+	return failed ? 1 : 0;
+}

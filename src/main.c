@@ -4,6 +4,7 @@
 #include "cube/program.h"
 
 int main(int argc, char **argv) {
-	if (argc > 1 && strcmp(argv[1], "manager") == 0) return cube_manager_main(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "manager") == 0)
+		return cube_manager_main(argc - 1, argv + 1);
 	return cube_cli_main(argc, argv);
 }

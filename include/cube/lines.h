@@ -26,7 +26,8 @@ void cube_lines_init(struct cube_lines *l, size_t limit); /* limit > 0 */
 void cube_lines_done(struct cube_lines *l);
 /* Stops at fn's first non-zero return and gives it back; what was left of bytes is lost then.
  * Fails else only as cube_buf_add does. The same bytes give the same pieces in any chunking. */
-int cube_lines_feed(struct cube_lines *l, const void *bytes, size_t n, cube_lines_fn *fn, void *arg);
+int cube_lines_feed(struct cube_lines *l, const void *bytes, size_t n, cube_lines_fn *fn,
+		    void *arg);
 int cube_lines_flush(struct cube_lines *l, cube_lines_fn *fn, void *arg); /* at end of file */
 
 #endif

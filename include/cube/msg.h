@@ -157,9 +157,10 @@ struct cube_msg {
 	};
 };
 
-/* Decodes the frame at the front of bytes. stream (1 or 2), state and how are known values then, and
- * the words of START hold no NUL; magic, version and the error code are the session's to judge. 0: *ret is filled and *ret_used bytes were used;
- * CUBE_AGAIN: not a whole frame yet; CUBE_EPROTO: refuse the peer. */
+/* Decodes the frame at the front of bytes. 0: *ret is filled and *ret_used bytes were used;
+ * CUBE_AGAIN: not a whole frame yet; CUBE_EPROTO: refuse the peer. stream (1 or 2 in LOG and ACK),
+ * state and how are then known values and no word of START holds a NUL; argv may be empty, and
+ * magic, version and the error code are left to the session to judge. */
 int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t *ret_used,
 		    struct cube_err *err);
 

@@ -22,15 +22,16 @@ static int find_state(struct cube_paths *p, struct cube_err *err) {
 	const char *own = env_path("CUBE_STATE_DIR"), *xdg = env_path("XDG_STATE_HOME");
 	const char *home = env_path("HOME");
 	int n;
-	if (own)
-		n = snprintf(p->state, sizeof p->state, "%s", own);
-	else if (xdg)
-		n = snprintf(p->state, sizeof p->state, "%s/cube/%s", xdg, p->cluster);
+	if (own) n = snprintf(p->state, sizeof p->state, "%s", own);
+	else if (xdg) n = snprintf(p->state, sizeof p->state, "%s/cube/%s", xdg, p->cluster);
 	else if (home)
-		n = snprintf(p->state, sizeof p->state, "%s/.local/state/cube/%s", home, p->cluster);
+		n = snprintf(p->state, sizeof p->state, "%s/.local/state/cube/%s", home,
+			     p->cluster);
 	else
-		return cube_fail(err, CUBE_EUSAGE, "no place for cube's state: set HOME or CUBE_STATE_DIR");
-	if ((size_t)n >= sizeof p->state) return cube_fail(err, CUBE_ETOOBIG, "state path is too long");
+		return cube_fail(err, CUBE_EUSAGE,
+				 "no place for cube's state: set HOME or CUBE_STATE_DIR");
+	if ((size_t)n >= sizeof p->state)
+		return cube_fail(err, CUBE_ETOOBIG, "state path is too long");
 	return 0;
 }
 
@@ -45,9 +46,10 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
 	if (!cluster) cluster = getenv("CUBE_CLUSTER");
 	if (!cluster || !*cluster) cluster = "default";
 	if (!cluster_ok(cluster))
-		return cube_fail(err, CUBE_EUSAGE,
-				 "cluster '%.80s': a name is 1 to 63 letters, digits, '.', '_' or '-'",
-				 cluster);
+		return cube_fail(
+			err, CUBE_EUSAGE,
+			"cluster '%.80s': a name is 1 to 63 letters, digits, '.', '_' or '-'",
+			cluster);
 	memcpy(p.cluster, cluster, strlen(cluster) + 1);
 	int rc = find_state(&p, err);
 	if (rc) return rc;
@@ -55,9 +57,9 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
 	int n;
 	if (runtime && !env_path("CUBE_STATE_DIR") && dir_is_ours(runtime))
 		n = snprintf(p.socket, sizeof p.socket, "%s/cube/%s.sock", runtime, cluster);
-	else
-		n = snprintf(p.socket, sizeof p.socket, "%s/sock", p.state);
-	if ((size_t)n >= sizeof p.socket) return cube_fail(err, CUBE_ETOOBIG, "socket path is too long");
+	else n = snprintf(p.socket, sizeof p.socket, "%s/sock", p.state);
+	if ((size_t)n >= sizeof p.socket)
+		return cube_fail(err, CUBE_ETOOBIG, "socket path is too long");
 	*ret = p;
 	return 0;
 }
@@ -65,7 +67,8 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
 int cube_paths_make(const char *dir, struct cube_err *err) {
 	char path[4096];
 	size_t n = strlen(dir);
-	if (n == 0 || n >= sizeof path) return cube_fail(err, CUBE_ETOOBIG, "folder name is too long");
+	if (n == 0 || n >= sizeof path)
+		return cube_fail(err, CUBE_ETOOBIG, "folder name is too long");
 	memcpy(path, dir, n + 1);
 	for (char *p = path + 1;; p++) {
 		if (*p != '/' && *p) continue;

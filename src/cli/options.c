@@ -96,10 +96,13 @@ static void env_name(const struct cube_option *o, char *name, size_t size) {
 	for (char *p = name; *p; p++) *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
 }
 
-/* The default, or what the environment says instead. */
-static int set_before(struct row row, struct cube_err *err) {
+/* The default, or what the environment says instead. A list is filled only where the command
+ * line has left it empty, which is known at the end. */
+static int set_otherwise(struct row row, bool at_end, struct cube_err *err) {
 	const struct cube_option *o = row.opt;
 	char name[64];
+	if ((o->type == CUBE_OPT_LIST) != at_end) return 0;
+	if (at_end && ((struct cube_strv *)row.value)->len > 0) return 0;
 	if (o->type == CUBE_OPT_UINT || o->type == CUBE_OPT_DURATION)
 		*(uint64_t *)row.value = CUBE_OPT_UNSET;
 	env_name(o, name, sizeof name);
@@ -154,22 +157,28 @@ static int read_letters(struct reading *r, const char *word, struct cube_err *er
 	return 0;
 }
 
+static int set_all_otherwise(struct reading *r, bool at_end, struct cube_err *err) {
+	for (const struct cube_option_group *g = r->groups; g->v; g++) {
+		for (const struct cube_option *o = g->v; o->name; o++) {
+			struct row row = {o, value_at(g, o, r->values)};
+			int rc = set_otherwise(row, at_end, err);
+			if (rc) return rc;
+		}
+	}
+	return 0;
+}
+
 int cube_options_parse(const struct cube_option_group *groups, bool stop_at_word, int argc,
 		       char **argv, void *values, char ***ret_words, size_t *ret_n,
 		       struct cube_err *err) {
 	struct reading r = {.groups = groups, .values = values, .argc = argc, .argv = argv};
-	for (const struct cube_option_group *g = groups; g->v; g++) {
-		for (const struct cube_option *o = g->v; o->name; o++) {
-			int rc = set_before((struct row){o, value_at(g, o, values)}, err);
-			if (rc) return rc;
-		}
-	}
+	int rc = set_all_otherwise(&r, false, err);
+	if (rc) return rc;
 	cube_autofree char **words = cube_realloc_array(NULL, (size_t)argc + 1, sizeof *words);
 	size_t n = 0;
 	bool only_words = false;
 	for (; r.i < argc; r.i++) {
 		char *word = argv[r.i];
-		int rc = 0;
 		if (only_words || word[0] != '-' || !word[1]) {
 			words[n++] = word;
 			only_words |= stop_at_word;
@@ -181,6 +190,8 @@ int cube_options_parse(const struct cube_option_group *groups, bool stop_at_word
 		if (rc) return rc;
 	}
 	words[n] = NULL;
+	rc = set_all_otherwise(&r, true, err);
+	if (rc) return rc;
 	*ret_words = words;
 	*ret_n = n;
 	words = NULL;

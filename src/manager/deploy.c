@@ -1,9 +1,9 @@
 /* Bootstrap (DESIGN 4): from a bare login shell to a running worker, with sh and cat.
  *
  *   PROBE    runs the cached worker where it is; else finds a folder that allows executing, says
- *            "none", reads the wanted hash from stdin and cats the image into a temporary file there,
- *            which then checks itself and takes its final name ("installed")
- *   ATTACH   runs the worker just installed
+ *            "none", reads the wanted hash from stdin and cats the image into a temporary file
+ * there, which then checks itself and takes its final name ("installed") ATTACH   runs the worker
+ * just installed
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -32,9 +32,9 @@ struct cube_deploy {
 	const uint8_t *image;
 	size_t image_size, image_sent;
 	bool pushing, installed;
-	size_t noise;        /* bytes skipped so far */
-	char tail[256];      /* the newest noise or stderr, for the error */
-	char reason[200];    /* what the host said went wrong */
+	size_t noise;         /* bytes skipped so far */
+	char tail[256];       /* the newest noise or stderr, for the error */
+	char reason[200];     /* what the host said went wrong */
 	struct cube_buf line; /* the answer line being received */
 };
 
@@ -46,8 +46,8 @@ struct cube_deploy {
 	"\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cube}\" \"/var/tmp/cube-$u\" \"/dev/shm/cube-$u\" " \
 	"\"/tmp/cube-$u\"; "
 
-#define RUN_CACHED                                                                                 \
-	"for d; do for h in %s; do w=$d/bin/$h; "                                                  \
+#define RUN_CACHED                                \
+	"for d; do for h in %s; do w=$d/bin/$h; " \
 	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
 
 /* An empty executable file is a valid shell script wherever executing is allowed at all. */
@@ -58,7 +58,8 @@ struct cube_deploy {
 	"&& \"$t\" && { [ -z \"$n\" ] || : >\"$d/.made-parent\"; "                                 \
 	"echo CUBE %s none $m; read h; cat >\"$t\"; \"$t\" install $h %s && exit; "                \
 	"rm -f \"$t\"; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "       \
-	"rm -f \"$t\"; echo $d: cannot write or execute there >&2; done; "                         \
+	"rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; [ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; " \
+	"echo $d: cannot write or execute there >&2; done; "                         \
 	"echo CUBE %s error no folder where programs may be kept and run"
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {
@@ -68,7 +69,8 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	for (unsigned i = 0; cube_worker_machine(i) && !*d->sha256; i++) {
 		char sha[65];
 		unsigned long n;
-		if (node->has_facts && strcmp(node->facts.machine, cube_worker_machine(i))) continue;
+		if (node->has_facts && strcmp(node->facts.machine, cube_worker_machine(i)))
+			continue;
 		cube_worker_image(cube_worker_machine(i), &n, sha);
 		size_t used = strlen(hashes);
 		snprintf(hashes + used, sizeof hashes - used, " %s", sha);
@@ -77,11 +79,12 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	const char *n = d->nonce;
 	int at = snprintf(out, size, "exec /bin/sh -c '" FOLDERS);
 	if (d->phase != PHASE_PROBE_COLD)
-		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster, node->id);
+		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster,
+			       node->id);
 	if (d->phase == PHASE_ATTACH)
-		at += snprintf(out + at, size - (size_t)at, "echo CUBE %s error the worker is gone again", n);
-	else
-		at += snprintf(out + at, size - (size_t)at, RECEIVE, n, n, n, n, n);
+		at += snprintf(out + at, size - (size_t)at,
+			       "echo CUBE %s error the worker is gone again", n);
+	else at += snprintf(out + at, size - (size_t)at, RECEIVE, n, n, n, n, n);
 	snprintf(out + at, size - (size_t)at, "'");
 }
 
@@ -115,8 +118,8 @@ void cube_deploy_free(struct cube_deploy *d) {
 static void fail(struct cube_mnode *node, int code, const char *step, const char *what) {
 	struct cube_err err;
 	const char *tail = node->deploy->tail;
-	cube_fail(&err, code, "%s: %.150s%s%.120s%s", step, what, *tail ? " (the host said: " : "", tail,
-		  *tail ? ")" : "");
+	cube_fail(&err, code, "%s: %.150s%s%.120s%s", step, what, *tail ? " (the host said: " : "",
+		  tail, *tail ? ")" : "");
 	cube_node_fail(node, &err);
 }
 
@@ -141,7 +144,8 @@ void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
 
 static void pump(struct cube_mnode *node) {
 	struct cube_deploy *d = node->deploy;
-	while (d->image_sent < d->image_size && cube_transport_queued(node->transport) < 2 * PIECE) {
+	while (d->image_sent < d->image_size &&
+	       cube_transport_queued(node->transport) < 2 * PIECE) {
 		size_t n = d->image_size - d->image_sent;
 		if (n > PIECE) n = PIECE;
 		if (cube_transport_write(node->transport, d->image + d->image_sent, n)) return;
@@ -176,8 +180,9 @@ static void push(struct cube_mnode *node, const char *uname) {
 			snprintf(known + used, sizeof known - used, " %s", cube_worker_machine(i));
 		}
 		char what[240];
-		snprintf(what, sizeof what, "no worker for its architecture '%s' in this cube (there is:%s)",
-			 machine, known);
+		snprintf(what, sizeof what,
+			 "no worker for its architecture '%s' in this cube (there is:%s)", machine,
+			 known);
 		fail(node, CUBE_EEXEC, "probing", what);
 		return;
 	}
@@ -202,16 +207,12 @@ static void hand_over(struct cube_mnode *node) {
 static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
-	if (strcmp(word, "attach") == 0)
-		hand_over(node);
+	if (strcmp(word, "attach") == 0) hand_over(node);
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256)
 		push(node, rest);
-	else if (strcmp(word, "installed") == 0 && *d->sha256)
-		d->installed = true;
-	else if (strcmp(word, "error") == 0)
-		snprintf(d->reason, sizeof d->reason, "%s", rest);
-	else
-		fail(node, CUBE_EPROTO, step, "the host gave an answer that makes no sense");
+	else if (strcmp(word, "installed") == 0 && *d->sha256) d->installed = true;
+	else if (strcmp(word, "error") == 0) snprintf(d->reason, sizeof d->reason, "%s", rest);
+	else fail(node, CUBE_EPROTO, step, "the host gave an answer that makes no sense");
 }
 
 /* Takes one whole answer line, or a line of noise, out of d->line. */
@@ -253,7 +254,8 @@ size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n) 
 		used += piece + (nl != NULL);
 		if (nl) on_line(node);
 		if (node->deploy && node->deploy->noise > NOISE_MAX)
-			fail(node, CUBE_EPROTO, "probing", "the login shell prints more than 1 MiB before running a command");
+			fail(node, CUBE_EPROTO, "probing",
+			     "the login shell prints more than 1 MiB before running a command");
 	}
 	return used;
 }
@@ -267,14 +269,17 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 		cube_node_step(node, "starting", -1);
 		rc = run(node, PHASE_ATTACH, &err);
 	} else if (d->phase == PHASE_PROBE && !*d->sha256) {
-		/* A worker was found there and did not run: damaged, another architecture's in a shared home,
-		 * or on a file system that does not allow it. Look again without it. */
+		/* A worker was found there and did not run: damaged, another architecture's in a
+		 * shared home, or on a file system that does not allow it. Look again without it.
+		 */
 		*d->reason = 0;
 		rc = run(node, PHASE_PROBE_COLD, &err);
 	} else {
 		char what[160];
-		snprintf(what, sizeof what, "the login shell ended without an answer (status %d)", status);
-		fail(node, CUBE_EEXEC, d->phase == PHASE_ATTACH ? "starting the worker" : "deploying",
+		snprintf(what, sizeof what, "the login shell ended without an answer (status %d)",
+			 status);
+		fail(node, CUBE_EEXEC,
+		     d->phase == PHASE_ATTACH ? "starting the worker" : "deploying",
 		     *d->reason ? d->reason : what);
 		return;
 	}

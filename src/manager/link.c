@@ -16,8 +16,9 @@
 static void send_hello(struct cube_mnode *node) {
 	struct cube_msg msg = {.type = CUBE_MSG_HELLO};
 	unsigned long size;
-	/* Which build the worker must be follows from its architecture, which the first join does not know
-	 * yet: the worker's own path is named by its hash and checked by itself, so "" accepts. */
+	/* Which build the worker must be follows from its architecture, which the first join does
+	 * not know yet: the worker's own path is named by its hash and checked by itself, so ""
+	 * accepts. */
 	if (node->has_facts) cube_worker_image(node->facts.machine, &size, msg.hello.build);
 	msg.hello.magic = CUBE_PROTO_MAGIC;
 	msg.hello.version = CUBE_PROTO_VERSION;
@@ -38,6 +39,7 @@ void cube_link_begin(struct cube_mnode *node) {
 }
 
 void cube_link_drop(struct cube_mnode *node) {
+	if (node->linked) cube_tasks_on_link_down(node->m->tasks, node);
 	node->linked = false;
 	cube_buf_clear(&node->outbox);
 	cube_push_reset(node, false);
@@ -65,17 +67,21 @@ void cube_link_flush(struct cube_mnode *node) {
 
 static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {
 	struct cube_node_facts *f = &node->facts;
-	if (msg->worker_hello.magic != CUBE_PROTO_MAGIC || msg->worker_hello.version != CUBE_PROTO_VERSION)
-		return cube_fail(err, CUBE_EVERSION, "the worker speaks version %u of the protocol, not %u",
+	if (msg->worker_hello.magic != CUBE_PROTO_MAGIC ||
+	    msg->worker_hello.version != CUBE_PROTO_VERSION)
+		return cube_fail(err, CUBE_EVERSION,
+				 "the worker speaks version %u of the protocol, not %u",
 				 msg->worker_hello.version, CUBE_PROTO_VERSION);
 	if (msg->worker_hello.cluster != node->m->cluster || msg->worker_hello.node != node->id)
 		return cube_fail(err, CUBE_EPROTO, "the worker belongs to another cluster or node");
 	snprintf(f->hostname, sizeof f->hostname, "%s", msg->worker_hello.hostname);
-	snprintf(f->kernel, sizeof f->kernel, "%s %s", msg->worker_hello.sysname, msg->worker_hello.release);
+	snprintf(f->kernel, sizeof f->kernel, "%s %s", msg->worker_hello.sysname,
+		 msg->worker_hello.release);
 	snprintf(f->machine, sizeof f->machine, "%s", msg->worker_hello.machine);
 	f->cpus = msg->worker_hello.cpus;
 	f->memory = msg->worker_hello.memory;
-	if (node->boot != msg->worker_hello.boot) cube_push_reset(node, true);
+	node->new_boot = node->boot && node->boot != msg->worker_hello.boot;
+	if (node->new_boot) cube_push_reset(node, true);
 	node->boot = msg->worker_hello.boot;
 	node->has_facts = true;
 	if (node->auto_slots) node->slots = f->cpus ? f->cpus : 1;
@@ -117,7 +123,9 @@ static int on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cu
 	case CUBE_MSG_PONG: return 0;
 	case CUBE_MSG_PUSH_DONE: cube_push_done(node, msg); return 0;
 	case CUBE_MSG_ERROR:
-		return cube_fail(err, msg->error.code == CUBE_PROTO_ERR_REPLACED ? CUBE_ECONNECT : CUBE_EVERSION,
+		return cube_fail(err,
+				 msg->error.code == CUBE_PROTO_ERR_REPLACED ? CUBE_ECONNECT
+									    : CUBE_EVERSION,
 				 "the worker refuses: %s", msg->error.message);
 	case CUBE_MSG_ATTEMPT:
 	case CUBE_MSG_STARTED:
@@ -140,7 +148,8 @@ size_t cube_link_in(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
 		size_t one = 0;
 		int rc = cube_msg_decode(bytes + used, n - used, &msg, &one, &err);
 		if (rc == CUBE_AGAIN && n - used > UNFINISHED_MAX)
-			rc = cube_fail(&err, CUBE_EPROTO, "the worker announces a frame longer than any it may send");
+			rc = cube_fail(&err, CUBE_EPROTO,
+				       "the worker announces a frame longer than any it may send");
 		if (rc == CUBE_AGAIN) break;
 		if (!rc) rc = on_msg(node, &msg, &err);
 		if (rc) {

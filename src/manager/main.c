@@ -69,7 +69,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "cube manager: '%s' is not expected here; see cube manager --help\n",
+		fprintf(stderr,
+			"cube manager: '%s' is not expected here; see cube manager --help\n",
 			argv[optind]);
 		return 2;
 	}
@@ -112,8 +113,12 @@ static int find_cluster_id(struct cube_manager *m, struct cube_err *err) {
 	return s->ops->meta_put(s, "cluster", cube_id_hex(m->cluster, hex), err);
 }
 
-static void tick(void *arg) { cube_tasks_tick(((struct cube_manager *)arg)->tasks); }
-static void commit(void *arg) { cube_manager_commit(arg); }
+static void tick(void *arg) {
+	cube_tasks_tick(((struct cube_manager *)arg)->tasks);
+}
+static void commit(void *arg) {
+	cube_manager_commit(arg);
+}
 static void flush(void *arg) {
 	struct cube_manager *m = arg;
 	cube_tasks_flush(m->tasks);
@@ -130,7 +135,7 @@ static void on_signal(void *arg, int signo) {
 static bool is_busy(struct program *p) {
 	struct cube_manager *m = &p->m;
 	if (cube_tasks_active(m->tasks) || cube_httpd_connections(m->httpd)) return true;
-	cube_list_each(cube_nodes_list(m->nodes), node, struct cube_mnode, link) {
+	cube_list_each (cube_nodes_list(m->nodes), node, struct cube_mnode, link) {
 		if (node->state != CUBE_NODE_FAILED) return true;
 	}
 	return false;
@@ -160,14 +165,16 @@ static void on_minute(void *arg) {
 static int build(struct program *p, struct cube_err *err) {
 	struct cube_manager *m = &p->m;
 	int rc, fd;
-	(rc = cube_paths_find(p->o.cluster, &m->paths, err)) || (rc = cube_paths_make(m->paths.state, err)) ||
-		(rc = take_lock(p, err)) || (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
-		(rc = find_cluster_id(m, err)) || (rc = cube_ssh_new(m->loop, &m->ssh, err)) ||
-		(rc = cube_events_new(m, &m->events, err)) || (rc = cube_files_new(m, &m->files, err)) ||
-		(rc = cube_logs_new(m, &m->logs, err)) || (rc = cube_nodes_new(m, &m->nodes, err)) ||
-		(rc = cube_tasks_new(m, &m->tasks, err)) || (rc = cube_nodes_load(m->nodes, err)) ||
-		(rc = cube_tasks_load(m->tasks, err)) || (rc = cube_api_new(m, &m->api, err));
-	if (rc) return rc;
+	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
+	    (rc = cube_paths_make(m->paths.state, err)) || (rc = take_lock(p, err)) ||
+	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
+	    (rc = find_cluster_id(m, err)) || (rc = cube_ssh_new(m->loop, &m->ssh, err)) ||
+	    (rc = cube_events_new(m, &m->events, err)) ||
+	    (rc = cube_files_new(m, &m->files, err)) || (rc = cube_logs_new(m, &m->logs, err)) ||
+	    (rc = cube_nodes_new(m, &m->nodes, err)) || (rc = cube_tasks_new(m, &m->tasks, err)) ||
+	    (rc = cube_nodes_load(m->nodes, err)) || (rc = cube_tasks_load(m->tasks, err)) ||
+	    (rc = cube_api_new(m, &m->api, err)))
+		return rc;
 	char dir[sizeof m->paths.socket];
 	snprintf(dir, sizeof dir, "%s", m->paths.socket);
 	*strrchr(dir, '/') = 0;
@@ -222,7 +229,8 @@ static int detach(struct program *p, struct cube_err *err) {
 	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (log < 0 || null < 0) return cube_fail_sys(err, errno, "cannot open %s", path);
-	if (write(p->o.ready_fd, "", 1) < 0) cube_debug("the command that started this manager left");
+	if (write(p->o.ready_fd, "", 1) < 0)
+		cube_debug("the command that started this manager left");
 	close(p->o.ready_fd);
 	dup2(null, 0);
 	dup2(null, 1);

@@ -54,7 +54,9 @@ static void facts_from_json(struct cube_mnode *node, const char *text) {
 	json_decref(o);
 }
 
-static const char *or_empty(const char *s) { return s ? s : ""; }
+static const char *or_empty(const char *s) {
+	return s ? s : "";
+}
 
 int cube_node_to_row(const struct cube_mnode *node, struct cube_store *s, struct cube_err *err) {
 	cube_autofree char *facts = facts_to_json(node);
@@ -78,7 +80,9 @@ int cube_node_to_row(const struct cube_mnode *node, struct cube_store *s, struct
 	return s->ops->node_put(s, &row, err);
 }
 
-static char *or_null(const char *s) { return s && *s ? cube_strdup(s) : NULL; }
+static char *or_null(const char *s) {
+	return s && *s ? cube_strdup(s) : NULL;
+}
 
 void cube_node_from_row(struct cube_mnode *node, const struct cube_node_row *row) {
 	node->state = row->state < CUBE_NODE_STATES ? row->state : CUBE_NODE_FAILED;

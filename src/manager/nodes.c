@@ -11,12 +11,12 @@
 #include "node_row.h"
 #include "tasks.h"
 
-#define STALL_NS      (30 * CUBE_NS_PER_S) /* a joining step without progress */
-#define PING_NS       (5 * CUBE_NS_PER_S)
-#define SILENCE_NS    (20 * CUBE_NS_PER_S)
-#define LEAVE_NS      (30 * CUBE_NS_PER_S)
-#define RETRY_MAX_NS  (30 * CUBE_NS_PER_S)
-#define OUTBOX_MAX    (64u << 20)
+#define STALL_NS     (30 * CUBE_NS_PER_S) /* a joining step without progress */
+#define PING_NS      (5 * CUBE_NS_PER_S)
+#define SILENCE_NS   (20 * CUBE_NS_PER_S)
+#define LEAVE_NS     (30 * CUBE_NS_PER_S)
+#define RETRY_MAX_NS (30 * CUBE_NS_PER_S)
+#define OUTBOX_MAX   (64u << 20)
 
 struct cube_nodes {
 	struct cube_manager *m;
@@ -32,7 +32,8 @@ static void on_timer(void *arg);
 
 static void set_name(struct cube_nodes *nodes, uint32_t id, const char *name) {
 	if (id > nodes->last_id) {
-		nodes->names = cube_realloc_array(nodes->names, (size_t)id + 1, sizeof *nodes->names);
+		nodes->names =
+			cube_realloc_array(nodes->names, (size_t)id + 1, sizeof *nodes->names);
 		for (uint32_t i = nodes->last_id ? nodes->last_id + 1 : 0; i <= id; i++)
 			nodes->names[i] = NULL;
 		nodes->last_id = id;
@@ -61,7 +62,8 @@ static struct cube_mnode *node_new(struct cube_nodes *nodes, uint32_t id, const 
 	cube_list_init(&node->attempts);
 	node->timer = cube_timer_add(nodes->m->loop, on_timer, node);
 	struct cube_link *at = nodes->list.prev;
-	while (at != &nodes->list && cube_container(at, struct cube_mnode, link)->id > id) at = at->prev;
+	while (at != &nodes->list && cube_container(at, struct cube_mnode, link)->id > id)
+		at = at->prev;
 	cube_list_insert(at, &node->link);
 	nodes->count++;
 	return node;
@@ -99,10 +101,8 @@ static void node_free(struct cube_mnode *node) {
 	cube_list_remove(&node->link);
 	node->m->nodes->count--;
 	/* Callers up the stack (a transport's event) may still look at it. */
-	if (node->m->stopping)
-		node_release(node);
-	else
-		cube_loop_defer(node->m->loop, node_release, node);
+	if (node->m->stopping) node_release(node);
+	else cube_loop_defer(node->m->loop, node_release, node);
 }
 
 int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_err *err) {
@@ -116,7 +116,7 @@ int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_
 void cube_nodes_free(struct cube_nodes *nodes) {
 	if (!nodes) return;
 	nodes->m->stopping = true;
-	cube_list_each(&nodes->list, node, struct cube_mnode, link) node_free(node);
+	cube_list_each (&nodes->list, node, struct cube_mnode, link) node_free(node);
 	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->names[i]);
 	free(nodes->names);
 	free(nodes);
@@ -134,31 +134,36 @@ static int load_row(void *arg, const struct cube_node_row *row) {
 int cube_nodes_load(struct cube_nodes *nodes, struct cube_err *err) {
 	int rc = nodes->m->store->ops->node_list(nodes->m->store, load_row, nodes, err);
 	if (rc) return rc;
-	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
 		if (node->state == CUBE_NODE_FAILED) continue;
 		if (node->state == CUBE_NODE_LEAVING) node->purge = true;
-		else if (node->state == CUBE_NODE_READY) cube_node_set(node, CUBE_NODE_LOST, "the manager was restarted");
+		else if (node->state == CUBE_NODE_READY)
+			cube_node_set(node, CUBE_NODE_LOST, "the manager was restarted");
 		cube_timer_after(node->timer, 0);
 	}
 	return 0;
 }
 
 struct cube_mnode *cube_nodes_find(struct cube_nodes *nodes, const char *name) {
-	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
 		if (strcmp(node->name, name) == 0) return node;
 	}
 	return NULL;
 }
 
 struct cube_mnode *cube_nodes_by_id(struct cube_nodes *nodes, uint32_t id) {
-	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
 		if (node->id == id) return node;
 	}
 	return NULL;
 }
 
-struct cube_link *cube_nodes_list(struct cube_nodes *nodes) { return &nodes->list; }
-unsigned cube_nodes_count(const struct cube_nodes *nodes) { return nodes->count; }
+struct cube_link *cube_nodes_list(struct cube_nodes *nodes) {
+	return &nodes->list;
+}
+unsigned cube_nodes_count(const struct cube_nodes *nodes) {
+	return nodes->count;
+}
 
 const char *cube_nodes_name(struct cube_nodes *nodes, uint32_t id) {
 	return id && id <= nodes->last_id && nodes->names[id] ? nodes->names[id] : "";
@@ -175,8 +180,8 @@ void cube_node_persist(struct cube_mnode *node) {
 void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const char *reason) {
 	enum cube_node_state old = node->state;
 	if (!cube_node_allows(old, state)) {
-		cube_error("%s: a node cannot go from %s to %s", node->name, cube_node_state_name(old),
-			   cube_node_state_name(state));
+		cube_error("%s: a node cannot go from %s to %s", node->name,
+			   cube_node_state_name(old), cube_node_state_name(state));
 		return;
 	}
 	node->state = state;
@@ -185,11 +190,11 @@ void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const ch
 	free(node->reason);
 	node->reason = text;
 	if (!cube_node_joining(state)) node->step = NULL, node->progress = -1;
-	cube_info("%s: %s -> %s%s%s", node->name, cube_node_state_name(old), cube_node_state_name(state),
-		  *text ? ": " : "", text);
+	cube_info("%s: %s -> %s%s%s", node->name, cube_node_state_name(old),
+		  cube_node_state_name(state), *text ? ": " : "", text);
 	cube_node_persist(node);
-	cube_events_node(node->m->events, node->id, cube_node_state_name(old), cube_node_state_name(state),
-			 text);
+	cube_events_node(node->m->events, node->id, cube_node_state_name(old),
+			 cube_node_state_name(state), text);
 }
 
 void cube_node_step(struct cube_mnode *node, const char *step, double progress) {
@@ -238,7 +243,8 @@ static size_t on_out(void *arg, const uint8_t *bytes, size_t n) {
 	struct cube_mnode *node = arg;
 	size_t used = 0;
 	if (node->deploy) used = cube_deploy_out(node, bytes, n);
-	if (!node->deploy && node->transport && used < n) used += cube_link_in(node, bytes + used, n - used);
+	if (!node->deploy && node->transport && used < n)
+		used += cube_link_in(node, bytes + used, n - used);
 	return used;
 }
 
@@ -249,14 +255,13 @@ static void on_err(void *arg, const uint8_t *bytes, size_t n) {
 
 static void on_drained(void *arg) {
 	struct cube_mnode *node = arg;
-	if (node->deploy)
-		cube_deploy_drained(node);
-	else
-		cube_link_flush(node);
+	if (node->deploy) cube_deploy_drained(node);
+	else cube_link_flush(node);
 }
 
 static void link_ended(struct cube_mnode *node, const struct cube_err *err) {
-	if (node->state == CUBE_NODE_LEAVING && node->linked) { /* it was told to shut down and did */
+	if (node->state == CUBE_NODE_LEAVING &&
+	    node->linked) { /* it was told to shut down and did */
 		hang_up(node);
 		cube_node_set(node, CUBE_NODE_GONE, "");
 		cube_tasks_on_node_end(node->m->tasks, node, "the node was taken down");
@@ -279,10 +284,8 @@ static void on_end(void *arg, int status) {
 
 static void on_fail(void *arg, const struct cube_err *err) {
 	struct cube_mnode *node = arg;
-	if (node->deploy)
-		cube_node_fail(node, err);
-	else
-		link_ended(node, err);
+	if (node->deploy) cube_node_fail(node, err);
+	else link_ended(node, err);
 }
 
 static const struct cube_transport_events transport_events = {
@@ -324,8 +327,8 @@ void cube_node_join(struct cube_mnode *node) {
 
 static void on_stall(struct cube_mnode *node) {
 	struct cube_err err;
-	cube_fail(&err, CUBE_ETIMEOUT, "%s: no progress for %d s", node->step ? node->step : "joining",
-		  (int)(STALL_NS / CUBE_NS_PER_S));
+	cube_fail(&err, CUBE_ETIMEOUT, "%s: no progress for %d s",
+		  node->step ? node->step : "joining", (int)(STALL_NS / CUBE_NS_PER_S));
 	cube_node_fail(node, &err);
 }
 
@@ -354,14 +357,13 @@ static void on_timer(void *arg) {
 			break;
 		}
 		cube_fail(&err, CUBE_ETIMEOUT,
-			  "the worker did not end within %d s of being told to", (int)(LEAVE_NS / CUBE_NS_PER_S));
+			  "the worker did not end within %d s of being told to",
+			  (int)(LEAVE_NS / CUBE_NS_PER_S));
 		cube_node_fail(node, &err);
 		break;
 	default:
-		if (!node->transport)
-			cube_node_join(node);
-		else
-			on_stall(node);
+		if (!node->transport) cube_node_join(node);
+		else on_stall(node);
 	}
 }
 
@@ -377,7 +379,8 @@ static int check_request(const struct cube_node_request *r, struct cube_err *err
 		return cube_fail(err, CUBE_EUSAGE, "user: '%.80s' is no user name", r->user);
 	for (const char *p = r->name; *p; p++) {
 		if ((unsigned char)*p <= ' ' || *p == 127 || *p == ',' || *p == '/')
-			return cube_fail(err, CUBE_EUSAGE, "name: '%.80s' has a character that names may not have",
+			return cube_fail(err, CUBE_EUSAGE,
+					 "name: '%.80s' has a character that names may not have",
 					 r->name);
 	}
 	return 0;
@@ -405,7 +408,8 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	struct cube_mnode *node = cube_nodes_find(nodes, request->name);
 	bool again = node && (node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST);
 	if (node && node->state == CUBE_NODE_LEAVING)
-		return cube_fail(err, CUBE_ECONFLICT, "%s is just being taken down; try again in a moment",
+		return cube_fail(err, CUBE_ECONFLICT,
+				 "%s is just being taken down; try again in a moment",
 				 request->name);
 	*ret_added = !node || again;
 	if (!node) {
@@ -420,7 +424,8 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 		cube_node_set(node, CUBE_NODE_CONNECTING, "");
 	} else {
 		cube_node_persist(node);
-		cube_events_node(nodes->m->events, node->id, "", cube_node_state_name(node->state), "");
+		cube_events_node(nodes->m->events, node->id, "", cube_node_state_name(node->state),
+				 "");
 	}
 	cube_timer_after(node->timer, 0); /* join in this turn's timers, after the reply was made */
 	return 0;
@@ -438,14 +443,14 @@ void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool pu
 		return;
 	}
 	if (node->linked)
-		cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = purge});
-	else if (!node->transport)
-		cube_node_join(node); /* only who is there can be told to go */
+		cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_SHUTDOWN,
+							.shutdown.purge = purge});
+	else if (!node->transport) cube_node_join(node); /* only who is there can be told to go */
 	cube_timer_after(node->timer, LEAVE_NS);
 }
 
 void cube_nodes_flush(struct cube_nodes *nodes) {
-	cube_list_each(&nodes->list, node, struct cube_mnode, link) {
+	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
 		if (node->transport && !node->deploy) cube_link_flush(node);
 	}
 }

@@ -54,6 +54,7 @@ struct cube_mnode {
 	struct cube_timer *timer;  /* by state: joining limit, ping, reconnect pause, leaving limit */
 	uint64_t heard;            /* mono: last frame */
 	uint64_t boot;             /* the daemon's; another one than before: attempts are gone */
+	bool new_boot;             /* .. as the HELLO of the present link told */
 	unsigned retries;
 	bool linked;               /* READY was received on the present transport */
 

@@ -29,13 +29,13 @@ static void push_free(struct cube_push *p) {
 }
 
 void cube_push_reset(struct cube_mnode *node, bool forget_all) {
-	cube_list_each(&node->files, p, struct cube_push, link) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
 		if (forget_all || p->fd >= 0) push_free(p);
 	}
 }
 
 static struct cube_push *find(struct cube_mnode *node, const uint8_t *sha256) {
-	cube_list_each(&node->files, p, struct cube_push, link) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
 		if (memcmp(p->sha256, sha256, CUBE_SHA256_LEN) == 0) return p;
 	}
 	return NULL;
@@ -71,7 +71,7 @@ struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_f
 }
 
 static struct cube_push *current(struct cube_mnode *node) {
-	cube_list_each(&node->files, p, struct cube_push, link) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
 		if (p->fd >= 0) return p;
 	}
 	return NULL;
@@ -86,7 +86,8 @@ static bool piece(struct cube_mnode *node, struct cube_push *p) {
 		cube_msg_encode(&node->outbox, &msg);
 	}
 	cube_autofree uint8_t *bytes = cube_alloc(CUBE_DATA_MAX);
-	size_t want = p->size - p->sent < CUBE_DATA_MAX ? (size_t)(p->size - p->sent) : CUBE_DATA_MAX;
+	size_t want =
+		p->size - p->sent < CUBE_DATA_MAX ? (size_t)(p->size - p->sent) : CUBE_DATA_MAX;
 	ssize_t got = want ? pread(p->fd, bytes, want, (off_t)p->sent) : 0;
 	if (got < (ssize_t)want && (got <= 0)) return false;
 	msg = (struct cube_msg){.type = CUBE_MSG_PUSH_DATA};
@@ -103,17 +104,21 @@ void cube_push_pump(struct cube_mnode *node) {
 	while ((p = current(node)) && !cube_buf_len(&node->outbox) &&
 	       cube_transport_queued(node->transport) < LOW_WATER) {
 		bool ok = piece(node, p);
-		if (!ok) cube_warn("%s: a file to push cannot be read: %s", node->name, strerror(errno));
+		if (!ok)
+			cube_warn("%s: a file to push cannot be read: %s", node->name,
+				  strerror(errno));
 		if (!ok || p->sent == p->size) {
 			close(p->fd);
 			p->fd = -1;
-			cube_buf_add(&node->outbox, cube_buf_data(&p->after), cube_buf_len(&p->after));
+			cube_buf_add(&node->outbox, cube_buf_data(&p->after),
+				     cube_buf_len(&p->after));
 			cube_buf_clear(&p->after);
 			if (!ok) push_free(p);
 		}
 		size_t n = cube_buf_len(&node->outbox);
 		if (n > (1u << 20)) n = 512u << 10;
-		if (n && cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
+		if (n &&
+		    cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
 			cube_buf_consume(&node->outbox, n);
 	}
 }

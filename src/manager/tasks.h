@@ -89,6 +89,7 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w);
 int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
 		      struct cube_err *err);
 void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node); /* after the READY message */
+void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node);
 /* The node will not come (back): its tasks fail with the reason; bound ones too. */
 void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason);
 

@@ -9,6 +9,7 @@ struct span {
 };
 
 static struct span span_of(const char *text, size_t n) {
+	if (n == 0) text = ""; /* no arithmetic on NULL */
 	return (struct span){.p = text, .end = text + n};
 }
 
@@ -283,7 +284,7 @@ static bool pid_number(struct span *s, int *ret) {
 
 bool cube_procfs_pid(struct cube_procfs_pid *ret, const char *text, size_t n) {
 	enum { FIRST_SKIPPED = 7, START = 22 }; /* as proc(5) numbers the fields */
-	const char *paren = memrchr(text, ')', n);
+	const char *paren = n ? memrchr(text, ')', n) : NULL;
 	struct span s;
 	struct cube_procfs_pid pid;
 
@@ -303,11 +304,11 @@ bool cube_procfs_pid(struct cube_procfs_pid *ret, const char *text, size_t n) {
 }
 
 bool cube_procfs_environ_has(const char *text, size_t n, const char *entry) {
-	const char *end = text + n;
 	size_t want = strlen(entry);
+	const char *end;
 
-	if (want == 0) return false;
-	while (text < end) {
+	if (want == 0 || n == 0) return false;
+	for (end = text + n; text < end;) {
 		size_t len = strnlen(text, (size_t)(end - text));
 
 		if (len == want && memcmp(text, entry, want) == 0) return true;

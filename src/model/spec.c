@@ -151,11 +151,13 @@ static bool env_line(const char *p, const char *end, const char **ret, size_t *r
 
 int cube_spec_parse_env_file(struct cube_strv *env, const char *text, size_t n, const char *name,
 			     struct cube_err *err) {
-	const char *end = text + n;
 	struct cube_strv found = {0};
 	struct cube_err why = {0};
+	const char *end;
 	int r = 0;
 
+	if (n == 0) return 0;
+	end = text + n;
 	if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) text += 3; /* byte order mark */
 	for (size_t line = 1; text < end && r == 0; line++) {
 		const char *nl = memchr(text, '\n', (size_t)(end - text)), *entry;

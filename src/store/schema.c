@@ -140,16 +140,31 @@ static const char *const steps[] = {
 
 enum { VERSION = sizeof steps / sizeof steps[0] };
 
-int cube_schema_fail(sqlite3 *db, const char *file, const char *step, struct cube_err *err) {
-	int code = sqlite3_errcode(db) & 0xff;
-	int sys = code == SQLITE_FULL ? ENOSPC : 0;
+/* The errno behind an I/O error. A rollback after a failed commit covers sqlite's own note of it;
+ * the write-ahead log's file still has it. */
+static int io_errno(sqlite3 *db) {
+	sqlite3_file *wal = NULL;
+	int sys = sqlite3_system_errno(db);
 
-	/* sqlite keeps the errno only of the failures that come from a system call. */
-	if (code == SQLITE_CANTOPEN || code == SQLITE_IOERR) sys = sqlite3_system_errno(db);
-	if (sys)
-		cube_fail(err, CUBE_ESYS, "%s: %s: %s (%s)", file, step, sqlite3_errmsg(db),
-			  strerror(sys));
-	else cube_fail(err, CUBE_ESYS, "%s: %s: %s", file, step, sqlite3_errmsg(db));
+	if (sys || !db) return sys;
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
+	    !wal || !wal->pMethods ||
+	    wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &sys) != SQLITE_OK)
+		return 0;
+	return sys;
+}
+
+int cube_schema_fail(sqlite3 *db, const char *file, const char *step, struct cube_err *err) {
+	const char *text = sqlite3_errmsg(db), *hint = NULL;
+	int code = sqlite3_errcode(db) & 0xff, sys = 0;
+
+	if (code == SQLITE_CANTOPEN || code == SQLITE_IOERR) sys = io_errno(db);
+	else if (code == SQLITE_FULL) sys = ENOSPC;
+	else if (code == SQLITE_READONLY) hint = "it needs a writable folder too";
+	else if (code == SQLITE_BUSY) hint = "another program holds its write lock";
+	if (sys) hint = strerror(sys);
+	cube_fail(err, CUBE_ESYS, "%s: %s: %s%s%s%s", file, step, text, hint ? " (" : "",
+		  hint ? hint : "", hint ? ")" : "");
 	if (err) err->sys = sys;
 	return CUBE_ESYS;
 }

@@ -1,4 +1,5 @@
 #include <stddef.h>
+#include <string.h>
 
 #include "check.h"
 #include "sqlite.h"
@@ -117,20 +118,134 @@ int cube_sqlite_chunk_list(struct cube_store *store, uint64_t task, uint32_t att
 
 /* ---- metrics ------------------------------------------------------------------------------- */
 
-/* The columns behind (node, wall), in the table's order. */
-#define FIGURES(X)                                                                                 \
+/* The columns behind (node, wall), in the table's order: X for plain figures, O for those that are
+ * NULL where the kernel has none (CUBE_METRIC_NONE). */
+#define FIGURES(X, O)                                                                              \
 	X(cpu_user) X(cpu_system) X(cpu_iowait) X(cpu_steal) X(cpu_idle) X(load1) X(load5)         \
 	X(load15) X(mem_total) X(mem_available) X(swap_total) X(swap_free) X(disk_total)           \
 	X(disk_free) X(disk_read) X(disk_written) X(net_received) X(net_sent) X(running)           \
-	X(psi_cpu) X(psi_mem) X(psi_io) X(uptime_s)
+	O(psi_cpu) O(psi_mem) O(psi_io) X(uptime_s)
+#define NAME(f) ", " #f
+#define MARK(f) ", ?"
+#define PLAIN(f) {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), false},
+#define OPTIONAL(f) {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), true},
 
 static const struct figure {
-	uint8_t offset, size;
+	uint16_t offset, size;
 	bool optional;
-} figures[] = {
-#define X(f) {offsetof(struct cube_metric, f), sizeof((struct cube_metric *)0)->f,                 \
-	      sizeof #f > 4 && #f[0] == 'p' && #f[1] == 's' && #f[2] == 'i'},
-	FIGURES(X)
-#undef X
-};
+} figures[] = {FIGURES(PLAIN, OPTIONAL)};
 enum { FIGURE_COUNT = sizeof figures / sizeof figures[0] };
+
+static uint64_t figure_get(const struct figure *f, const struct cube_metric *m) {
+	uint64_t wide;
+	uint32_t narrow;
+
+	if (f->size == sizeof wide) {
+		memcpy(&wide, (const char *)m + f->offset, sizeof wide);
+		return wide;
+	}
+	memcpy(&narrow, (const char *)m + f->offset, sizeof narrow);
+	return narrow;
+}
+
+static void figure_set(const struct figure *f, struct cube_metric *m, uint64_t v) {
+	uint32_t narrow = (uint32_t)v;
+
+	if (f->size == sizeof v) memcpy((char *)m + f->offset, &v, sizeof v);
+	else memcpy((char *)m + f->offset, &narrow, sizeof narrow);
+}
+
+int cube_sqlite_metric_add(struct cube_store *store, uint32_t node, const struct cube_metric *m,
+			   struct cube_err *err) {
+	static const char sql[] = "INSERT OR REPLACE INTO metrics (node, wall" FIGURES(
+		NAME, NAME) ") VALUES (?1, ?2" FIGURES(MARK, MARK) ")";
+	struct cube_sqlite *s = cube_sqlite_of(store);
+	struct cube_sqlite_query q;
+	int r = cube_store_check_metric(m, err);
+
+	if (r == 0) r = cube_sqlite_write(s, STMT_METRIC_ADD, sql, "writing metrics", &q, err);
+	if (r < 0) return r;
+	cube_sqlite_int(&q, 1, node);
+	sqlite3_bind_int64(q.st, 2, m->wall);
+	for (int i = 0; i < FIGURE_COUNT; i++) {
+		uint64_t v = figure_get(&figures[i], m);
+		if (figures[i].optional && v == CUBE_METRIC_NONE) sqlite3_bind_null(q.st, i + 3);
+		else cube_sqlite_int(&q, i + 3, v);
+	}
+	/* A sample that comes late makes its minute one to look at again. */
+	if (m->wall < s->thinned) s->thinned = m->wall - m->wall % CUBE_STORE_MINUTE;
+	return cube_sqlite_finish(&q, err);
+}
+
+/* 1 and the first node with an id of at least `from`, or 0. */
+static int metric_node(struct cube_sqlite *s, int64_t from, int64_t *ret, struct cube_err *err) {
+	struct cube_sqlite_query q;
+	int r = cube_sqlite_read(s, STMT_METRIC_NODE,
+				 "SELECT node FROM metrics WHERE node >= ?1 ORDER BY node LIMIT 1",
+				 "finding nodes with metrics", &q, err);
+
+	if (r < 0) return r;
+	sqlite3_bind_int64(q.st, 1, from);
+	r = cube_sqlite_step(&q, err);
+	if (r > 0) *ret = sqlite3_column_int64(q.st, 0);
+	cube_sqlite_release(&q);
+	return r;
+}
+
+static int thin_node(struct cube_sqlite *s, int64_t node, int64_t before, struct cube_err *err) {
+	static const char sql[] =
+		"DELETE FROM metrics WHERE node = ?1 AND wall >= ?2 AND wall < ?3 "
+		"AND EXISTS (SELECT 1 FROM metrics AS later WHERE later.node = ?1 "
+		"AND later.wall > metrics.wall AND later.wall < metrics.wall + 60000000000 "
+		"AND later.wall / 60000000000 = metrics.wall / 60000000000)";
+	struct cube_sqlite_query q;
+	int r = cube_sqlite_write(s, STMT_METRIC_THIN, sql, "thinning metrics", &q, err);
+
+	if (r < 0) return r;
+	sqlite3_bind_int64(q.st, 1, node);
+	sqlite3_bind_int64(q.st, 2, s->thinned);
+	sqlite3_bind_int64(q.st, 3, before);
+	return cube_sqlite_finish(&q, err);
+}
+
+/* Node by node, since (node, wall) is the key; and only what got old since the last time. */
+int cube_sqlite_metric_thin(struct cube_store *store, int64_t now, struct cube_err *err) {
+	struct cube_sqlite *s = cube_sqlite_of(store);
+	int64_t before = now - CUBE_STORE_HOUR, node = 0;
+	int r;
+
+	if (now < CUBE_STORE_HOUR || before <= s->thinned) return 0;
+	while ((r = metric_node(s, node, &node, err)) > 0) {
+		r = thin_node(s, node, before, err);
+		if (r < 0) return r;
+		node++;
+	}
+	if (r == 0) s->thinned = before - before % CUBE_STORE_MINUTE;
+	return r;
+}
+
+int cube_sqlite_metric_list(struct cube_store *store, uint32_t node, int64_t since,
+			    int (*fn)(void *, const struct cube_metric *), void *arg,
+			    struct cube_err *err) {
+	struct cube_sqlite_query q;
+	int r = cube_sqlite_read(cube_sqlite_of(store), STMT_METRIC_LIST,
+				 "SELECT wall" FIGURES(NAME, NAME) " FROM metrics WHERE node = ?1 "
+				 "AND wall > ?2 ORDER BY wall", "listing metrics", &q, err);
+
+	if (r < 0) return r;
+	cube_sqlite_int(&q, 1, node);
+	sqlite3_bind_int64(q.st, 2, since);
+	while ((r = cube_sqlite_step(&q, err)) > 0) {
+		struct cube_metric m = {.wall = sqlite3_column_int64(q.st, 0)};
+		for (int i = 0; i < FIGURE_COUNT; i++) {
+			bool none = sqlite3_column_type(q.st, i + 1) == SQLITE_NULL;
+			figure_set(&figures[i], &m,
+				   none ? CUBE_METRIC_NONE
+					: (uint64_t)sqlite3_column_int64(q.st, i + 1));
+		}
+		r = fn(arg, &m);
+		if (r != 0) break;
+	}
+	cube_sqlite_release(&q);
+	return r;
+}

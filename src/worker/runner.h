@@ -94,6 +94,7 @@ struct runner {
 	size_t queued_bytes;
 	unsigned wide_pipes;
 	bool closing; /* nothing starts any more */
+	bool kicking;
 };
 
 void runner_init(struct runner *r, struct cube_loop *loop, struct files *files);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -161,6 +162,26 @@ START_TEST(interest_changed_in_a_batch_is_obeyed) {
 	turn(0);
 	ck_assert(s.last & EPOLLHUP);
 	close(sv[0]); /* before teardown's _del, as a careless owner might */
+}
+END_TEST
+
+static void on_hush(void *arg, uint32_t events) {
+	struct src *other = arg;
+	other->calls++;
+	cube_io_set(other->io, 0);
+}
+
+START_TEST(interest_lost_in_the_same_batch_is_obeyed) {
+	struct src s[2] = {0};
+	for (int i = 0; i < 2; i++) {
+		int p[2];
+		make_pipe(p);
+		put(p[1]);
+		ck_assert_int_eq(
+			cube_io_add(loop, p[0], EPOLLIN, on_hush, &s[!i], &s[i].io, NULL), 0);
+	}
+	turn(0);
+	ck_assert_int_eq(s[0].calls + s[1].calls, 1);
 }
 END_TEST
 
@@ -493,12 +514,12 @@ static void on_mark_io(void *arg, uint32_t events) {
 	char byte;
 	mark('i');
 	ck_assert_int_eq(read(*(int *)arg, &byte, 1), 1);
-	cube_loop_defer(loop, on_mark, "1");
-	cube_loop_defer(loop, on_mark, "2");
+	cube_loop_defer(loop, on_mark, (void *)"1");
+	cube_loop_defer(loop, on_mark, (void *)"2");
 }
 static void on_mark_defer_more(void *arg) {
 	mark('d');
-	cube_loop_defer(loop, on_mark, "n");
+	cube_loop_defer(loop, on_mark, (void *)"n");
 }
 
 START_TEST(order_of_a_turn) {
@@ -507,10 +528,10 @@ START_TEST(order_of_a_turn) {
 	make_pipe(p);
 	put(p[1]);
 	use_fake_clock();
-	cube_loop_before_sleep(loop, 20, on_mark, "F");
-	cube_loop_before_sleep(loop, 10, on_mark, "C");
-	cube_loop_before_sleep(loop, 10, on_mark, "c");
-	struct cube_timer *t = cube_timer_add(loop, on_mark, "t");
+	cube_loop_before_sleep(loop, 20, on_mark, (void *)"F");
+	cube_loop_before_sleep(loop, 10, on_mark, (void *)"C");
+	cube_loop_before_sleep(loop, 10, on_mark, (void *)"c");
+	struct cube_timer *t = cube_timer_add(loop, on_mark, (void *)"t");
 	cube_timer_after(t, 0);
 	ck_assert_int_eq(cube_io_add(loop, p[0], EPOLLIN, on_mark_io, &p[0], &io, NULL), 0);
 	cube_loop_defer(loop, on_mark_defer_more, NULL);
@@ -519,7 +540,7 @@ START_TEST(order_of_a_turn) {
 	turn(-1);                            /* the next turn, which does not sleep */
 	ck_assert_str_eq(trace, "CcFitd12CcFn");
 	cube_loop_stop(loop);
-	cube_loop_defer(loop, on_mark, "x");
+	cube_loop_defer(loop, on_mark, (void *)"x");
 	ck_assert_int_eq(cube_loop_run(loop, NULL), 0);
 	ck_assert_str_eq(trace, "CcFitd12CcFnCcF"); /* hooks once more at the end */
 	memset(trace, 0, sizeof trace);
@@ -537,6 +558,7 @@ int main(void) {
 	tcase_add_test(tc, sibling_freed_in_the_same_batch);
 	tcase_add_test(tc, fd_number_reused_in_a_batch);
 	tcase_add_test(tc, interest_changed_in_a_batch_is_obeyed);
+	tcase_add_test(tc, interest_lost_in_the_same_batch_is_obeyed);
 	tcase_add_test(tc, what_epoll_refuses_is_always_ready);
 	tcase_add_test(tc, bad_fd_is_an_error);
 	tcase_add_test(tc, timer_cancelled_in_a_timer);

@@ -1,0 +1,360 @@
+#include "client.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cube/buf.h"
+#include "cube/mem.h"
+
+#define REPLY_MAX     (256u << 20)
+#define TIMEOUT_S     120L
+#define TURN_FDS      16
+#define URL_PREFIX    "http://cube"
+#define ERROR_TEXT    CURL_ERROR_SIZE
+
+struct cube_client {
+	CURLM *multi;
+	CURL *easy; /* for JSON; keeps its connection */
+	char socket[sizeof ((struct sockaddr_un *)0)->sun_path];
+	int dir_fd; /* of the socket's folder, where its path is too long for sun_path */
+	struct cube_transfer *transfers;
+};
+
+struct cube_transfer {
+	struct cube_client *client;
+	struct cube_transfer *next;
+	CURL *easy;
+	struct curl_slist *headers;
+	cube_client_fn *fn;
+	void *arg;
+	int fd;      /* what a POST sends, or -1 */
+	bool paused; /* waits for fd */
+	bool ended;
+	int stopped; /* what fn returned */
+	CURLcode code;
+	struct cube_buf error_body;
+	char text[ERROR_TEXT];
+};
+
+/* A path longer than sun_path is reached through its folder's fd. */
+static int set_socket(struct cube_client *c, const char *path, struct cube_err *err) {
+	if (strlen(path) < sizeof c->socket) {
+		memcpy(c->socket, path, strlen(path) + 1);
+		return 0;
+	}
+	const char *slash = strrchr(path, '/');
+	cube_autofree char *dir = cube_strndup(path, slash ? (size_t)(slash - path) : 0);
+	c->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->dir_fd < 0) {
+		int sys = errno;
+		cube_fail(err, CUBE_ECONNECT, "%s: %s", dir, strerror(sys));
+		if (err) err->sys = sys;
+		return CUBE_ECONNECT;
+	}
+	int n = snprintf(c->socket, sizeof c->socket, "/proc/self/fd/%d/%s", c->dir_fd, slash + 1);
+	if (n < 0 || (size_t)n >= sizeof c->socket)
+		return cube_fail(err, CUBE_ETOOBIG, "socket name '%.80s' is too long", slash + 1);
+	return 0;
+}
+
+int cube_client_new(const struct cube_paths *paths, struct cube_client **ret,
+		    struct cube_err *err) {
+	struct cube_client *c = cube_alloc(sizeof *c);
+	c->dir_fd = -1;
+	int rc = set_socket(c, paths->socket, err);
+	if (!rc && curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
+		rc = cube_fail(err, CUBE_EINTERNAL, "libcurl cannot be initialised");
+	if (!rc) {
+		c->multi = curl_multi_init();
+		c->easy = curl_easy_init();
+		if (!c->multi || !c->easy) rc = cube_fail_sys(err, ENOMEM, "libcurl");
+	}
+	if (rc)
+		cube_client_free(c);
+	else
+		*ret = c;
+	return rc;
+}
+
+void cube_client_free(struct cube_client *c) {
+	if (!c) return;
+	while (c->transfers) cube_transfer_free(c->transfers);
+	if (c->easy) curl_easy_cleanup(c->easy);
+	if (c->multi) curl_multi_cleanup(c->multi);
+	if (c->dir_fd >= 0) close(c->dir_fd);
+	free(c);
+}
+
+/* What each request has: the socket, no proxy, no signals. */
+static void set_common(struct cube_client *c, CURL *easy, const char *path, char *text) {
+	cube_autofree char *url = cube_strf(URL_PREFIX "%s", path);
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
+	text[0] = '\0';
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, text);
+}
+
+static long status_of(CURL *easy) {
+	long status = 0;
+	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+	return status;
+}
+
+static int fail_curl(CURL *easy, CURLcode code, const char *text, struct cube_err *err) {
+	long sys = 0;
+	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &sys);
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		return cube_fail(err, CUBE_ETIMEOUT, "the manager did not answer within %ld s",
+				 TIMEOUT_S);
+	if (code == CURLE_COULDNT_CONNECT) {
+		cube_fail(err, CUBE_ECONNECT, "cannot reach the manager: %s",
+			  sys ? strerror((int)sys) : text);
+		if (err) err->sys = sys ? (int)sys : ECONNREFUSED;
+		return CUBE_ECONNECT;
+	}
+	return cube_fail(err, CUBE_ECONNECT, "the manager went away: %s",
+			 text[0] ? text : curl_easy_strerror(code));
+}
+
+static int code_of_name(const char *name, long status) {
+	for (int code = CUBE_EUSAGE; code >= CUBE_EINTERNAL; code--)
+		if (name && strcmp(cube_err_name(code), name) == 0) return code;
+	return status == 404 ? CUBE_ENOTFOUND : status < 500 ? CUBE_EUSAGE : CUBE_EINTERNAL;
+}
+
+/* The error an answer of status >= 400 tells. */
+static int fail_reply(const char *body, size_t n, long status, struct cube_err *err) {
+	json_t *reply = json_loadb(body, n, 0, NULL);
+	json_t *e = json_object_get(reply, "error");
+	const char *message = json_string_value(json_object_get(e, "message"));
+	int code = code_of_name(json_string_value(json_object_get(e, "code")), status);
+	if (message)
+		cube_fail(err, code, "%s", message);
+	else
+		cube_fail(err, code, "the manager answered HTTP %ld", status);
+	json_decref(reply);
+	return code;
+}
+
+static size_t take_reply(char *bytes, size_t size, size_t n, void *arg) {
+	return cube_buf_add(arg, bytes, size * n) == 0 ? size * n : 0;
+}
+
+/* Performs c->easy, whose method and body are set, and reads the answer. */
+static int perform(struct cube_client *c, char *text, json_t **ret_reply, struct cube_err *err) {
+	struct cube_buf reply;
+	cube_buf_init(&reply, REPLY_MAX);
+	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, take_reply);
+	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, &reply);
+	CURLcode code = curl_easy_perform(c->easy);
+	long status = status_of(c->easy);
+	const char *body = (const char *)cube_buf_data(&reply);
+	size_t n = cube_buf_len(&reply);
+	int rc = 0;
+	if (code != CURLE_OK) {
+		rc = fail_curl(c->easy, code, text, err);
+	} else if (status >= 400) {
+		rc = fail_reply(body, n, status, err);
+	} else if (ret_reply) {
+		json_error_t at;
+		json_t *json = n ? json_loadb(body, n, 0, &at) : NULL;
+		if (n && !json)
+			rc = cube_fail(err, CUBE_EPROTO, "the manager's answer is no JSON: %s", at.text);
+		else
+			*ret_reply = json;
+	}
+	cube_buf_done(&reply);
+	return rc;
+}
+
+int cube_client_json(struct cube_client *c, const char *method, const char *path,
+		     const json_t *body, json_t **ret_reply, struct cube_err *err) {
+	char text[ERROR_TEXT];
+	curl_easy_reset(c->easy);
+	set_common(c, c->easy, path, text);
+	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, TIMEOUT_S);
+	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+	cube_autofree char *dump = NULL;
+	if (body) {
+		dump = json_dumps(body, JSON_COMPACT);
+		if (!dump) return cube_fail(err, CUBE_EINTERNAL, "request body");
+		headers = curl_slist_append(headers, "Content-Type: application/json");
+		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(dump));
+		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, dump);
+	} else if (strcmp(method, "POST") == 0) {
+		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, "");
+	}
+	if (strcmp(method, "HEAD") == 0) curl_easy_setopt(c->easy, CURLOPT_NOBODY, 1L);
+	curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
+	int rc = perform(c, text, ret_reply, err);
+	curl_slist_free_all(headers);
+	return rc;
+}
+
+static size_t read_file(char *into, size_t size, size_t n, void *arg) {
+	const int *fd = arg;
+	ssize_t got;
+	do got = read(*fd, into, size * n);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
+}
+
+int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
+		    struct cube_err *err) {
+	char text[ERROR_TEXT];
+	curl_easy_reset(c->easy);
+	set_common(c, c->easy, path, text);
+	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(c->easy, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(c->easy, CURLOPT_UPLOAD_BUFFERSIZE, 1L << 20);
+	curl_easy_setopt(c->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
+	curl_easy_setopt(c->easy, CURLOPT_READFUNCTION, read_file);
+	curl_easy_setopt(c->easy, CURLOPT_READDATA, &fd);
+	int rc = perform(c, text, NULL, err);
+	curl_slist_free_all(headers);
+	return rc;
+}
+
+/* ---- streams ---- */
+
+static size_t take_bytes(char *bytes, size_t size, size_t n, void *arg) {
+	struct cube_transfer *t = arg;
+	n *= size;
+	if (status_of(t->easy) >= 400) {
+		size_t room = cube_buf_room(&t->error_body);
+		cube_buf_add(&t->error_body, bytes, n < room ? n : room);
+		return n;
+	}
+	t->stopped = t->fn ? t->fn(t->arg, bytes, n) : 0;
+	return t->stopped ? CURL_WRITEFUNC_ERROR : n;
+}
+
+/* Reads what is there; pauses the transfer until the fd has more. */
+static size_t read_pausing(char *into, size_t size, size_t n, void *arg) {
+	struct cube_transfer *t = arg;
+	struct pollfd p = {.fd = t->fd, .events = POLLIN};
+	ssize_t got = -1;
+	errno = EAGAIN;
+	if (poll(&p, 1, 0) > 0) got = read(t->fd, into, size * n);
+	if (got >= 0) return (size_t)got;
+	if (errno == EAGAIN || errno == EINTR) {
+		t->paused = true;
+		return CURL_READFUNC_PAUSE;
+	}
+	return 0; /* what cannot be read is at its end */
+}
+
+static struct cube_transfer *transfer_new(struct cube_client *c, const char *path) {
+	struct cube_transfer *t = cube_alloc(sizeof *t);
+	t->client = c;
+	t->fd = -1;
+	t->easy = curl_easy_init();
+	if (!t->easy) abort(); /* out of memory, as cube_alloc */
+	cube_buf_init(&t->error_body, 64u << 10);
+	set_common(c, t->easy, path, t->text);
+	t->headers = curl_slist_append(NULL, "Expect:");
+	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, take_bytes);
+	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+	t->next = c->transfers;
+	c->transfers = t;
+	return t;
+}
+
+struct cube_transfer *cube_client_get(struct cube_client *c, const char *path, cube_client_fn *fn,
+				      void *arg) {
+	struct cube_transfer *t = transfer_new(c, path);
+	t->fn = fn;
+	t->arg = arg;
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+	curl_multi_add_handle(c->multi, t->easy);
+	return t;
+}
+
+struct cube_transfer *cube_client_post(struct cube_client *c, const char *path, int fd) {
+	struct cube_transfer *t = transfer_new(c, path);
+	t->fd = fd;
+	t->headers = curl_slist_append(t->headers, "Transfer-Encoding: chunked");
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+	curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_READFUNCTION, read_pausing);
+	curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
+	curl_multi_add_handle(c->multi, t->easy);
+	return t;
+}
+
+bool cube_transfer_ended(const struct cube_transfer *t) {
+	return t->ended;
+}
+
+int cube_transfer_result(const struct cube_transfer *t, struct cube_err *err) {
+	if (t->stopped) return t->stopped;
+	long status = status_of(t->easy);
+	if (status >= 400)
+		return fail_reply((const char *)cube_buf_data(&t->error_body),
+				  cube_buf_len(&t->error_body), status, err);
+	return t->code == CURLE_OK ? 0 : fail_curl(t->easy, t->code, t->text, err);
+}
+
+void cube_transfer_free(struct cube_transfer *t) {
+	if (!t) return;
+	struct cube_transfer **at = &t->client->transfers;
+	while (*at != t) at = &(*at)->next;
+	*at = t->next;
+	curl_multi_remove_handle(t->client->multi, t->easy);
+	curl_easy_cleanup(t->easy);
+	curl_slist_free_all(t->headers);
+	cube_buf_done(&t->error_body);
+	free(t);
+}
+
+/* Lets paused transfers go on whose fd has something. */
+static void resume(struct cube_client *c, const struct curl_waitfd *w, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		if (!w[i].revents) continue;
+		for (struct cube_transfer *t = c->transfers; t; t = t->next) {
+			if (!t->paused || t->fd != w[i].fd) continue;
+			t->paused = false;
+			curl_easy_pause(t->easy, CURLPAUSE_CONT);
+		}
+	}
+}
+
+void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int timeout_ms) {
+	struct curl_waitfd w[TURN_FDS] = {0};
+	size_t count = 0;
+	for (; count < n && count < TURN_FDS; count++) {
+		w[count].fd = fds[count].fd;
+		w[count].events = CURL_WAIT_POLLIN;
+	}
+	for (struct cube_transfer *t = c->transfers; t && count < TURN_FDS; t = t->next) {
+		if (!t->paused || t->ended) continue;
+		w[count].fd = t->fd;
+		w[count++].events = CURL_WAIT_POLLIN;
+	}
+	/* poll(2) skips negative fds, curl does not like them: 0 fds then only means "wait" */
+	curl_multi_poll(c->multi, w, (unsigned)count, timeout_ms < 0 ? 60000 : timeout_ms, NULL);
+	for (size_t i = 0; i < n && i < TURN_FDS; i++) fds[i].revents = w[i].revents;
+	resume(c, w, count);
+	int running, left;
+	curl_multi_perform(c->multi, &running);
+	for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));) {
+		struct cube_transfer *t = NULL;
+		if (m->msg != CURLMSG_DONE) continue;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+		t->ended = true;
+		t->code = m->data.result;
+	}
+}

@@ -1,0 +1,298 @@
+#include "render.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cube/mem.h"
+#include "cube/parse.h"
+#include "cube/text.h"
+
+#define CELL_MAX   (64u << 10)
+#define COLUMNS    32
+#define GAP        2
+#define SHRINK_MIN 8
+
+const struct cube_option cube_listing_options[] = {
+	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct cube_listing, output), "FORMAT",
+	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
+	{"no-headers", NULL, 0, CUBE_OPT_FLAG, offsetof(struct cube_listing, no_headers), NULL,
+	 "no line with the columns' names"},
+	{0},
+};
+
+static size_t env_number(const char *name) {
+	const char *v = getenv(name);
+	uint64_t n = 0;
+	return v && cube_parse_u64(v, 1, 10000, &n, NULL) == 0 ? (size_t)n : 0;
+}
+
+bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows) {
+	struct winsize w = {0};
+	if (!isatty(fd)) return false;
+	if (ioctl(fd, TIOCGWINSZ, &w) < 0) w.ws_col = w.ws_row = 0;
+	size_t columns = env_number("COLUMNS"), rows = env_number("LINES");
+	*ret_columns = columns ? columns : w.ws_col ? w.ws_col : 80;
+	*ret_rows = rows ? rows : w.ws_row ? w.ws_row : 24;
+	return true;
+}
+
+bool cube_render_colour(int fd) {
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+	if (no && *no) return false;
+	return isatty(fd) && !(term && strcmp(term, "dumb") == 0);
+}
+
+int cube_render_print(struct cube_buf *out) {
+	while (cube_buf_len(out) > 0) {
+		ssize_t n = write(STDOUT_FILENO, cube_buf_data(out), cube_buf_len(out));
+		if (n >= 0)
+			cube_buf_consume(out, (size_t)n);
+		else if (errno == EAGAIN) {
+			struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+			poll(&p, 1, -1);
+		} else if (errno == EPIPE)
+			return 141;
+		else if (errno != EINTR) {
+			fprintf(stderr, "cube: error: cannot write to stdout: %s\n", strerror(errno));
+			return 125;
+		}
+	}
+	return 0;
+}
+
+/* How many bytes the UTF-8 character at s has; s is well-formed, as escaped text is. */
+static size_t char_len(const char *s) {
+	size_t n = 1;
+	while (((unsigned char)s[n] & 0xc0) == 0x80) n++;
+	return n;
+}
+
+int cube_render_cut(const char *text, size_t width, struct cube_buf *out) {
+	if (cube_text_width(text) <= width) return cube_buf_addstr(out, text);
+	size_t at = 0, used = 0;
+	char one[8];
+	while (text[at]) {
+		size_t n = char_len(text + at);
+		if (n >= sizeof one) break;
+		memcpy(one, text + at, n);
+		one[n] = '\0';
+		size_t w = cube_text_width(one);
+		if (used + w + 1 > width) break;
+		used += w;
+		at += n;
+	}
+	int rc = cube_buf_add(out, text, at);
+	return rc || width == 0 ? rc : cube_buf_addstr(out, "…");
+}
+
+/* ---- table ---- */
+
+struct layout {
+	const struct cube_column *columns[COLUMNS];
+	size_t widths[COLUMNS];
+	size_t n;
+};
+
+static void choose(struct layout *l, const struct cube_column *columns, bool wide) {
+	for (const struct cube_column *c = columns; c->title && l->n < COLUMNS; c++)
+		if (wide || !c->wide) l->columns[l->n++] = c;
+}
+
+/* All cells, escaped, row by row. */
+static int fill(const struct layout *l, const json_t *array, struct cube_strv *cells) {
+	struct cube_buf raw, safe;
+	cube_buf_init(&raw, CELL_MAX);
+	cube_buf_init(&safe, CELL_MAX * 4);
+	size_t i;
+	json_t *row;
+	int rc = 0;
+	json_array_foreach((json_t *)array, i, row) {
+		for (size_t k = 0; !rc && k < l->n; k++) {
+			cube_buf_clear(&raw);
+			cube_buf_clear(&safe);
+			rc = l->columns[k]->cell(row, false, &raw);
+			if (rc == CUBE_ETOOBIG) rc = 0;
+			if (!rc) rc = cube_text_escape(&safe, cube_buf_data(&raw), cube_buf_len(&raw));
+			if (!rc) cube_strv_add(cells, cube_buf_len(&safe) ? cube_buf_str(&safe) : "-");
+		}
+	}
+	cube_buf_done(&raw);
+	cube_buf_done(&safe);
+	return rc;
+}
+
+static void measure(struct layout *l, const struct cube_strv *cells, size_t width, bool headers) {
+	size_t total = l->n ? (l->n - 1) * GAP : 0;
+	for (size_t k = 0; k < l->n; k++) {
+		l->widths[k] = headers ? strlen(l->columns[k]->title) : 0;
+		for (size_t i = k; i < cells->len; i += l->n) {
+			size_t w = cube_text_width(cells->v[i]);
+			if (w > l->widths[k]) l->widths[k] = w;
+		}
+		total += l->widths[k];
+	}
+	for (size_t k = l->n; width && total > width && k-- > 0;) { /* the last ones shrink first */
+		size_t min = l->widths[k] < SHRINK_MIN ? l->widths[k] : SHRINK_MIN;
+		size_t over = total - width, room = l->widths[k] - min;
+		if (!l->columns[k]->shrinks) continue;
+		l->widths[k] -= over < room ? over : room;
+		total -= over < room ? over : room;
+	}
+}
+
+static int add_cell(const struct layout *l, size_t k, const char *text, struct cube_buf *out) {
+	struct cube_buf cut;
+	cube_buf_init(&cut, CELL_MAX * 4);
+	int rc = cube_render_cut(text, l->widths[k], &cut);
+	const char *shown = cube_buf_str(&cut);
+	size_t w = cube_text_width(shown), pad = l->widths[k] > w ? l->widths[k] - w : 0;
+	bool last = k + 1 == l->n, right = l->columns[k]->right;
+	if (!rc && right) rc = cube_buf_printf(out, "%*s", (int)pad, "");
+	if (!rc) rc = cube_buf_addstr(out, shown);
+	if (!rc && !last) rc = cube_buf_printf(out, "%*s", (int)(right ? GAP : pad + GAP), "");
+	cube_buf_done(&cut);
+	return rc;
+}
+
+int cube_render_table(const struct cube_render_style *style, const struct cube_column *columns,
+		      const json_t *array, struct cube_buf *out) {
+	struct layout l = {0};
+	struct cube_strv cells = {0};
+	choose(&l, columns, style->wide);
+	int rc = fill(&l, array, &cells);
+	measure(&l, &cells, style->width, style->headers);
+	if (!rc && style->headers) {
+		if (style->bold) rc = cube_buf_addstr(out, "\033[1m");
+		for (size_t k = 0; !rc && k < l.n; k++) rc = add_cell(&l, k, l.columns[k]->title, out);
+		if (!rc) rc = cube_buf_addstr(out, style->bold ? "\033[0m\n" : "\n");
+	}
+	for (size_t i = 0; !rc && i < cells.len; i++) {
+		rc = add_cell(&l, i % l.n, cells.v[i], out);
+		if (!rc && i % l.n + 1 == l.n) rc = cube_buf_addstr(out, "\n");
+	}
+	cube_strv_done(&cells);
+	return rc;
+}
+
+/* ---- csv, json ---- */
+
+/* RFC 4180: quoted where needed, quotes doubled. */
+static int add_csv(const char *text, size_t n, struct cube_buf *out) {
+	bool quote = n == 0 ? false : strpbrk(text, ",\"\r\n") != NULL;
+	int rc = quote ? cube_buf_addstr(out, "\"") : 0;
+	for (size_t i = 0; !rc && i < n; i++) {
+		if (text[i] == '"') rc = cube_buf_addstr(out, "\"");
+		if (!rc) rc = cube_buf_add(out, text + i, 1);
+	}
+	return rc || !quote ? rc : cube_buf_addstr(out, "\"");
+}
+
+int cube_render_csv(bool headers, const struct cube_column *columns, const json_t *array,
+		    struct cube_buf *out) {
+	struct cube_buf cell;
+	cube_buf_init(&cell, CELL_MAX);
+	int rc = 0;
+	for (const struct cube_column *c = columns; headers && !rc && c->title; c++)
+		rc = cube_buf_printf(out, "%s%s", c->key, c[1].title ? "," : "\n");
+	size_t i;
+	json_t *row;
+	json_array_foreach((json_t *)array, i, row) {
+		for (const struct cube_column *c = columns; !rc && c->title; c++) {
+			cube_buf_clear(&cell);
+			rc = c->cell(row, true, &cell);
+			if (!rc) rc = add_csv(cube_buf_str(&cell), cube_buf_len(&cell), out);
+			if (!rc) rc = cube_buf_addstr(out, c[1].title ? "," : "\n");
+		}
+	}
+	cube_buf_done(&cell);
+	return rc;
+}
+
+int cube_render_json(const json_t *json, size_t flags, struct cube_buf *out) {
+	char *text = json_dumps(json, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+	int rc = text ? 0 : CUBE_ESYS;
+	for (const char *p = text; !rc && *p;) {
+		size_t plain = strcspn(p, "\x7f\xc2");
+		const unsigned char *odd = (const unsigned char *)p + plain;
+		rc = cube_buf_add(out, p, plain);
+		p += plain;
+		if (rc || !*p) break;
+		bool c1 = odd[0] == 0xc2 && odd[1] < 0xa0;
+		if (odd[0] == 0x7f || c1)
+			rc = cube_buf_printf(out, "\\u%04x", c1 ? odd[1] : odd[0]);
+		else
+			rc = cube_buf_add(out, p, 1);
+		p += c1 ? 2 : 1;
+	}
+	free(text);
+	return rc ? rc : cube_buf_addstr(out, "\n");
+}
+
+static int add_listing(const struct cube_listing *list, const struct cube_column *columns,
+		       const char *name, const json_t *array, struct cube_buf *out) {
+	size_t i, rows;
+	json_t *row;
+	int rc = 0;
+	if (strcmp(list->output, "json") == 0) {
+		json_t *all = json_pack("{s:i,s:O}", "version", 1, name, (json_t *)array);
+		rc = cube_render_json(all, JSON_INDENT(2), out);
+		json_decref(all);
+		return rc;
+	}
+	if (strcmp(list->output, "jsonl") == 0) {
+		json_array_foreach((json_t *)array, i, row) {
+			if (!rc) rc = cube_render_json(row, JSON_COMPACT, out);
+		}
+		return rc;
+	}
+	if (strcmp(list->output, "csv") == 0)
+		return cube_render_csv(!list->no_headers, columns, array, out);
+	struct cube_render_style style = {.wide = strcmp(list->output, "wide") == 0,
+					  .headers = !list->no_headers,
+					  .bold = cube_render_colour(STDOUT_FILENO)};
+	if (!cube_render_terminal(STDOUT_FILENO, &style.width, &rows) || style.wide) style.width = 0;
+	return cube_render_table(&style, columns, array, out);
+}
+
+int cube_render_list(const struct cube_listing *list, const struct cube_column *columns,
+		     const char *name, const json_t *array) {
+	struct cube_buf out;
+	cube_buf_init(&out, CUBE_RENDER_MAX);
+	int rc = add_listing(list, columns, name, array, &out);
+	if (rc)
+		fprintf(stderr, "cube: error: the listing is too long\n");
+	int code = rc ? 125 : cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+int cube_render_object(const char *output, const json_t *object) {
+	struct cube_buf out;
+	cube_buf_init(&out, CUBE_RENDER_MAX);
+	int rc = 0;
+	const char *key;
+	json_t *value;
+	if (strcmp(output, "jsonl") == 0) {
+		rc = cube_render_json(object, JSON_COMPACT, &out);
+	} else if (strcmp(output, "json") == 0) {
+		rc = cube_render_json(object, JSON_INDENT(2), &out);
+	} else {
+		json_object_foreach((json_t *)object, key, value) {
+			if (!rc) rc = cube_buf_printf(&out, "%-11s ", key);
+			if (rc || !json_is_string(value)) {
+				if (!rc) rc = cube_render_json(value, JSON_COMPACT, &out);
+				continue;
+			}
+			rc = cube_text_escape(&out, json_string_value(value), json_string_length(value));
+			if (!rc) rc = cube_buf_addstr(&out, "\n");
+		}
+	}
+	int code = rc ? 125 : cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}

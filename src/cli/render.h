@@ -1,0 +1,67 @@
+/* Listings: tables for people; json, jsonl and csv for programs, whose keys are stable. */
+#ifndef CUBE_CLI_RENDER_H
+#define CUBE_CLI_RENDER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "cube/buf.h"
+#include "options.h"
+
+#define CUBE_RENDER_MAX (256u << 20)
+
+struct cube_listing { /* options of the commands that list */
+	const char *output;
+	bool no_headers;
+};
+extern const struct cube_option cube_listing_options[];
+#define CUBE_LISTING_GROUP(type) { "Listing", cube_listing_options, offsetof(type, list) }
+
+struct cube_column {
+	const char *title; /* "NAME"; a column without title ends the list */
+	const char *key;   /* the csv header */
+	bool right;        /* aligned */
+	bool wide;         /* only with -o wide, and in csv */
+	bool shrinks;      /* cut to fit the terminal */
+	/* Appends the cell. plain: for a program (csv), else for a person. */
+	int (*cell)(const json_t *row, bool plain, struct cube_buf *out);
+};
+
+/* Prints array (borrowed) on stdout as list says; name is the listing's member in JSON:
+ * {"version": 1, "<name>": [...]}. Returns an exit code. */
+int cube_render_list(const struct cube_listing *list, const struct cube_column *columns,
+		     const char *name, const json_t *array);
+/* One object: indented JSON, one line for jsonl; else "key: value" lines. */
+int cube_render_object(const char *output, const json_t *object);
+
+/* The parts, for tests and for `cube top`. width 0: unlimited. */
+struct cube_render_style {
+	size_t width;
+	bool wide, headers, bold; /* bold: escape codes for the headers */
+};
+int cube_render_table(const struct cube_render_style *style, const struct cube_column *columns,
+		      const json_t *array, struct cube_buf *out);
+int cube_render_csv(bool headers, const struct cube_column *columns, const json_t *array,
+		    struct cube_buf *out);
+/* JSON whose text is safe on a terminal as well: no DEL and no C1 control comes out bare. */
+int cube_render_json(const json_t *json, size_t flags, struct cube_buf *out);
+/* Appends at most width columns of text, "…" at the end of what was cut. */
+int cube_render_cut(const char *text, size_t width, struct cube_buf *out);
+
+/* Columns and rows of the terminal on fd; false where it is none. $COLUMNS and $LINES go first. */
+bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows);
+bool cube_render_colour(int fd); /* a terminal, NO_COLOR unset, TERM not dumb */
+/* Writes all to stdout; an exit code: 0, or 141 where nobody reads any more. */
+int cube_render_print(struct cube_buf *out);
+
+/* Cells that several listings share. */
+int cube_cell_age(const json_t *row, const char *key, bool plain, struct cube_buf *out);
+int cube_cell_duration(double seconds, bool plain, struct cube_buf *out);
+int cube_cell_size(double bytes, bool plain, struct cube_buf *out);
+int cube_cell_percent(double fraction, bool plain, struct cube_buf *out);
+int cube_cell_text(const json_t *row, const char *key, struct cube_buf *out);
+int cube_cell_int(const json_t *row, const char *key, struct cube_buf *out);
+/* Seconds since 1970 of "2026-11-22T07:54:39.123Z"; -1 where it is none. */
+double cube_time_parse(const char *rfc3339);
+
+#endif

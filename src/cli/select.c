@@ -1,0 +1,156 @@
+#include "select.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "readfile.h"
+
+#define FILE_MAX (16u << 20)
+#define FOLD_MAX (64u << 20)
+
+#define ROW_WORKERS                                                                                \
+	{                                                                                          \
+		"workers", NULL, 'w', CUBE_OPT_LIST, offsetof(struct cube_select, workers),        \
+			"HOSTS", "web[1-8],db1 @group ^file - user@host:port localhost*3"          \
+	}
+#define ROW_EXCLUDE                                                                                \
+	{                                                                                          \
+		"exclude", NULL, 'x', CUBE_OPT_LIST, offsetof(struct cube_select, exclude),        \
+			"HOSTS", "without these"                                                   \
+	}
+#define ROW_LIMIT                                                                                  \
+	{                                                                                          \
+		"limit", NULL, 0, CUBE_OPT_LIST, offsetof(struct cube_select, limit), "HOSTS",     \
+			"only those that are among these as well"                                  \
+	}
+
+const struct cube_option cube_select_options[] = {
+	ROW_WORKERS,
+	{"hosts", "inventory", 'i', CUBE_OPT_STRING, offsetof(struct cube_select, hosts), "FILE",
+	 "hosts file: groups, and user, port, key, slots of each host"},
+	ROW_EXCLUDE,
+	ROW_LIMIT,
+	{0},
+};
+
+const struct cube_option cube_select_node_options[] = {
+	ROW_WORKERS,
+	{"hosts", "inventory", 0, CUBE_OPT_STRING, offsetof(struct cube_select, hosts), "FILE",
+	 "hosts file, for @groups"},
+	ROW_EXCLUDE,
+	ROW_LIMIT,
+	{0},
+};
+
+static int source_file(void *arg, const char *path, char **ret_text, struct cube_err *err) {
+	return cube_read_file(path, FILE_MAX, ret_text, NULL, err);
+}
+
+static int load_hosts(const char *path, struct cube_selection *s, struct cube_err *err) {
+	cube_autofree char *text = NULL;
+	size_t n;
+	int rc = cube_read_file(path, FILE_MAX, &text, &n, err);
+	if (!rc) rc = cube_hosts_parse(&s->hosts, text, n, path, err);
+	s->has_hosts = !rc;
+	return rc;
+}
+
+static int parse_list(struct cube_nodeset *set, char *const *words, size_t n,
+		      const struct cube_nodeset_source *source, const char *what,
+		      struct cube_err *err) {
+	int rc = 0;
+	for (size_t i = 0; !rc && i < n; i++) rc = cube_nodeset_parse(set, words[i], source, err);
+	return rc ? cube_wrap(err, "%s", what) : 0;
+}
+
+/* Takes hosts out, or keeps only those. */
+static int apply(struct cube_selection *s, const struct cube_strv *list, bool keep,
+		 const struct cube_nodeset_source *source, struct cube_err *err) {
+	struct cube_nodeset those = {0};
+	if (list->len == 0) return 0;
+	int rc = parse_list(&those, list->v, list->len, source, keep ? "--limit" : "--exclude", err);
+	if (!rc) (keep ? cube_nodeset_keep : cube_nodeset_remove)(&s->set, &those);
+	cube_nodeset_done(&those);
+	return rc;
+}
+
+static int add_all(struct cube_selection *s, const struct cube_nodeset_source *source,
+		   struct cube_err *err) {
+	int rc = 0;
+	for (size_t i = 0; !rc && i < s->hosts.len; i++) {
+		const char *name = s->hosts.v[i].host.name;
+		rc = cube_nodeset_parse(&s->set, name, source, err);
+	}
+	return rc;
+}
+
+int cube_select_hosts(const struct cube_select *o, char *const *words,
+		      struct cube_selection *ret, struct cube_err *err) {
+	struct cube_selection s = {0};
+	struct cube_nodeset_source source = {.file = source_file};
+	size_t n = 0;
+	int rc = o->hosts ? load_hosts(o->hosts, &s, err) : 0;
+	if (s.has_hosts) source.group = cube_hosts_group;
+	source.arg = &s.hosts;
+	while (words && words[n]) n++;
+	if (!rc) rc = parse_list(&s.set, o->workers.v, o->workers.len, &source, "--workers", err);
+	if (!rc) rc = parse_list(&s.set, words, n, &source, "hosts", err);
+	if (!rc && s.has_hosts && o->workers.len + n == 0) rc = add_all(&s, &source, err);
+	if (!rc) rc = apply(&s, &o->limit, true, &source, err);
+	if (!rc) rc = apply(&s, &o->exclude, false, &source, err);
+	if (rc)
+		cube_selection_done(&s);
+	else
+		*ret = s;
+	return rc;
+}
+
+void cube_selection_done(struct cube_selection *s) {
+	cube_nodeset_done(&s->set);
+	cube_hosts_done(&s->hosts);
+}
+
+json_t *cube_selection_names(const struct cube_selection *s) {
+	json_t *names = json_array();
+	for (size_t i = 0; i < s->set.len; i++)
+		json_array_append_new(names, json_string(s->set.v[i].name));
+	return names;
+}
+
+char *cube_fold_names(const json_t *names) {
+	size_t n = json_array_size(names), count = 0;
+	const char **list = cube_realloc_array(NULL, n + 1, sizeof *list);
+	struct cube_buf out;
+	cube_buf_init(&out, FOLD_MAX);
+	for (size_t i = 0; i < n; i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+		if (name) list[count++] = name;
+	}
+	if (cube_nodeset_fold(list, count, &out)) cube_buf_clear(&out);
+	free(list);
+	char *text = cube_strdup(cube_buf_str(&out));
+	cube_buf_done(&out);
+	return text;
+}
+
+void cube_reasons_add(json_t *reasons, const char *reason, const char *name) {
+	json_t *names = json_object_get(reasons, reason);
+	if (!names) {
+		names = json_array();
+		json_object_set_new(reasons, reason, names);
+	}
+	json_array_append_new(names, json_string(name));
+}
+
+void cube_reasons_print(const json_t *reasons, const char *before) {
+	const char *reason;
+	json_t *names;
+	json_object_foreach((json_t *)reasons, reason, names) {
+		cube_autofree char *folded = cube_fold_names(names);
+		cube_cli_say("%s%s: %s", before, folded, reason);
+	}
+}

@@ -1,0 +1,37 @@
+/* Which hosts a command means: -w, -i, -x, --limit, and what the hosts file says of each. */
+#ifndef CUBE_CLI_SELECT_H
+#define CUBE_CLI_SELECT_H
+
+#include <jansson.h>
+
+#include "cube/hosts.h"
+#include "options.h"
+
+struct cube_select { /* option values */
+	struct cube_strv workers, exclude, limit;
+	const char *hosts;
+};
+extern const struct cube_option cube_select_options[];      /* with -i for the hosts file */
+extern const struct cube_option cube_select_node_options[]; /* --hosts has no letter */
+
+struct cube_selection { /* zero-initialise */
+	struct cube_nodeset set;
+	struct cube_hosts hosts; /* the hosts file's content; empty without one */
+	bool has_hosts;
+};
+
+/* Adds words (more expressions, may be NULL) to -w. Without any expression: all hosts of the file, or
+ * an empty selection where there is no file. */
+int cube_select_hosts(const struct cube_select *o, char *const *words,
+		      struct cube_selection *ret, struct cube_err *err);
+void cube_selection_done(struct cube_selection *s);
+json_t *cube_selection_names(const struct cube_selection *s);
+
+/* Names (an array of strings) folded, for people; in *ret, to be freed. */
+char *cube_fold_names(const json_t *names);
+/* {reason: [names]}: appends name under reason, which is made when new. */
+void cube_reasons_add(json_t *reasons, const char *reason, const char *name);
+/* Prints "cube: <before>web[3,7]: reason" a reason. */
+void cube_reasons_print(const json_t *reasons, const char *before);
+
+#endif

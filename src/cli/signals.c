@@ -1,0 +1,29 @@
+#include "signals.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+void cube_signals_open(struct cube_signals *s, const int *list) {
+	sigset_t set;
+	sigemptyset(&set);
+	for (; *list; list++) sigaddset(&set, *list);
+	sigprocmask(SIG_BLOCK, &set, &s->before);
+	s->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->fd >= 0) return;
+	perror("cube: signalfd");
+	abort();
+}
+
+int cube_signals_next(const struct cube_signals *s) {
+	struct signalfd_siginfo info;
+	return read(s->fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+void cube_signals_close(struct cube_signals *s) {
+	if (s->fd < 0) return;
+	close(s->fd);
+	s->fd = -1;
+	sigprocmask(SIG_SETMASK, &s->before, NULL);
+}

@@ -1,0 +1,137 @@
+/* Starting the manager, as tmux starts its server: whoever holds the start lock does it, others
+ * wait for the lock and find it running. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "cube/buf.h"
+#include "cube/clock.h"
+#include "cube/mem.h"
+#include "cube/text.h"
+
+#define READY_FD      3
+#define READY_TIMEOUT (60 * CUBE_NS_PER_S)
+
+static bool answers(const struct cube_paths *paths) {
+	struct cube_client *c = NULL;
+	if (cube_client_new(paths, &c, NULL)) return false;
+	int rc = cube_client_json(c, "GET", "/healthz", NULL, NULL, NULL);
+	cube_client_free(c);
+	return rc == 0;
+}
+
+static int take_lock(const struct cube_paths *paths, int *ret_fd, struct cube_err *err) {
+	int rc = cube_paths_make(paths->state, err);
+	if (rc) return rc;
+	cube_autofree char *name = cube_strf("%s/start.lock", paths->state);
+	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) return cube_fail_sys(err, errno, "cannot open %.160s", name);
+	while (flock(fd, LOCK_EX) < 0) {
+		if (errno == EINTR) continue;
+		rc = cube_fail_sys(err, errno, "cannot lock %.160s", name);
+		close(fd);
+		return rc;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Executes this program as the manager: own session, fd 3 for readiness, stderr to errors. */
+static int execute(const struct cube_paths *paths, int ready, int errors, pid_t *ret_pid,
+		   struct cube_err *err) {
+	const char *const argv[] = {"cube",	   "manager", "--cluster", paths->cluster,
+				    "--daemon", "3",       NULL};
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_adddup2(&fa, 0, 1);
+	posix_spawn_file_actions_adddup2(&fa, errors, 2);
+	posix_spawn_file_actions_adddup2(&fa, ready, READY_FD);
+	posix_spawn_file_actions_addclosefrom_np(&fa, READY_FD + 1);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+						POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	int sys = posix_spawn(ret_pid, "/proc/self/exe", &fa, &attr, (char *const *)argv,
+			      environ);
+	posix_spawn_file_actions_destroy(&fa);
+	posix_spawnattr_destroy(&attr);
+	return sys ? cube_fail_sys(err, sys, "cannot start the manager") : 0;
+}
+
+/* 0 when the manager wrote its byte; CUBE_ECONNECT at end of file without one. */
+static int wait_ready(int fd, struct cube_err *err) {
+	uint64_t deadline = cube_clock_mono() + READY_TIMEOUT;
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		uint64_t now = cube_clock_mono();
+		char byte;
+		if (now >= deadline) return cube_fail(err, CUBE_ETIMEOUT, "the manager does not get ready");
+		int n = poll(&p, 1, (int)((deadline - now) / CUBE_NS_PER_MS) + 1);
+		if (n <= 0) continue;
+		ssize_t got = read(fd, &byte, 1);
+		if (got == 1) return 0;
+		if (got < 0 && errno == EINTR) continue;
+		return cube_fail(err, CUBE_ECONNECT, "the manager could not start");
+	}
+}
+
+/* Adds what a manager that could not start said on its stderr. */
+static void add_reason(int errors, struct cube_err *err) {
+	char said[400];
+	ssize_t n = pread(errors, said, sizeof said - 1, 0);
+	while (n > 0 && (said[n - 1] == '\n' || said[n - 1] == ' ')) n--;
+	if (n <= 0) return;
+	struct cube_buf text;
+	cube_buf_init(&text, sizeof said * 5);
+	cube_text_escape(&text, said, (size_t)n);
+	cube_fail(err, CUBE_ECONNECT, "the manager could not start: %s", cube_buf_str(&text));
+	cube_buf_done(&text);
+}
+
+static int start_locked(const struct cube_paths *paths, struct cube_err *err) {
+	int ready[2], errors = memfd_create("cube-manager-stderr", MFD_CLOEXEC);
+	pid_t pid;
+	if (errors < 0) return cube_fail_sys(err, errno, "memfd_create");
+	if (pipe2(ready, O_CLOEXEC) < 0) {
+		close(errors);
+		return cube_fail_sys(err, errno, "pipe");
+	}
+	/* dup2 onto itself would keep CLOEXEC, so the write end must not be READY_FD */
+	int out = fcntl(ready[1], F_DUPFD_CLOEXEC, READY_FD + 1);
+	int rc = out < 0 ? cube_fail_sys(err, errno, "dup") : execute(paths, out, errors, &pid, err);
+	close(ready[1]);
+	if (out >= 0) close(out);
+	if (!rc) rc = wait_ready(ready[0], err);
+	if (rc == CUBE_ECONNECT) {
+		add_reason(errors, err);
+		/* e.g. a `cube manager` by hand was a moment faster */
+		if (answers(paths)) rc = 0;
+	}
+	close(ready[0]);
+	close(errors);
+	return rc;
+}
+
+int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *err) {
+	int lock = -1;
+	int rc = take_lock(paths, &lock, err);
+	if (rc) return rc;
+	if (!answers(paths)) rc = start_locked(paths, err);
+	close(lock);
+	return rc;
+}

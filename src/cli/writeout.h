@@ -1,0 +1,15 @@
+/* Writing to stdout and stderr without being deaf to signals while the reader is slow. */
+#ifndef CUBE_CLI_WRITEOUT_H
+#define CUBE_CLI_WRITEOUT_H
+
+#include <stddef.h>
+
+#define CUBE_WRITE_GONE 141 /* nobody reads stdout any more */
+
+/* Writes all bytes. While fd takes none and wake_fd (or -1) is readable, woken(arg) is called; not
+ * 0 from it ends the writing and comes back. CUBE_WRITE_GONE on a broken stdout; what a broken
+ * stderr does not take is dropped. */
+int cube_write_out(int fd, const void *bytes, size_t n, int wake_fd, int (*woken)(void *arg),
+		   void *arg);
+
+#endif

@@ -1,0 +1,170 @@
+/* What workers say about attempts, and what becomes of them when a link comes or goes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cube/clock.h"
+#include "cube/log.h"
+#include "cube/task.h"
+#include "logs.h"
+#include "nodes.h"
+#include "tasks_impl.h"
+
+static struct cube_task *find(struct cube_tasks *t, const struct cube_mnode *node,
+			      const struct cube_msg *msg) {
+	struct cube_task *task = cube_tasks_find(t, msg->task);
+	if (!task || task->row.attempt != msg->attempt || task->row.node != node->id) return NULL;
+	return task->row.state == CUBE_TASK_PENDING ? NULL : task;
+}
+
+/* An attempt that this manager does not follow: it is to end, and its output is not waited for. */
+static void on_unknown(struct cube_mnode *node, const struct cube_msg *msg) {
+	struct cube_msg reply = {.task = msg->task, .attempt = msg->attempt};
+	switch (msg->type) {
+	case CUBE_MSG_ATTEMPT:
+		reply.type =
+			msg->known.state == CUBE_ATTEMPT_FINISHED ? CUBE_MSG_FORGET : CUBE_MSG_STOP;
+		break;
+	case CUBE_MSG_EXIT: reply.type = CUBE_MSG_FORGET; break;
+	case CUBE_MSG_LOG:
+		reply.type = CUBE_MSG_ACK;
+		reply.ack.stream = msg->data.stream;
+		reply.ack.offset = msg->data.offset + msg->data.bytes.n;
+		break;
+	default: return;
+	}
+	cube_node_send(node, &reply);
+}
+
+static int on_known(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
+		    struct cube_err *err) {
+	if (task->row.out_end < msg->known.out_begin || task->row.err_end < msg->known.err_begin)
+		return cube_fail(
+			err, CUBE_EPROTO,
+			"task %llu: the worker no longer has bytes that were not acknowledged",
+			(unsigned long long)task->row.id);
+	task->known = true;
+	task->ack_out = task->ack_err = true;
+	cube_task_changed(t, task);
+	return 0;
+}
+
+static void on_started(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg) {
+	if (task->row.state != CUBE_TASK_SCHEDULED) return; /* said again after a reconnect */
+	task->row.started = cube_clock_wall();
+	cube_task_set(t, task, CUBE_TASK_RUNNING, "");
+}
+
+static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
+		  struct cube_err *err) {
+	bool is_out = msg->data.stream == CUBE_STDOUT;
+	uint64_t *end = is_out ? &task->row.out_end : &task->row.err_end;
+	const uint8_t *bytes = msg->data.bytes.p;
+	size_t n = msg->data.bytes.n;
+	if (msg->data.offset > *end)
+		return cube_fail(err, CUBE_EPROTO,
+				 "task %llu: output is missing between %llu and %llu",
+				 (unsigned long long)task->row.id, (unsigned long long)*end,
+				 (unsigned long long)msg->data.offset);
+	uint64_t overlap = *end - msg->data.offset;
+	if (overlap < n) {
+		struct cube_err disk;
+		int rc = cube_logs_append(t->m->logs, task->row.id, task->row.attempt,
+					  msg->data.stream, *end, bytes + overlap,
+					  n - (size_t)overlap, &disk);
+		cube_manager_must(t->m, rc, &disk);
+		*end += n - (size_t)overlap;
+	}
+	*(is_out ? &task->ack_out : &task->ack_err) = true;
+	cube_task_changed(t, task);
+	return 0;
+}
+
+/* A moving mean over about the last eight; feeds the prefetch. */
+static void learn(struct cube_mnode *node, const struct cube_msg *msg) {
+	if (msg->exit.finished <= msg->exit.started || !msg->exit.started) return;
+	uint64_t took = (uint64_t)(msg->exit.finished - msg->exit.started);
+	node->mean_ns = node->mean_ns ? node->mean_ns - node->mean_ns / 8 + took / 8 : took;
+	if (!node->mean_ns) node->mean_ns = 1;
+}
+
+static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
+		    const struct cube_msg *msg, struct cube_err *err) {
+	if (msg->exit.out_end != task->row.out_end || msg->exit.err_end != task->row.err_end)
+		return cube_fail(
+			err, CUBE_EPROTO,
+			"task %llu: ended at %llu/%llu bytes of output, received %llu/%llu",
+			(unsigned long long)task->row.id, (unsigned long long)msg->exit.out_end,
+			(unsigned long long)msg->exit.err_end,
+			(unsigned long long)task->row.out_end,
+			(unsigned long long)task->row.err_end);
+	int64_t now = cube_clock_wall();
+	uint64_t took = 0;
+	if (msg->exit.started && msg->exit.finished > msg->exit.started)
+		took = (uint64_t)(msg->exit.finished - msg->exit.started);
+	learn(node, msg);
+	/* The duration is the host's, the point in time the laptop's: their clocks may differ. */
+	task->row.finished = task->row.started && task->row.started + (int64_t)took < now
+				     ? task->row.started + (int64_t)took
+				     : now;
+	if (!task->row.started && msg->exit.started) task->row.started = now - (int64_t)took;
+	task->row.user_us = msg->exit.user_us;
+	task->row.sys_us = msg->exit.sys_us;
+	task->row.max_rss = msg->exit.max_rss;
+	cube_task_end(t, task, msg->exit.how, msg->exit.value, msg->exit.message);
+	return 0;
+}
+
+int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
+		      struct cube_err *err) {
+	struct cube_task *task = find(t, node, msg);
+	if (!task) {
+		on_unknown(node, msg);
+		return 0;
+	}
+	switch (msg->type) {
+	case CUBE_MSG_ATTEMPT: return on_known(t, task, msg, err);
+	case CUBE_MSG_STARTED: on_started(t, task, msg); return 0;
+	case CUBE_MSG_LOG: return on_log(t, task, msg, err);
+	case CUBE_MSG_EXIT: return on_exit_(t, node, task, msg, err);
+	case CUBE_MSG_STDIN_ACK: cube_task_input_acked(t, task, msg->ack.offset); return 0;
+	default:
+		return cube_fail(err, CUBE_EINTERNAL, "%s is no message about a task",
+				 cube_msg_name(msg->type));
+	}
+}
+
+/* --- links --- */
+
+/* The worker has listed what it knows. What it does not know it either never got, or lost with a
+ * daemon that died: a task that may have run is not run again. */
+void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		if (task->known) {
+			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+			cube_task_resend_input(task, node);
+		} else if (task->row.state == CUBE_TASK_SCHEDULED && !node->new_boot) {
+			cube_task_send_start(t, task, node);
+			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+			cube_task_resend_input(task, node);
+		} else {
+			cube_task_end(t, task, CUBE_EXIT_LOST, 0, "the worker that ran it died");
+		}
+	}
+}
+
+void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		task->known = false;
+		task->ack_out = task->ack_err = false;
+	}
+}
+
+void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST, 0,
+			      reason);
+	}
+	cube_list_each (&node->bound, task, struct cube_task, queue) {
+		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, reason);
+	}
+}

@@ -1,0 +1,215 @@
+/* Connecting: see dial.h. Addresses are tried in turn; each gets an equal share of the time that
+ * is left, so that one that swallows packets does not cost the others their chance. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cube/clock.h"
+#include "cube/mem.h"
+#include "dial.h"
+#include "proxy.h"
+
+struct cube_dial {
+	struct cube_loop *loop;
+	struct cube_resolver *resolver;
+	const struct cube_ssh_config *config;
+	const struct cube_dial_events *events;
+	void *arg;
+	char *host, *file;
+	uint64_t deadline;
+	struct cube_resolve *question;
+	struct cube_addrs addrs;
+	unsigned next; /* address to be tried */
+	int fd;
+	struct cube_io *io;
+	struct cube_timer *timer;
+	struct cube_proxy *proxy;
+	struct cube_err last; /* of the newest failed address */
+	char where[160];
+	bool gone;
+};
+
+const char *cube_dial_where(const struct cube_dial *d) {
+	return d->where;
+}
+
+const char *cube_dial_proxy_says(struct cube_dial *d) {
+	return d->proxy ? cube_proxy_says(d->proxy) : NULL;
+}
+
+static void hang_up(struct cube_dial *d) {
+	cube_io_del(d->io);
+	d->io = NULL;
+	cube_timer_disarm(d->timer);
+	if (d->fd >= 0) close(d->fd);
+	d->fd = -1;
+}
+
+static void fail(struct cube_dial *d, const struct cube_err *err) {
+	struct cube_err copy = *err;
+	hang_up(d);
+	d->events->failed(d->arg, &copy);
+}
+
+/* ---- TCP --------------------------------------------------------------------------------- */
+
+static void try_next(struct cube_dial *d);
+
+static void connected(struct cube_dial *d) {
+	int fd = d->fd, on = 1;
+	cube_io_del(d->io);
+	d->io = NULL;
+	d->fd = -1;
+	cube_timer_disarm(d->timer);
+	/* Small frames must not wait for an ACK; a vanished peer must be noticed at last. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	d->events->connected(d->arg, fd);
+}
+
+static void address_failed(struct cube_dial *d, int code, const char *why) {
+	cube_fail(&d->last, code, "connecting to %s: %s", d->where, why);
+	hang_up(d);
+	try_next(d);
+}
+
+static void on_connect(void *arg, uint32_t events) {
+	struct cube_dial *d = arg;
+	int sys = 0;
+	socklen_t len = sizeof sys;
+	if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &sys, &len) < 0) sys = errno;
+	if (sys) address_failed(d, CUBE_ECONNECT, strerror(sys));
+	else connected(d);
+}
+
+static void on_timer(void *arg) {
+	address_failed(arg, CUBE_ETIMEOUT, "no answer");
+}
+
+static int begin_connect(struct cube_dial *d, const struct cube_addr *addr) {
+	d->fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->fd < 0) return errno;
+	int rc;
+	do rc = connect(d->fd, (const struct sockaddr *)&addr->sa, addr->len);
+	while (rc < 0 && errno == EINTR);
+	return rc < 0 && errno != EINPROGRESS ? errno : 0;
+}
+
+/* The last address may use up the caller's deadline, which is the caller's to watch. */
+static void share_time(struct cube_dial *d) {
+	uint64_t now = cube_loop_now(d->loop);
+	unsigned left = d->addrs.len - d->next;
+	if (!left || d->deadline <= now) return;
+	cube_timer_after(d->timer, (d->deadline - now) / (left + 1));
+}
+
+static void try_next(struct cube_dial *d) {
+	struct cube_err err;
+	char text[64];
+	while (d->next < d->addrs.len) {
+		const struct cube_addr *addr = &d->addrs.v[d->next++];
+		snprintf(d->where, sizeof d->where, "%s port %u",
+			 cube_addr_text(addr, text, sizeof text), d->config->port);
+		int sys = begin_connect(d, addr);
+		if (!sys && cube_io_add(d->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
+			share_time(d);
+			return;
+		}
+		cube_fail(&d->last, CUBE_ECONNECT, "connecting to %s: %s", d->where,
+			  sys ? strerror(sys) : err.msg);
+		hang_up(d);
+	}
+	fail(d, &d->last);
+}
+
+static void on_resolved(void *arg, const struct cube_addrs *addrs, const struct cube_err *err) {
+	struct cube_dial *d = arg;
+	d->question = NULL;
+	if (err) {
+		fail(d, err);
+		return;
+	}
+	d->addrs = *addrs;
+	d->events->step(d->arg, CUBE_STEP_CONNECT);
+	if (!d->gone) try_next(d);
+}
+
+static void resolve(struct cube_dial *d) {
+	struct cube_err err;
+	if (cube_resolve_numeric(d->config->hostname, d->config->port, &d->addrs)) {
+		d->events->step(d->arg, CUBE_STEP_CONNECT);
+		if (!d->gone) try_next(d);
+		return;
+	}
+	d->events->step(d->arg, CUBE_STEP_RESOLVE);
+	if (d->gone) return;
+	snprintf(d->where, sizeof d->where, "%.100s port %u", d->config->hostname, d->config->port);
+	if (cube_resolve_start(d->resolver, d->config->hostname, d->config->port, on_resolved, d,
+			       &d->question, &err) < 0)
+		fail(d, &err);
+}
+
+/* ---- a proxy ----------------------------------------------------------------------------- */
+
+static void through_proxy(struct cube_dial *d) {
+	struct cube_err err;
+	int fd;
+	snprintf(d->where, sizeof d->where, "%.100s through its %s", d->config->hostname,
+		 d->config->proxyjump ? "jump host" : "proxy command");
+	d->events->step(d->arg, CUBE_STEP_CONNECT);
+	if (d->gone) return;
+	struct cube_proxy_spec spec = {.host = d->host, .file = d->file, .config = d->config};
+	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
+		cube_wrap(&err, "connecting to %s", d->where);
+		fail(d, &err);
+		return;
+	}
+	d->events->connected(d->arg, fd);
+}
+
+static void begin(void *arg) {
+	struct cube_dial *d = arg;
+	if (d->gone) return;
+	if (d->config->proxyjump || d->config->proxycommand) through_proxy(d);
+	else resolve(d);
+}
+
+struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *resolver,
+				  const struct cube_dial_spec *spec,
+				  const struct cube_dial_events *events, void *arg) {
+	struct cube_dial *d = cube_alloc(sizeof *d);
+	d->loop = loop;
+	d->resolver = resolver;
+	d->config = spec->config;
+	d->events = events;
+	d->arg = arg;
+	d->host = cube_strdup(spec->host);
+	d->file = cube_strdup(spec->file);
+	d->deadline = spec->deadline;
+	d->fd = -1;
+	d->timer = cube_timer_add(loop, on_timer, d);
+	snprintf(d->where, sizeof d->where, "%.100s port %u", d->config->hostname, d->config->port);
+	cube_loop_defer(loop, begin, d);
+	return d;
+}
+
+static void destroy(void *arg) {
+	struct cube_dial *d = arg;
+	free(d->host);
+	free(d->file);
+	free(d);
+}
+
+void cube_dial_free(struct cube_dial *d) {
+	if (!d || d->gone) return;
+	d->gone = true;
+	hang_up(d);
+	cube_resolve_cancel(d->question);
+	cube_proxy_free(d->proxy);
+	cube_timer_del(d->timer);
+	cube_loop_defer(d->loop, destroy, d);
+}

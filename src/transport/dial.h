@@ -1,0 +1,37 @@
+/* From a host's settings to a connected socket: TCP, ProxyCommand or ProxyJump.
+ * Private to this folder. */
+#ifndef CUBE_TRANSPORT_DIAL_H
+#define CUBE_TRANSPORT_DIAL_H
+
+#include "cube/transport.h"
+#include "resolve.h"
+#include "ssh_config.h"
+
+struct cube_dial;
+
+struct cube_dial_events {
+	void (*step)(void *arg, enum cube_transport_step step);
+	void (*connected)(void *arg, int fd); /* the fd is the receiver's */
+	void (*failed)(void *arg, const struct cube_err *err);
+};
+
+struct cube_dial_spec { /* borrowed during the call */
+	const char *host;                     /* as the user wrote it: %n */
+	const char *file;                     /* ssh -F for a jump host, or NULL */
+	const struct cube_ssh_config *config; /* must outlive the dial */
+	uint64_t deadline;                    /* loop time; shared out among the addresses */
+};
+
+/* Never calls back inside the call. */
+struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *resolver,
+				  const struct cube_dial_spec *spec,
+				  const struct cube_dial_events *events, void *arg);
+/* Also hangs up on the proxy process; NULL is fine. */
+void cube_dial_free(struct cube_dial *d);
+
+/* "10.0.0.9 port 22", "web1 through its proxy command": what is being connected to. */
+const char *cube_dial_where(const struct cube_dial *d);
+/* The last line the proxy wrote to its stderr, or NULL: why a link through it broke. */
+const char *cube_dial_proxy_says(struct cube_dial *d);
+
+#endif

@@ -1,0 +1,242 @@
+/* known_hosts: see known_hosts.h. libssh2's own reader stops at the first line it does not
+ * understand and knows neither patterns nor markers, so only hashed names go through it. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cube/buf.h"
+#include "known_hosts.h"
+
+enum { FILE_MAX = 16 * 1024 * 1024, ENTRIES_MAX = 256, LINE_LEN_MAX = 32 * 1024 };
+
+/* ---- one line ---------------------------------------------------------------------------- */
+
+static bool blank(char c) {
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool next_word(const char **p, const char *end, const char **ret, size_t *ret_len) {
+	while (*p < end && blank(**p)) ++*p;
+	*ret = *p;
+	while (*p < end && !blank(**p)) ++*p;
+	*ret_len = (size_t)(*p - *ret);
+	return *ret_len > 0;
+}
+
+static bool base64_word(const char *s, size_t n) {
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)s[i]) && !strchr("+/=", s[i])) return false;
+	return true;
+}
+
+bool cube_known_line_parse(const char *line, size_t n, struct cube_known_line *ret) {
+	struct cube_known_line l = {0};
+	const char *end = line + n;
+	if (memchr(line, '\0', n) || !next_word(&line, end, &l.names, &l.names_len)) return false;
+	if (*l.names == '#') return false;
+	if (*l.names == '@') {
+		l.revoked = l.names_len == 8 && !memcmp(l.names, "@revoked", 8);
+		l.ca = l.names_len == 15 && !memcmp(l.names, "@cert-authority", 15);
+		if (!l.revoked && !l.ca) return false;
+		if (!next_word(&line, end, &l.names, &l.names_len)) return false;
+	}
+	if (!next_word(&line, end, &l.type, &l.type_len)) return false;
+	if (!next_word(&line, end, &l.key, &l.key_len)) return false;
+	if (!base64_word(l.key, l.key_len) || isdigit((unsigned char)*l.type)) return false;
+	*ret = l;
+	return true;
+}
+
+/* Linear in practice: on a mismatch only the last * is tried again. */
+static bool glob(const char *p, size_t np, const char *s) {
+	const char *end = p + np, *star = NULL, *retry = NULL;
+	while (*s) {
+		if (p < end && *p == '*') {
+			star = ++p;
+			retry = s;
+		} else if (p < end && (*p == '?' || tolower((unsigned char)*p) == *s)) {
+			p++;
+			s++;
+		} else if (star) {
+			p = star;
+			s = ++retry;
+		} else {
+			return false;
+		}
+	}
+	while (p < end && *p == '*') p++;
+	return p == end;
+}
+
+bool cube_known_names_match(const char *names, size_t n, const char *host) {
+	bool match = false;
+	while (n) {
+		const char *comma = memchr(names, ',', n);
+		size_t len = comma ? (size_t)(comma - names) : n;
+		bool negated = len && *names == '!';
+		if (len > negated && glob(names + negated, len - negated, host)) {
+			if (negated) return false;
+			match = true;
+		}
+		names += comma ? len + 1 : len;
+		n -= comma ? len + 1 : len;
+	}
+	return match;
+}
+
+char *cube_known_name(const char *host, uint16_t port, const char *alias) {
+	char *name = alias                 ? cube_strdup(alias)
+		     : port && port != 22 ? cube_strf("[%s]:%u", host, port)
+					  : cube_strdup(host);
+	for (char *p = name; *p; p++) *p = (char)tolower((unsigned char)*p);
+	return name;
+}
+
+/* ---- files ------------------------------------------------------------------------------- */
+
+static bool hashed_match(LIBSSH2_SESSION *session, const char *line, const char *name) {
+	LIBSSH2_KNOWNHOSTS *one = libssh2_knownhost_init(session);
+	struct libssh2_knownhost *node = NULL;
+	int rc = LIBSSH2_KNOWNHOST_CHECK_NOTFOUND;
+	if (!one) return false;
+	/* Any key will do: a mismatch says that the name is the one. */
+	if (!libssh2_knownhost_readline(one, line, strlen(line), LIBSSH2_KNOWNHOST_FILE_OPENSSH))
+		rc = libssh2_knownhost_check(
+			one, name, "AAAA", 4,
+			LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_BASE64, &node);
+	libssh2_knownhost_free(one);
+	return rc == LIBSSH2_KNOWNHOST_CHECK_MATCH || rc == LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
+}
+
+static bool names_host(LIBSSH2_SESSION *session, const struct cube_known_line *l,
+		       const char *name) {
+	if (*l->names != '|') return cube_known_names_match(l->names, l->names_len, name);
+	cube_autofree char *line =
+		cube_strf("%.*s %.*s %.*s\n", (int)l->names_len, l->names, (int)l->type_len,
+			  l->type, (int)l->key_len, l->key);
+	return hashed_match(session, line, name);
+}
+
+static void add_entry(struct cube_known *known, const struct cube_known_line *l, const char *file,
+		      unsigned number) {
+	if (known->len >= ENTRIES_MAX) return;
+	known->v = cube_realloc_array(known->v, known->len + 1, sizeof *known->v);
+	known->v[known->len++] = (struct cube_known_entry){
+		.type = cube_strndup(l->type, l->type_len),
+		.key = cube_strndup(l->key, l->key_len),
+		.file = file,
+		.line = number,
+		.revoked = l->revoked,
+	};
+}
+
+static int read_whole(const char *path, struct cube_buf *out) {
+	struct stat st;
+	uint8_t *space;
+	int rc = -1, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) rc = 0;
+	while (rc == 0) {
+		if (cube_buf_reserve(out, 64 * 1024, &space) < 0) break;
+		ssize_t n = read(fd, space, 64 * 1024);
+		if (n < 0 && errno == EINTR) continue;
+		if (n <= 0) break;
+		cube_buf_commit(out, (size_t)n);
+	}
+	close(fd);
+	return rc;
+}
+
+static void load_file(LIBSSH2_SESSION *session, const char *name, const char *file,
+		      struct cube_known *known) {
+	struct cube_known_line l;
+	struct cube_buf text;
+	cube_buf_init(&text, FILE_MAX);
+	if (read_whole(file, &text) == 0) {
+		const char *p = (const char *)cube_buf_data(&text), *end = p + cube_buf_len(&text);
+		for (unsigned number = 1; p < end; number++) {
+			const char *nl = memchr(p, '\n', (size_t)(end - p));
+			size_t n = (size_t)((nl ? nl : end) - p);
+			if (n <= LINE_LEN_MAX && cube_known_line_parse(p, n, &l) && !l.ca &&
+			    names_host(session, &l, name))
+				add_entry(known, &l, file, number);
+			p = nl ? nl + 1 : end;
+		}
+	}
+	cube_buf_done(&text);
+}
+
+void cube_known_load(LIBSSH2_SESSION *session, const char *name, const struct cube_strv *files,
+		     struct cube_known *known) {
+	for (size_t i = 0; i < files->len; i++) load_file(session, name, files->v[i], known);
+}
+
+void cube_known_done(struct cube_known *known) {
+	for (size_t i = 0; i < known->len; i++) {
+		free(known->v[i].type);
+		free(known->v[i].key);
+	}
+	free(known->v);
+	*known = (struct cube_known){0};
+}
+
+/* ---- the verdict ------------------------------------------------------------------------- */
+
+enum cube_known_verdict cube_known_check(const struct cube_known *known, const char *type,
+					 const char *key, bool (*can_verify)(const char *type),
+					 const struct cube_known_entry **ret_entry) {
+	const struct cube_known_entry *other = NULL;
+	bool same = false;
+	*ret_entry = NULL;
+	for (size_t i = 0; i < known->len; i++) {
+		const struct cube_known_entry *e = &known->v[i];
+		bool equal = !strcmp(e->key, key);
+		if (equal && e->revoked) {
+			*ret_entry = e;
+			return CUBE_KNOWN_REVOKED;
+		}
+		if (e->revoked) continue;
+		if (equal) same = true;
+		else if (!other || (strcmp(other->type, type) && !strcmp(e->type, type)))
+			if (!strcmp(e->type, type) || can_verify(e->type)) other = e;
+	}
+	if (same) return CUBE_KNOWN_SAME;
+	*ret_entry = other;
+	return other ? CUBE_KNOWN_CHANGED : CUBE_KNOWN_NEW;
+}
+
+/* ---- remembering ------------------------------------------------------------------------- */
+
+static void make_folder(const char *file) {
+	const char *slash = strrchr(file, '/');
+	if (!slash || slash == file) return;
+	cube_autofree char *folder = cube_strndup(file, (size_t)(slash - file));
+	(void)!mkdir(folder, 0700); /* a failure shows when the file is opened */
+}
+
+static bool ends_in_newline(int fd) {
+	struct stat st;
+	char last = '\n';
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0) return true;
+	return pread(fd, &last, 1, st.st_size - 1) != 1 || last == '\n';
+}
+
+int cube_known_append(const char *file, const char *name, const char *type, const char *key,
+		      struct cube_err *err) {
+	make_folder(file);
+	int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+	if (fd < 0) return cube_fail_sys(err, errno, "cannot open %s", file);
+	cube_autofree char *line =
+		cube_strf("%s%s %s %s\n", ends_in_newline(fd) ? "" : "\n", name, type, key);
+	ssize_t n = write(fd, line, strlen(line));
+	int rc = n == (ssize_t)strlen(line)
+			 ? 0
+			 : cube_fail_sys(err, n < 0 ? errno : ENOSPC, "cannot write %s", file);
+	close(fd);
+	return rc;
+}

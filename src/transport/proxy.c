@@ -1,0 +1,201 @@
+/* Proxy processes: see proxy.h. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cube/buf.h"
+#include "cube/spawn.h"
+#include "cube/text.h"
+#include "proxy.h"
+
+enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
+
+struct cube_proxy {
+	struct cube_loop *loop;
+	pid_t pid; /* 0 when reaped */
+	int err_fd; /* its stderr; read only when somebody wants to know */
+	char text[SAYS_MAX];
+	size_t len;
+	struct cube_buf line;
+};
+
+/* ---- command lines ----------------------------------------------------------------------- */
+
+static int expand_one(struct cube_buf *out, char what, const struct cube_proxy_spec *spec) {
+	const struct cube_ssh_config *c = spec->config;
+	switch (what) {
+	case 'h': return cube_buf_addstr(out, c->hostname);
+	case 'p': return cube_buf_printf(out, "%u", c->port);
+	case 'r': return cube_buf_addstr(out, c->user);
+	case 'n': return cube_buf_addstr(out, spec->host);
+	case 'k': return cube_buf_addstr(out, c->hostkeyalias ? c->hostkeyalias : spec->host);
+	case '%': return cube_buf_addstr(out, "%");
+	default: return cube_buf_printf(out, "%%%c", what);
+	}
+}
+
+char *cube_proxy_expand(const char *command, const struct cube_proxy_spec *spec) {
+	struct cube_buf out;
+	int rc = 0;
+	cube_buf_init(&out, COMMAND_MAX);
+	for (const char *p = command; *p && rc == 0; p++) {
+		if (*p == '%' && p[1]) rc = expand_one(&out, *++p, spec);
+		else rc = cube_buf_add(&out, p, 1);
+	}
+	char *text = rc == 0 ? cube_buf_take(&out, NULL) : NULL;
+	cube_buf_done(&out);
+	return text ? text : cube_strdup("");
+}
+
+/* "ssh://user@[host]:port", each part but host optional. */
+static void split_jump(const char *jump, struct cube_strv *argv) {
+	if (!strncmp(jump, "ssh://", 6)) jump += 6;
+	const char *at = strrchr(jump, '@');
+	const char *host = at ? at + 1 : jump, *end = host + strlen(host), *port = NULL;
+	if (*host == '[' && strchr(host, ']')) {
+		end = strchr(host++, ']');
+		if (end[1] == ':') port = end + 2;
+	} else if (strchr(host, ':') && strchr(host, ':') == strrchr(host, ':')) {
+		end = strchr(host, ':');
+		port = end + 1;
+	}
+	if (at) {
+		cube_strv_add(argv, "-l");
+		cube_strv_addn(argv, jump, (size_t)(at - jump));
+	}
+	if (port) {
+		cube_strv_add(argv, "-p");
+		cube_strv_add(argv, port);
+	}
+	cube_strv_add(argv, "--");
+	cube_strv_addn(argv, host, (size_t)(end - host));
+}
+
+/* The last of the list is the one we talk to; ssh -J reaches it through the others. */
+void cube_proxy_jump_argv(const char *jumps, const struct cube_proxy_spec *spec,
+			  struct cube_strv *argv) {
+	const char *comma = strrchr(jumps, ',');
+	cube_autofree char *moved = spec->file ? NULL : cube_ssh_moved_config();
+	cube_autofree char *dest =
+		cube_strf("[%s]:%u", spec->config->hostname, spec->config->port);
+	cube_strv_add(argv, "ssh");
+	if (spec->file || moved) {
+		cube_strv_add(argv, "-F");
+		cube_strv_add(argv, spec->file ? spec->file : moved);
+	}
+	cube_strv_add(argv, "-oBatchMode=yes"); /* nobody is there to answer questions */
+	if (comma) {
+		cube_strv_add(argv, "-J");
+		cube_strv_addn(argv, jumps, (size_t)(comma - jumps));
+	}
+	cube_strv_add(argv, "-W");
+	cube_strv_add(argv, dest);
+	split_jump(comma ? comma + 1 : jumps, argv);
+}
+
+static void proxy_argv(const struct cube_proxy_spec *spec, struct cube_strv *argv) {
+	if (spec->config->proxyjump) {
+		cube_proxy_jump_argv(spec->config->proxyjump, spec, argv);
+		return;
+	}
+	cube_autofree char *command = cube_proxy_expand(spec->config->proxycommand, spec);
+	cube_autofree char *line = cube_strf("exec %s", command);
+	cube_strv_add(argv, "/bin/sh");
+	cube_strv_add(argv, "-c");
+	cube_strv_add(argv, line);
+}
+
+/* ---- the process ------------------------------------------------------------------------- */
+
+static void on_child(void *arg, int status, const struct rusage *usage) {
+	struct cube_proxy *p = arg;
+	p->pid = 0; /* the socket's end of file says the rest */
+}
+
+static int spawn(struct cube_proxy *p, const struct cube_proxy_spec *spec, int sock, int errfd,
+		 struct cube_err *err) {
+	struct cube_strv argv = {0};
+	proxy_argv(spec, &argv);
+	struct cube_spawn s = {.argv = (const char *const *)cube_strv_argv(&argv),
+			       .in = sock,
+			       .out = sock,
+			       .err = errfd,
+			       .session = true};
+	int rc = cube_spawn(&s, &p->pid, err);
+	cube_strv_done(&argv);
+	if (rc == 0) rc = cube_loop_on_child(p->loop, p->pid, on_child, p, err);
+	return rc;
+}
+
+int cube_proxy_start(struct cube_loop *loop, const struct cube_proxy_spec *spec,
+		     struct cube_proxy **ret, int *ret_fd, struct cube_err *err) {
+	int sock[2], errs[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) < 0)
+		return cube_fail_sys(err, errno, "socketpair");
+	int rc = cube_pipe(errs, err);
+	if (rc < 0) {
+		close(sock[0]);
+		close(sock[1]);
+		return rc;
+	}
+	struct cube_proxy *p = cube_alloc(sizeof *p);
+	p->loop = loop;
+	p->err_fd = errs[0];
+	cube_buf_init(&p->line, 4 * SAYS_MAX);
+	cube_set_nonblock(sock[0], true);
+	cube_set_nonblock(errs[0], true);
+	/* A proxy that complains for ever is not held up: the pipe is its own to fill. */
+	cube_set_nonblock(errs[1], true);
+	rc = spawn(p, spec, sock[1], errs[1], err);
+	close(sock[1]);
+	close(errs[1]);
+	if (rc < 0) {
+		close(sock[0]);
+		cube_proxy_free(p);
+		return rc;
+	}
+	*ret = p;
+	*ret_fd = sock[0];
+	return 0;
+}
+
+void cube_proxy_free(struct cube_proxy *p) {
+	if (!p) return;
+	if (p->pid) {
+		cube_loop_forget_child(p->loop, p->pid);
+		kill(-p->pid, SIGTERM);
+	}
+	close(p->err_fd);
+	cube_buf_done(&p->line);
+	free(p);
+}
+
+/* Keeps the tail: the last line tells most. */
+static void read_says(struct cube_proxy *p) {
+	for (;;) {
+		if (p->len == sizeof p->text) {
+			memmove(p->text, p->text + SAYS_MAX / 2, SAYS_MAX / 2);
+			p->len = SAYS_MAX / 2;
+		}
+		ssize_t n = read(p->err_fd, p->text + p->len, sizeof p->text - p->len);
+		if (n < 0 && errno == EINTR) continue;
+		if (n <= 0) return;
+		p->len += (size_t)n;
+	}
+}
+
+const char *cube_proxy_says(struct cube_proxy *p) {
+	read_says(p);
+	size_t end = p->len;
+	while (end && strchr("\r\n ", p->text[end - 1])) end--;
+	size_t start = end;
+	while (start && p->text[start - 1] != '\n') start--;
+	if (start == end) return NULL;
+	if (end - start > LINE_MAX_SHOWN) end = start + LINE_MAX_SHOWN;
+	cube_buf_clear(&p->line);
+	if (cube_text_escape(&p->line, p->text + start, end - start) < 0) return NULL;
+	return cube_buf_str(&p->line);
+}

@@ -1,0 +1,27 @@
+/* The child process that ProxyCommand and ProxyJump ask for. Private to this folder. */
+#ifndef CUBE_TRANSPORT_PROXY_H
+#define CUBE_TRANSPORT_PROXY_H
+
+#include "ssh_config.h"
+
+struct cube_proxy;
+
+struct cube_proxy_spec { /* borrowed during the call */
+	const char *host, *file; /* as in cube_dial_spec */
+	const struct cube_ssh_config *config;
+};
+
+/* *ret_fd, a socket whose other end is the child's stdin and stdout, is the caller's. */
+int cube_proxy_start(struct cube_loop *loop, const struct cube_proxy_spec *spec,
+		     struct cube_proxy **ret, int *ret_fd, struct cube_err *err);
+void cube_proxy_free(struct cube_proxy *p); /* ends the child; NULL is fine */
+/* The newest line of its stderr, or NULL; borrowed until the next call. */
+const char *cube_proxy_says(struct cube_proxy *p);
+
+/* %h %p %r %n %% replaced; other % words are left alone. Fresh. */
+char *cube_proxy_expand(const char *command, const struct cube_proxy_spec *spec);
+/* The ssh command for a jump list ("user@a:22,b"): appends to argv. */
+void cube_proxy_jump_argv(const char *jumps, const struct cube_proxy_spec *spec,
+			  struct cube_strv *argv);
+
+#endif

@@ -1,0 +1,236 @@
+/* Reading what `ssh -G` prints: see ssh_config.h. */
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "cube/parse.h"
+#include "ssh_config.h"
+
+enum { IDENTITIES_MAX = 32, FILES_MAX = 16 };
+
+static const char *passwd_home(void) {
+	struct passwd *pw = getpwuid(getuid());
+	return pw && pw->pw_dir ? pw->pw_dir : "/";
+}
+
+char *cube_ssh_home(void) {
+	const char *home = getenv("HOME");
+	return cube_strdup(home && *home == '/' ? home : passwd_home());
+}
+
+char *cube_ssh_moved_config(void) {
+	cube_autofree char *home = cube_ssh_home();
+	if (!strcmp(home, passwd_home())) return NULL;
+	char *path = cube_strf("%s/.ssh/config", home);
+	if (access(path, R_OK) == 0) return path;
+	free(path);
+	return NULL;
+}
+
+static char *expand_home(const char *path, size_t n) {
+	if (n < 2 || path[0] != '~' || path[1] != '/') return cube_strndup(path, n);
+	cube_autofree char *home = cube_ssh_home();
+	return cube_strf("%s%.*s", home, (int)(n - 1), path + 1);
+}
+
+/* OpenSSH expands ~ by the password database. A $HOME of one's own moves the default files, so
+ * that a sandboxed cube leaves the real ones alone. */
+static char *moved_home(const char *path, size_t n) {
+	static const char *const DEFAULTS[] = {"/.ssh/known_hosts", "/.ssh/known_hosts2"};
+	const char *old = passwd_home();
+	size_t len = strlen(old);
+	if (n > len && !memcmp(path, old, len)) {
+		for (size_t i = 0; i < 2; i++) {
+			if (n - len != strlen(DEFAULTS[i]) ||
+			    memcmp(path + len, DEFAULTS[i], n - len))
+				continue;
+			cube_autofree char *home = cube_ssh_home();
+			return cube_strf("%s%s", home, DEFAULTS[i]);
+		}
+	}
+	return expand_home(path, n);
+}
+
+/* ---- one line ---------------------------------------------------------------------------- */
+
+struct word {
+	const char *s;
+	size_t n;
+};
+
+static bool is(struct word w, const char *s) {
+	return w.n == strlen(s) && !strncasecmp(w.s, s, w.n);
+}
+
+static void set_string(char **to, struct word w) {
+	free(*to);
+	*to = is(w, "none") ? NULL : cube_strndup(w.s, w.n);
+}
+
+static int set_number(struct word key, struct word w, uint64_t max, uint64_t *ret,
+		      struct cube_err *err) {
+	cube_autofree char *s = cube_strndup(w.s, w.n);
+	int rc = cube_parse_u64(s, 0, max, ret, err);
+	return rc < 0 ? cube_wrap(err, "ssh -G, %.*s", (int)key.n, key.s) : 0;
+}
+
+/* Files are separated by blanks; ssh -G does not quote them. */
+static void set_files(struct cube_strv *to, struct word w) {
+	cube_strv_done(to);
+	while (w.n && to->len < FILES_MAX) {
+		const char *blank = memchr(w.s, ' ', w.n);
+		size_t n = blank ? (size_t)(blank - w.s) : w.n;
+		if (n && !is((struct word){w.s, n}, "none")) {
+			cube_autofree char *path = moved_home(w.s, n);
+			cube_strv_add(to, path);
+		}
+		w.s += blank ? n + 1 : n;
+		w.n -= blank ? n + 1 : n;
+	}
+}
+
+static void add_identity(struct cube_strv *to, struct word w) {
+	if (to->len >= IDENTITIES_MAX || is(w, "none")) return;
+	cube_autofree char *path = expand_home(w.s, w.n);
+	cube_strv_add(to, path);
+}
+
+static void set_agent(struct cube_ssh_config *c, struct word w) {
+	free(c->identityagent);
+	c->identityagent = NULL;
+	if (is(w, "SSH_AUTH_SOCK")) return;
+	if (w.n > 1 && w.s[0] == '$') {
+		cube_autofree char *name = cube_strndup(w.s + 1, w.n - 1);
+		c->identityagent = cube_strdup(getenv(name));
+		if (!c->identityagent) c->identityagent = cube_strdup("none");
+		return;
+	}
+	c->identityagent = expand_home(w.s, w.n);
+}
+
+static bool yes(struct word w) {
+	return is(w, "yes") || is(w, "true");
+}
+
+static int set_numbers(struct cube_ssh_config *c, struct word key, struct word w,
+		       struct cube_err *err) {
+	uint64_t n;
+	if (is(key, "connecttimeout")) {
+		if (is(w, "none")) return 0;
+		int rc = set_number(key, w, 86400, &n, err);
+		if (rc == 0) c->connect_timeout_s = (uint32_t)n;
+		return rc;
+	}
+	int rc = set_number(key, w, UINT16_MAX, &n, err);
+	if (rc == 0) c->port = (uint16_t)n;
+	return rc;
+}
+
+static int set(struct cube_ssh_config *c, struct word key, struct word w, struct cube_err *err) {
+	if (is(key, "port") || is(key, "connecttimeout")) return set_numbers(c, key, w, err);
+	if (is(key, "hostname")) set_string(&c->hostname, w);
+	else if (is(key, "user")) set_string(&c->user, w);
+	else if (is(key, "hostkeyalias")) set_string(&c->hostkeyalias, w);
+	else if (is(key, "proxycommand")) set_string(&c->proxycommand, w);
+	else if (is(key, "proxyjump")) set_string(&c->proxyjump, w);
+	else if (is(key, "identityagent")) set_agent(c, w);
+	else if (is(key, "identityfile")) add_identity(&c->identities, w);
+	else if (is(key, "identitiesonly")) c->identities_only = yes(w);
+	else if (is(key, "stricthostkeychecking")) c->strict = yes(w);
+	else if (is(key, "userknownhostsfile")) set_files(&c->user_hosts, w);
+	else if (is(key, "globalknownhostsfile")) set_files(&c->global_hosts, w);
+	return 0;
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+static struct word trimmed(const char *s, size_t n) {
+	while (n && (*s == ' ' || *s == '\t')) s++, n--;
+	while (n && (s[n - 1] == ' ' || s[n - 1] == '\t' || s[n - 1] == '\r')) n--;
+	return (struct word){s, n};
+}
+
+static int parse_line(struct cube_ssh_config *c, const char *line, size_t n,
+		      struct cube_err *err) {
+	const char *blank = memchr(line, ' ', n);
+	if (!blank) return 0;
+	struct word key = {line, (size_t)(blank - line)};
+	struct word value = trimmed(blank, n - key.n);
+	if (!value.n || memchr(value.s, '\0', value.n)) return 0;
+	return set(c, key, value, err);
+}
+
+int cube_ssh_config_parse(const char *text, size_t n, struct cube_ssh_config *ret,
+			  struct cube_err *err) {
+	struct cube_ssh_config c = {0};
+	int rc = 0;
+	while (n && rc == 0) {
+		const char *nl = memchr(text, '\n', n);
+		size_t len = nl ? (size_t)(nl - text) : n;
+		rc = parse_line(&c, text, len, err);
+		text += nl ? len + 1 : len;
+		n -= nl ? len + 1 : len;
+	}
+	if (rc == 0 && (!c.hostname || !c.user))
+		rc = cube_fail(err, CUBE_EUSAGE, "ssh -G did not name a host and a user");
+	if (rc < 0) {
+		cube_ssh_config_done(&c);
+		return rc;
+	}
+	if (!c.port) c.port = 22;
+	*ret = c;
+	return 0;
+}
+
+void cube_ssh_config_done(struct cube_ssh_config *c) {
+	free(c->hostname);
+	free(c->user);
+	free(c->hostkeyalias);
+	free(c->identityagent);
+	free(c->proxycommand);
+	free(c->proxyjump);
+	cube_strv_done(&c->identities);
+	cube_strv_done(&c->user_hosts);
+	cube_strv_done(&c->global_hosts);
+	*c = (struct cube_ssh_config){0};
+}
+
+static struct cube_strv copy_strv(const struct cube_strv *from) {
+	struct cube_strv to = {0};
+	for (size_t i = 0; i < from->len; i++) cube_strv_add(&to, from->v[i]);
+	return to;
+}
+
+void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_config *from) {
+	*to = *from;
+	to->hostname = cube_strdup(from->hostname);
+	to->user = cube_strdup(from->user);
+	to->hostkeyalias = cube_strdup(from->hostkeyalias);
+	to->identityagent = cube_strdup(from->identityagent);
+	to->proxycommand = cube_strdup(from->proxycommand);
+	to->proxyjump = cube_strdup(from->proxyjump);
+	to->identities = copy_strv(&from->identities);
+	to->user_hosts = copy_strv(&from->user_hosts);
+	to->global_hosts = copy_strv(&from->global_hosts);
+}
+
+void cube_ssh_config_default(const struct cube_ssh_question *q, struct cube_ssh_config *ret) {
+	static const char *const KEYS[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+	cube_autofree char *home = cube_ssh_home();
+	cube_autofree char *hosts = cube_strf("%s/.ssh/known_hosts", home);
+	struct passwd *pw = q->user ? NULL : getpwuid(getuid());
+	const char *user = q->user ? q->user : pw ? pw->pw_name : getenv("USER");
+	*ret = (struct cube_ssh_config){
+		.hostname = cube_strdup(q->host),
+		.user = cube_strdup(user ? user : "root"),
+		.port = q->port ? q->port : 22,
+	};
+	for (size_t i = 0; i < sizeof KEYS / sizeof KEYS[0]; i++) {
+		cube_autofree char *path = cube_strf("%s/.ssh/%s", home, KEYS[i]);
+		cube_strv_add(&ret->identities, path);
+	}
+	cube_strv_add(&ret->user_hosts, hosts);
+	cube_strv_add(&ret->global_hosts, "/etc/ssh/ssh_known_hosts");
+}

@@ -1,0 +1,127 @@
+/* One ssh connection, shared by the ssh*.c files of this folder and by nobody else.
+ *
+ * libssh2 never touches the socket. Received bytes are fed to it from memory and what it sends
+ * goes to a buffer that takes whole packets, so:
+ *  - a packet is never sent in part, and the rule "repeat the same send before any other" (with
+ *    its 1.10 bug: a short send does not set BLOCK_OUTBOUND) cannot be broken by us;
+ *  - after a pump libssh2 has seen every byte that was received: no data sleeps in it unseen;
+ *  - a turn's work is bounded by what was fed, and level-triggered epoll brings us back;
+ *  - freeing needs no network: sends vanish, and no call can answer "again".
+ */
+#ifndef CUBE_TRANSPORT_SSH_PRIV_H
+#define CUBE_TRANSPORT_SSH_PRIV_H
+
+#include <libssh2.h>
+
+#include "cube/buf.h"
+#include "cube/clock.h"
+#include "cube/mem.h"
+#include "dial.h"
+#include "outlet.h"
+#include "ssh_config.h"
+
+enum {
+	SSH_FEED = 256 * 1024,      /* received a turn and connection at most */
+	SSH_PLAIN = 128 * 1024,     /* read from a channel at once */
+	SSH_OUT_DATA = 256 * 1024,  /* no more command input is encrypted over this much unsent */
+	SSH_OUT_STOP = 1024 * 1024, /* over this not even answers: we stop listening */
+	SSH_OUT_MAX = 2 * 1024 * 1024,
+	SSH_WINDOW = 16 * 1024 * 1024,
+};
+
+struct cube_ssh {
+	struct cube_loop *loop;
+	struct cube_resolver *resolver;
+	struct cube_ssh_configs *configs;
+	uint8_t *feed, *plain; /* scratch of the connection at work */
+};
+
+enum ssh_state {
+	SSH_DIAL, /* no session yet */
+	SSH_KEX,
+	SSH_AUTH,
+	SSH_IDLE, /* a command may be given */
+	SSH_CHANNEL,
+	SSH_EXEC,
+	SSH_RUN,
+	SSH_CLOSE,
+	SSH_FLUSH, /* the command has ended, its output waits to be taken */
+	SSH_FAILED,
+};
+
+struct ssh_auth;
+
+struct ssh_conn {
+	struct cube_transport base;
+	struct cube_ssh *ssh;
+	const struct cube_transport_events *events;
+	void *arg;
+	/* the target */
+	char *host, *user, *identity, *file;
+	uint16_t port;
+	bool strict;
+	uint64_t timeout_ns;
+	/* opening */
+	enum ssh_state state;
+	enum cube_transport_step step;
+	struct cube_timer *timer; /* opening, a retry, the grace for untaken output */
+	struct cube_ssh_lookup *lookup;
+	struct cube_ssh_config config;
+	struct cube_dial *dial;
+	struct ssh_auth *auth;
+	/* the link */
+	int fd;
+	struct cube_io *io;
+	LIBSSH2_SESSION *session;
+	const uint8_t *fed; /* received and not yet read by libssh2; valid during a pump */
+	size_t fed_len;
+	struct cube_buf in, out; /* the same between pumps; to be sent */
+	uint64_t received;
+	char hello[120]; /* what came first, for "that is no ssh server" */
+	char bye[120];   /* the peer's reason for disconnecting */
+	int link_sys;    /* errno of the socket */
+	bool link_eof;
+	bool tcp;
+	/* the command */
+	LIBSSH2_CHANNEL *channel;
+	char *line;
+	struct cube_buf input;
+	struct cube_outlet outlet;
+	unsigned retries;
+	int status;
+	bool input_ended, eof_sent, above_low;
+	bool kicked, resume_due;
+	bool had_channel;
+	bool gone;
+};
+
+/* ssh.c */
+void ssh_fail(struct ssh_conn *c, const struct cube_err *err); /* on_fail; nothing after */
+void ssh_step(struct ssh_conn *c, enum cube_transport_step step);
+void ssh_opened(struct ssh_conn *c);
+const char *ssh_where(const struct ssh_conn *c);
+static inline bool ssh_over(const struct ssh_conn *c) { return c->gone || c->state == SSH_FAILED; }
+
+/* ssh_link.c: bytes */
+int ssh_link_start(struct ssh_conn *c, int fd, struct cube_err *err);
+void ssh_link_stop(struct ssh_conn *c);
+void ssh_link_flush(struct ssh_conn *c);
+void ssh_link_refresh(struct ssh_conn *c); /* what the loop should watch now */
+void ssh_kick(struct ssh_conn *c);         /* pump at the end of this turn */
+/* Turns libssh2's last error, or what the link says, into on_fail. */
+void ssh_link_fail(struct ssh_conn *c, const char *doing);
+
+/* ssh_kex.c: 0 done, CUBE_AGAIN, or failed with ssh_fail called */
+int ssh_kex_start(struct ssh_conn *c);
+int ssh_kex_pump(struct ssh_conn *c);
+
+/* ssh_auth.c: as above */
+int ssh_auth_pump(struct ssh_conn *c);
+void ssh_auth_free(struct ssh_auth *a);
+
+/* ssh_channel.c: true when there may be more to do */
+bool ssh_channel_pump(struct ssh_conn *c);
+void ssh_channel_timer(struct ssh_conn *c);
+void ssh_channel_check_end(struct ssh_conn *c);
+
+#endif

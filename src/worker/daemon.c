@@ -1,0 +1,207 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "cube/clock.h"
+#include "cube/id.h"
+#include "cube/log.h"
+#include "cube/mem.h"
+#include "daemon.h"
+#include "folder.h"
+#include "purge.h"
+#include "session.h"
+#include "worker.h"
+
+enum { ARRIVALS_MAX = 64, FRAMES_MAX = 1 << 20, FLUSH_ORDER = 20 };
+
+static void tell(int *fd, char what, const char *text) {
+	char line[256];
+	int n;
+
+	if (*fd < 0) return;
+	n = snprintf(line, sizeof line, "%c%s", what, text);
+	if (write(*fd, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1) < 0)
+		cube_warn("nobody waits for this worker");
+	close(*fd);
+	*fd = -1;
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+struct arrival { /* a connection whose fds have not come yet */
+	struct worker *w;
+	struct cube_link link;
+	struct cube_io *io;
+	int fd;
+};
+
+static void arrival_free(struct arrival *a) {
+	cube_list_remove(&a->link);
+	cube_io_del(a->io);
+	free(a);
+}
+
+/* One byte with the two ends of the link; the connection stays as the link's companion. */
+static void on_arrival(void *arg, uint32_t events) {
+	struct arrival *a = arg;
+	struct worker *w = a->w;
+	int fd = a->fd, fds[2] = {-1, -1}, nfds = 2;
+	char byte;
+
+	arrival_free(a);
+	if (cube_recv_fds(fd, &byte, 1, fds, &nfds, NULL) > 0 && nfds == 2) {
+		session_open(w, fds[0], fds[1], fd);
+		return;
+	}
+	for (int i = 0; i < nfds; i++) close(fds[i]);
+	close(fd);
+}
+
+static void on_connection(void *arg, int fd) {
+	struct worker *w = arg;
+	struct arrival *a = cube_alloc(sizeof *a);
+	unsigned waiting = 0;
+
+	cube_list_each(&w->arrivals, old, struct arrival, link) waiting++;
+	*a = (struct arrival){.w = w, .fd = fd};
+	cube_list_append(&w->arrivals, &a->link);
+	if (waiting < ARRIVALS_MAX &&
+	    cube_io_add(w->loop, fd, EPOLLIN, on_arrival, a, &a->io, NULL) == 0)
+		return;
+	arrival_free(a);
+	close(fd);
+}
+
+static void drop_arrivals(struct worker *w) {
+	cube_list_each(&w->arrivals, a, struct arrival, link) {
+		close(a->fd);
+		arrival_free(a);
+	}
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+static void on_all_killed(void *arg) {
+	struct worker *w = arg;
+
+	purge_folder(w->folder, w->managed);
+	if (w->managed) purge_base(w->self->path, w->purge);
+	cube_loop_stop(w->loop);
+}
+
+void worker_shutdown(struct worker *w, bool purge) {
+	w->purge |= purge;
+	if (w->closing) return;
+	w->closing = true;
+	cube_listen_free(w->listen);
+	w->listen = NULL;
+	runner_kill_all(&w->runner);
+	sweep_start(&w->sweep, w->loop, w->runner.node_cookie, 0, 0, on_all_killed, w);
+}
+
+static void on_signal(void *arg, int signo) {
+	struct worker *w = arg;
+
+	cube_info("signal %d: the end", signo);
+	worker_shutdown(w, false);
+}
+
+/* ---- the beginning -------------------------------------------------------------------------- */
+
+static void on_swept(void *arg) {
+	struct worker *w = arg;
+	struct cube_err err;
+
+	files_init(&w->files, w->loop);
+	if (cube_listen_unix(w->loop, "sock", on_connection, w, &w->listen, &err) < 0) {
+		tell(&w->ready_fd, 'E', err.msg);
+		cube_error("%s", err.msg);
+		cube_loop_stop(w->loop);
+		return;
+	}
+	if (w->managed && !folder_is_here(w->folder)) {
+		tell(&w->ready_fd, 'C', ""); /* an earlier daemon took the folder away with it */
+		cube_loop_stop(w->loop);
+		return;
+	}
+	tell(&w->ready_fd, 'R', "");
+	if (w->options->ready) w->options->ready(w->options);
+}
+
+static void nothing(void *arg) {}
+
+static void init(struct worker *w, const struct daemon_options *o, const char *cookie) {
+	w->options = o;
+	w->self = o->self;
+	w->managed = o->managed;
+	w->cluster = o->cluster;
+	w->node = o->node;
+	w->boot = cube_id_u64();
+	w->ready_fd = o->ready_fd;
+	snprintf(w->name, sizeof w->name, "%s", o->name);
+	snprintf(w->folder, sizeof w->folder, "%s", o->folder);
+	cube_list_init(&w->arrivals);
+	cube_list_init(&w->sessions);
+	cube_buf_init(&w->frames, FRAMES_MAX);
+	sampler_init(&w->sampler);
+	runner_init(&w->runner, w->loop, &w->files);
+	w->runner.folder = w->folder;
+	w->runner.node_name = w->name;
+	w->runner.node_cookie = cookie;
+	w->again = cube_timer_add(w->loop, nothing, w); /* only to wake the loop */
+	cube_loop_before_sleep(w->loop, FLUSH_ORDER, session_flush, w);
+}
+
+static void done(struct worker *w) {
+	session_close_all(w);
+	drop_arrivals(w);
+	sweep_cancel(&w->sweep);
+	runner_done(&w->runner);
+	if (w->files.loop) files_done(&w->files);
+	cube_listen_free(w->listen);
+	cube_timer_del(w->again);
+	cube_buf_done(&w->frames);
+	cube_loop_free(w->loop);
+}
+
+static int run(struct worker *w, const struct daemon_options *o, struct cube_err *err) {
+	static const int ENDS[] = {SIGTERM, SIGINT, SIGHUP};
+	char cookie[80];
+	int rc = 0;
+
+	snprintf(cookie, sizeof cookie, "CUBE_NODE_COOKIE=%016" PRIx64 ".%" PRIu32, o->cluster,
+		 o->node);
+	init(w, o, cookie);
+	for (size_t i = 0; rc == 0 && i < sizeof ENDS / sizeof *ENDS; i++)
+		rc = cube_loop_on_signal(w->loop, ENDS[i], on_signal, w, err);
+	if (rc == 0) {
+		/* What a daemon that was killed left running dies before this one is ready. */
+		sweep_start(&w->sweep, w->loop, cookie, 0, 0, on_swept, w);
+		rc = cube_loop_run(w->loop, err);
+	}
+	done(w);
+	return rc;
+}
+
+int daemon_run(const struct daemon_options *o) {
+	struct worker *w = cube_alloc(sizeof *w);
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct cube_err err;
+	int lock = -1, rc, ready = o->ready_fd;
+
+	sigaction(SIGPIPE, &ignore, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	rc = cube_lock_file("lock", &lock, &err);
+	if (rc == 0) rc = cube_loop_new(&w->loop, &err);
+	if (rc == 0) rc = run(w, o, &err);
+	else tell(&ready, rc == CUBE_ECONFLICT ? 'C' : 'E', err.msg);
+	if (rc < 0) cube_error("%s", err.msg);
+	free(w);
+	return rc < 0;
+}

@@ -1,0 +1,17 @@
+/* What goes to the manager: control frames first, then logs, fair between streams. */
+#ifndef WORKER_OUTBOX_H
+#define WORKER_OUTBOX_H
+
+#include "cube/stream.h"
+#include "runner.h"
+
+/* Queued bytes up to which control frames and LOG frames are made. */
+#define OUTBOX_CONTROL_HIGH (256u << 10)
+#define OUTBOX_LOG_HIGH     (64u << 10)
+
+/* Writes what the runner's attempts have due into s. True: there is more to write now than one
+ * call may do; call again in the next turn. False: all is written or s is full enough. `frames`
+ * is a buffer to work in, empty before and after. */
+bool outbox_pump(struct runner *r, struct cube_stream *s, struct cube_buf *frames);
+
+#endif

@@ -1,0 +1,51 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "folder.h"
+#include "purge.h"
+#include "self.h"
+
+void purge_folder(const char *folder, bool whole) {
+	static const char *const MADE[] = {"sock", "scratch", "files", "worker.log", "lock"};
+	char away[SELF_PATH + 32];
+
+	if (whole && folder_is_here(folder)) {
+		snprintf(away, sizeof away, "%s.gone.%ld", folder, (long)getpid());
+		if (rename(folder, away) < 0) memcpy(away, folder, strlen(folder) + 1);
+		if (chdir("/") == 0) folder_remove(AT_FDCWD, away, 0, NULL);
+		return;
+	}
+	for (size_t i = 0; i < sizeof MADE / sizeof *MADE; i++)
+		folder_remove(AT_FDCWD, MADE[i], 0, NULL);
+	if (chdir("/") == 0) rmdir(folder);
+}
+
+static char *join(char *to, size_t size, const char *folder, const char *name) {
+	snprintf(to, size, "%s/%s", folder, name);
+	return to;
+}
+
+void purge_base(const char *exe, bool all) {
+	char base[SELF_PATH], path[SELF_PATH + 16];
+	int made;
+
+	memcpy(base, exe, strnlen(exe, sizeof base - 1) + 1);
+	self_parent(base);
+	if (all) {
+		unlink(exe);
+		rmdir(base);
+	}
+	self_parent(base);
+	rmdir(join(path, sizeof path, base, "run"));
+	if (!all) return;
+	made = unlink(join(path, sizeof path, base, ".made-parent"));
+	if (rmdir(base) == 0) {
+		self_parent(base);
+		if (made == 0) rmdir(base);
+	} else if (made == 0) { /* the last one to leave will need it */
+		made = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		if (made >= 0) close(made);
+	}
+}

@@ -1,0 +1,235 @@
+# shellcheck shell=bash
+# What every script of tests/e2e shares. A script sources it, defines `setup` (optional) and functions
+# `test_...`, and ends with `main`. Tests run in the order written, each in a subshell with set -e;
+# a failed assertion ends its test, not the script.
+#
+# $ON is where the nodes are: local, openssh or dropbear. $W names three of them for --workers,
+# `nodes` their names. Everything lies under $T, also HOME and the manager's state.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/lab/lab.sh
+. "$ROOT/tests/lab/lab.sh"
+
+ON=${ON:-local}
+SCRIPT=$(basename "$0" .sh)
+T=${T:-$(mktemp -d /tmp/cube-e2e.XXXXXX)}
+CUBE=${CUBE:-$ROOT/build/cube}
+PATH=$(dirname "$CUBE"):$PATH
+HOME=$T/home
+CUBE_STATE_DIR=$T/state
+CUBE_E2E_MARK=$T
+unset XDG_RUNTIME_DIR XDG_STATE_HOME XDG_CACHE_HOME SSH_AUTH_SOCK CUBE_DIR
+unset MAKEFLAGS MFLAGS MAKELEVEL
+export PATH HOME CUBE_STATE_DIR CUBE_E2E_MARK NO_COLOR=1 LC_ALL=C.UTF-8 TZ=UTC
+mkdir -p "$HOME" "$T/san" "$T/t"
+export ASAN_OPTIONS=log_path=$T/san/asan:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=log_path=$T/san/ubsan:print_stacktrace=1
+LAB_SETENV="ASAN_OPTIONS=$ASAN_OPTIONS UBSAN_OPTIONS=$UBSAN_OPTIONS CUBE_E2E_MARK=$T ${LAB_SETENV:-}"
+
+# ---- assertions ---------------------------------------------------------------------------------
+
+fail() {
+	printf '# %s: %s\n' "${FUNCNAME[2]:-}:${BASH_LINENO[1]:-}" "$*" >&2
+	exit 1
+}
+
+skip() {
+	printf '%s\n' "$*" >"$T/skipped"
+	exit 0
+}
+
+shown() { head -c 600 "$1" | cat -v | sed 's/^/#    /' >&2; }
+
+# Runs a command; its exit code is in $rc, its output in the files $O and $E.
+O=$T/out E=$T/err
+run() {
+	rc=0
+	"$@" >"$O" 2>"$E" || rc=$?
+	ran=$*
+	cat "$E" >>"$T/stderr"
+}
+
+rc_is() {
+	[ "$rc" = "$1" ] && return
+	printf '# %s\n# stdout:\n' "${ran:0:200}" >&2
+	shown "$O"
+	echo '# stderr:' >&2
+	shown "$E"
+	fail "exit code $rc, not $1"
+}
+
+ok() { run "$@" && rc_is 0; }
+
+is() { [ "$1" = "$2" ] || fail "${3:-}: '${1:0:300}' is not '${2:0:300}'"; }
+out_is() { printf '%b' "$1" | cmp -s - "$O" || { shown "$O"; fail "stdout is not '$1'"; }; }
+err_is() { printf '%b' "$1" | cmp -s - "$E" || { shown "$E"; fail "stderr is not '$1'"; }; }
+out_has() { grep -qE -e "$1" "$O" || { shown "$O"; shown "$E"; fail "stdout has no /$1/"; }; }
+err_has() { grep -qE -e "$1" "$E" || { shown "$E"; fail "stderr has no /$1/"; }; }
+out_lacks() { ! grep -qE -e "$1" "$O" || { shown "$O"; fail "stdout has /$1/"; }; }
+err_lacks() { ! grep -qE -e "$1" "$E" || { shown "$E"; fail "stderr has /$1/"; }; }
+out_lines() { is "$(wc -l <"$O")" "$1" "lines of stdout"; }
+sorted_is() { sort "$O" | cmp -s - <(printf '%b' "$1") || { shown "$O"; fail "sorted stdout is not '$1'"; }; }
+json_is() { # FILTER VALUE, of the last output
+	local got
+	got=$(jq -cr "$1" "$O" 2>&1) || { shown "$O"; fail "jq $1: $got"; }
+	is "$got" "$2" "$1"
+}
+
+# Until COMMAND... succeeds, within ${WITHIN:-20} seconds.
+soon() {
+	local end=$((SECONDS + ${WITHIN:-20}))
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || fail "never: $*"
+		sleep 0.02
+	done
+}
+
+# ---- nodes --------------------------------------------------------------------------------------
+
+nodes() { echo "${NODES[@]}"; }
+
+# Makes the hosts: $1 of them (3). $W, $NODES and the option --ssh-config by environment.
+hosts() {
+	local n=${1:-3} i p
+	NODES=()
+	case $ON in
+	local) p=localhost ;;
+	openssh) p=h ;;
+	dropbear) p=d ;;
+	esac
+	for ((i = 1; i <= n; i++)); do NODES+=("$p$i"); done
+	W="$p[1-$n]"
+	[ "$n" -gt 1 ] || W=${p}1
+	case $ON in
+	local)
+		W="localhost*$n"
+		# A single local node is called localhost.
+		[ "$n" -gt 1 ] || NODES=(localhost)
+		;;
+	openssh)
+		lab_open "$T/lab" && lab_openssh h "$n" || exit 3
+		export CUBE_SSH_CONFIG=$LAB_CONFIG
+		;;
+	dropbear)
+		lab_open "$T/lab" && lab_dropbear d "$n" || exit 3
+		export CUBE_SSH_CONFIG=$LAB_CONFIG
+		;;
+	esac
+}
+
+# The home of node $1's user, as seen from here.
+home_of() { if [ "$ON" = local ]; then echo "$HOME"; else echo "$LAB/$1/home${2:-}"; fi; }
+
+api() { # METHOD PATH [curl's words]: the body on stdout, the status in $T/status
+	local method=$1 path=$2
+	shift 2
+	curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X "$method" -o "$T/body" -w '%{http_code}' \
+		"$@" "http://cube$path" >"$T/status" || fail "curl $method $path"
+	cat "$T/body"
+}
+status_is() { is "$(cat "$T/status")" "$1" "HTTP status ($(head -c 300 "$T/body"))"; }
+
+manager_pid() { api GET /v1/info | jq -r .pid; }
+
+# Processes of this test: they carry its mark, or live in one of its chroots.
+mine() {
+	local proc pid
+	for proc in /proc/[0-9]*; do
+		pid=${proc#/proc/}
+		[ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] || continue
+		case $(readlink "$proc/root" 2>/dev/null) in "$T"/*) ;;
+		*) grep -qzxF "CUBE_E2E_MARK=$T" "$proc/environ" 2>/dev/null || continue ;;
+		esac
+		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | head -c 200)"
+	done
+}
+# Those of them that are cube's: manager, worker, or a task.
+mine_of_cube() { mine | grep -E 'cube|/bin/[0-9a-f]{64}| attach | daemon ' | grep -vE '^[0-9]+ (bash|grep|tr|head|sshd|/usr/sbin|readlink|timeout)' || true; }
+
+# ---- the end ------------------------------------------------------------------------------------
+
+# Takes everything down and looks what stayed: nothing of cube may.
+ending() {
+	local left
+	cube down --purge --all >"$T/down.out" 2>&1 || cube down --purge >>"$T/down.out" 2>&1
+	if [ -S "$CUBE_STATE_DIR/sock" ]; then
+		curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X POST http://cube/v1/shutdown >/dev/null 2>&1
+	fi
+	if [ "${LAB:-}" ]; then
+		local host
+		while read -r host; do lab_stop "$host"; done <"$LAB/hosts"
+	fi
+	WITHIN=10
+	no_process() { [ -z "$(mine | grep -vE '^[0-9]+ (bash|timeout) ')" ]; }
+	(soon no_process) 2>/dev/null || {
+		left=$(mine | grep -vE '^[0-9]+ (bash|timeout) ')
+		echo "$left" | while read -r pid _; do kill -9 "$pid" 2>/dev/null; done
+		printf '# processes left over:\n%s\n' "$left" | sed '1!s/^/#   /' >&2
+		return 1
+	}
+	files_left || return 1
+}
+
+# Files of cube's that are still on a node.
+files_left() {
+	local where=() left host
+	if [ "$ON" = local ]; then where=("$HOME"); else
+		while read -r host; do where+=("$LAB/$host/home"); done <"$LAB/hosts"
+	fi
+	left=$(find "${where[@]}" -newer "$T/start" ! -type d ! -path '*/proc/*' ! -path '*/dev/*' \
+		! -path '*/.ssh/*' ! -path '*/etc/*' ! -path "$HOME/keep/*" 2>/dev/null | head -n 20
+		find "${where[@]}" -name '*cube*' 2>/dev/null | head -n 20)
+	[ ! "$left" ] || {
+		printf '# files left over:\n%s\n' "$left" | sed '1!s/^/#   /' >&2
+		return 1
+	}
+}
+
+sanitizer_reports() {
+	cat "$T"/san/* "$T"/state/manager.log "$T/stderr" 2>/dev/null |
+		grep -aE -m 1 -A 30 'ERROR: AddressSanitizer|runtime error:|LeakSanitizer'
+}
+
+# Prints a line a test and at last "N passed, N failed, N skipped".
+main() {
+	local t passed=0 failed=0 skipped=0 rc report begin
+	local only=("$@")
+	trap lab_close EXIT
+	trap 'exit 130' INT TERM
+	cd "$T/t" || exit 3
+	mkdir -p "$HOME"
+	if declare -F setup >/dev/null; then
+		(set -e; :) && setup
+	fi
+	touch "$T/start"
+	for t in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
+		[ ${#only[@]} = 0 ] || [[ " ${only[*]} " == *" $t "* ]] || continue
+		rm -f "$T/skipped"
+		begin=${EPOCHREALTIME/./}
+		(set -e; "$t")
+		rc=$?
+		begin=$((${EPOCHREALTIME/./} - begin))
+		if [ $rc != 0 ]; then
+			failed=$((failed + 1))
+			echo "not ok $SCRIPT/$ON $t ($((begin / 1000)) ms)"
+		elif [ -f "$T/skipped" ]; then
+			skipped=$((skipped + 1))
+			echo "skip $SCRIPT/$ON $t: $(cat "$T/skipped")"
+		else
+			passed=$((passed + 1))
+			echo "ok $SCRIPT/$ON $t ($((begin / 1000)) ms)"
+		fi
+	done
+	if ending; then passed=$((passed + 1)) && echo "ok $SCRIPT/$ON nothing_is_left"; else
+		failed=$((failed + 1)) && echo "not ok $SCRIPT/$ON nothing_is_left"
+	fi
+	lab_close
+	report=$(sanitizer_reports)
+	if [ "$report" ]; then
+		failed=$((failed + 1))
+		printf '%s\n' "$report" >&2
+		echo "not ok $SCRIPT/$ON no_sanitizer_report"
+	fi
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ $failed = 0 ]
+}

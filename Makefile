@@ -12,9 +12,9 @@ CSTD    := -std=gnu17 -D_GNU_SOURCE -Iinclude
 WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
            -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-unused-parameter \
            -Wno-missing-field-initializers $(if $(WERROR),-Werror)
-OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
-           -fno-omit-frame-pointer,-O2 -g)
 comma   := ,
+OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
+           -fno-omit-frame-pointer,-O2 -g) $(FUZZFLAGS)
 CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -DCUBE_VERSION='"$(VERSION)"'
 LIBS    := -lssh2 -lcurl -ljansson -lsqlite3 -lmicrohttpd
 
@@ -71,12 +71,12 @@ $(B)/%.o: src/%.c Makefile
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
-$(B)/manager/workers.o: src/manager/workers.S $(WORKERS) Makefile
+$(B)/manager/images.o: src/manager/workers.S $(WORKERS) Makefile
 	$(say) AS $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(WARCHES:%=-DCUBE_WORKER_%=1) -Wa,-I$(B)/worker -c $< -o $@
 $(foreach l,$(LAYERS),$(eval $(B)/lib/libcube-$(l).a: $(call layer_o,$(l),$(B))))
-$(B)/lib/libcube-manager.a: $(B)/manager/workers.o
+$(B)/lib/libcube-manager.a: $(B)/manager/images.o
 $(B)/lib/libcube-%.a:
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcsD $@ $^

@@ -4,7 +4,7 @@
  * (warm: probing -> ready or starting, the worker answered at once; starting -> pushing when it was
  * another build's.) A link that breaks on the way leads to lost as well. Any of them may become
  * failed (it gives up: reason shown) or leaving (`down`), failed becomes connecting when it is
- * asked for again, and leaving becomes gone. */
+ * asked for again, and leaving becomes gone, or failed where it cannot be reached to clean up. */
 #ifndef CUBE_NODE_H
 #define CUBE_NODE_H
 

@@ -5,9 +5,14 @@
  * bytes themselves lie in segment files (manager/logs); here is only their index.
  *
  * Strings in rows handed to put are borrowed for the call; in rows handed to a list callback they
- * live until it returns. A callback returning non-zero ends the listing, which returns that.
+ * live until it returns. A callback returning non-zero ends the listing, which returns that. It may
+ * call the store again, also to write; how much of that the listing under way shows is open.
+ *
  * Failures: CUBE_ESYS with the database's text (full disk, corrupt file); after one in a
- * transaction, commit fails too and nothing of it is kept.
+ * transaction, commit fails too and nothing of it is kept. A refused argument (CUBE_EUSAGE: no id,
+ * an unknown state; CUBE_ETOOBIG: an id or a position over 2^63; CUBE_ECONFLICT: log bytes that are
+ * there already) changes nothing and does the transaction no harm. begin inside a transaction and
+ * commit without one are CUBE_EINTERNAL; a write outside of one is durable on its own.
  */
 #ifndef CUBE_STORE_H
 #define CUBE_STORE_H
@@ -82,7 +87,7 @@ struct cube_task_filter { /* zero: everything */
 	uint32_t limit;      /* 0: no limit */
 	uint32_t node;
 	uint32_t states;     /* bit mask of 1 << state; 0: any */
-	const char *name;    /* job's name */
+	const char *name;    /* job's name; NULL or "": any */
 	bool newest_first;
 };
 
@@ -92,7 +97,8 @@ struct cube_store_ops {
 	int (*begin)(struct cube_store *s, struct cube_err *err);
 	int (*commit)(struct cube_store *s, struct cube_err *err);
 
-	/* Small named values: cluster id, schema facts. get: CUBE_ENOTFOUND; value malloc'd. */
+	/* Small named values: cluster id, schema facts. get: CUBE_ENOTFOUND; value malloc'd. The key
+	 * "metrics_thinned" is the store's own. */
 	int (*meta_put)(struct cube_store *s, const char *key, const char *value, struct cube_err *err);
 	int (*meta_get)(struct cube_store *s, const char *key, char **ret, struct cube_err *err);
 
@@ -120,7 +126,8 @@ struct cube_store_ops {
 			  struct cube_err *err);
 
 	/* A chunk that continues the stream's newest one (same segment, pos and offset adjoining) is
-	 * merged into it. list: of one stream, from the chunk that holds `offset` on. */
+	 * merged into it; an empty one is dropped. list: of one stream, from the chunk that holds
+	 * `offset` on. */
 	int (*chunk_add)(struct cube_store *s, const struct cube_chunk_row *row, struct cube_err *err);
 	int (*chunk_list)(struct cube_store *s, uint64_t task, uint32_t attempt, uint8_t stream,
 			  uint64_t offset, int (*fn)(void *, const struct cube_chunk_row *), void *arg,
@@ -142,7 +149,8 @@ struct cube_store {
 
 int cube_store_memory(struct cube_store **ret, struct cube_err *err);
 /* Opens or makes the database file (mode 0600): WAL, synchronous=NORMAL, schema version checked:
- * a newer schema is refused with CUBE_EVERSION, an older one is brought up to date. */
+ * a newer schema is refused with CUBE_EVERSION, an older one is brought up to date; another
+ * program's database with CUBE_ECONFLICT. The process must ignore SIGXFSZ. */
 int cube_store_sqlite(const char *path, struct cube_store **ret, struct cube_err *err);
 static inline void cube_store_free(struct cube_store *s) {
 	if (s) s->ops->free(s);

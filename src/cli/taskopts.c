@@ -100,7 +100,7 @@ static int hash_file(int fd, char hex[CUBE_SHA256_HEX], uint64_t *ret_size, stru
 static int push_open(struct cube_cli *cli, int fd, const char *path, json_t *files,
 		     struct cube_err *err) {
 	char hex[CUBE_SHA256_HEX];
-	uint64_t size;
+	uint64_t size = 0;
 	struct stat st;
 	if (fstat(fd, &st) < 0) return cube_fail_sys(err, errno, "stat");
 	if (!S_ISREG(st.st_mode)) return cube_fail(err, CUBE_EUSAGE, "is no regular file");

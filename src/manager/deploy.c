@@ -51,15 +51,15 @@ struct cube_deploy {
 	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
 
 /* An empty executable file is a valid shell script wherever executing is allowed at all. */
-#define RECEIVE                                                                                    \
-	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "               \
-	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "   \
-	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && : >\"$t\" && chmod 700 \"$t\" " \
-	"&& \"$t\" && { [ -z \"$n\" ] || : >\"$d/.made-parent\"; "                                 \
-	"echo CUBE %s none $m; read h; cat >\"$t\"; \"$t\" install $h %s && exit; "                \
-	"rm -f \"$t\"; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "       \
+#define RECEIVE                                                                                          \
+	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "                     \
+	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "         \
+	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && : >\"$t\" && chmod 700 \"$t\" "       \
+	"&& \"$t\" && { [ -z \"$n\" ] || : >\"$d/.made-parent\"; "                                       \
+	"echo CUBE %s none $m; read h; cat >\"$t\"; \"$t\" install $h %s && exit; "                      \
+	"rm -f \"$t\"; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "             \
 	"rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; [ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; " \
-	"echo $d: cannot write or execute there >&2; done; "                         \
+	"echo $d: cannot write or execute there >&2; done; "                                             \
 	"echo CUBE %s error no folder where programs may be kept and run"
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {

@@ -209,6 +209,19 @@ static enum MHD_Result body_end(struct cube_request *req) {
 	return MHD_YES;
 }
 
+static enum MHD_Result look(struct cube_request *req, const char *bytes, size_t *n) {
+	if (req->gone) return MHD_NO;
+	if (!req->begun) return begin(req);
+	if (req->sent) return MHD_YES;
+	if (*n == 0) return body_end(req);
+	*n -= body_bytes(req, (const uint8_t *)bytes, *n);
+	if (*n) {
+		cube_httpd_suspend(req);
+		if (req->woken) mhd_resume(req);
+	}
+	return MHD_YES;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *upload_data,
 				  size_t *upload_data_size, void **con_cls) {
@@ -217,17 +230,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		req = request_new(cls, connection, method, url);
 		*con_cls = req;
 	}
-	if (req->gone) return MHD_NO;
-	if (!req->begun) return begin(req);
-	if (req->sent) return MHD_YES;
-	if (*upload_data_size == 0) return body_end(req);
-	size_t took = body_bytes(req, (const uint8_t *)upload_data, *upload_data_size);
-	*upload_data_size -= took;
-	if (*upload_data_size) {
-		cube_httpd_suspend(req);
-		if (req->woken) mhd_resume(req);
-	}
-	return MHD_YES;
+	req->inside = true;
+	enum MHD_Result rc = look(req, upload_data, upload_data_size);
+	req->inside = false;
+	return rc;
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
@@ -262,8 +268,11 @@ static void on_timer(void *arg) { run(arg); }
 
 static int start_daemon(struct cube_httpd *h, int listen_fd, struct cube_err *err) {
 	int flags = fcntl(listen_fd, F_GETFL);
-	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return cube_fail_sys(err, errno, "listening socket");
+	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+		int sys = errno;
+		close(listen_fd);
+		return cube_fail_sys(err, sys, "listening socket");
+	}
 	h->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL,
 		NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, listen_fd,
@@ -284,7 +293,6 @@ int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_rout
 	cube_list_init(&h->requests);
 	int rc = start_daemon(h, listen_fd, err);
 	if (rc < 0) {
-		close(listen_fd);
 		free(h);
 		return rc;
 	}

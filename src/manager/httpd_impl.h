@@ -10,6 +10,7 @@
 
 #define CUBE_HTTPD_CONNECTIONS 1000
 #define CUBE_HTTPD_MEMORY      (128u << 10) /* of a connection: head, and what waits to be sent */
+#define CUBE_HTTPD_BLOCK       (16u << 10)  /* for clients that cannot take chunks */
 #define CUBE_HTTPD_PLAIN_MAX   (64u << 20)  /* an answer that cube_reply gives */
 
 struct cube_httpd {
@@ -44,6 +45,7 @@ struct cube_request {
 	bool ended;         /* and the handler knows */
 	bool answered;      /* the handler gave its answer */
 	bool sent;          /* the library has it */
+	bool inside;        /* the library is calling us about it */
 	bool early;         /* it was written before the body's end */
 	bool suspended, woken, gone;
 	struct cube_io *watch; /* for the client's hang-up while suspended */

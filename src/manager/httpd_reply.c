@@ -60,16 +60,16 @@ static void answer(struct cube_request *req, int status, const char *content_typ
 	}
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 	req->response = response;
-	/* Waiting with the body all in: its next look finds the answer. Waiting in the middle of
-	 * the body: the answer goes out now and the body's rest is let in. */
-	if (req->suspended && !req->complete) cube_httpd_answer_early(req);
+	/* With the body all in, the library's next look finds the answer. In the middle of the body
+	 * it goes out now, and the body's rest is let in. */
+	if (!req->complete && !req->inside) cube_httpd_answer_early(req);
 	cube_httpd_wake(req);
 }
 
 void cube_reply(struct cube_request *req, int status, const char *content_type, const void *bytes,
 		size_t n) {
 	if (req->answered) return;
-	if (!req->complete && req->announced) { /* may have to be written by hand */
+	if (!req->complete) { /* may have to be written by hand */
 		cube_buf_init(&req->plain, CUBE_HTTPD_PLAIN_MAX);
 		cube_buf_add(&req->plain, bytes, n);
 	}
@@ -94,7 +94,7 @@ struct cube_reply_stream *cube_reply_begin(struct cube_request *req, int status,
 					   const struct cube_reply_source *source, void *arg) {
 	req->stream = (struct cube_reply_stream){.req = req, .source = *source, .arg = arg};
 	answer(req, status, content_type,
-	       MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CUBE_HTTPD_MEMORY, on_pull, req,
+	       MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CUBE_HTTPD_BLOCK, on_pull, req,
 						 NULL));
 	return &req->stream;
 }

@@ -40,7 +40,7 @@ void cube_link_begin(struct cube_mnode *node) {
 
 void cube_link_drop(struct cube_mnode *node) {
 	if (node->linked) cube_tasks_on_link_down(node->m->tasks, node);
-	node->linked = false;
+	node->linked = node->told = false;
 	cube_buf_clear(&node->outbox);
 	cube_push_reset(node, false);
 }
@@ -83,20 +83,19 @@ static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct 
 	node->new_boot = node->boot && node->boot != msg->worker_hello.boot;
 	if (node->new_boot) cube_push_reset(node, true);
 	node->boot = msg->worker_hello.boot;
-	node->has_facts = true;
+	node->has_facts = node->linked = true;
 	if (node->auto_slots) node->slots = f->cpus ? f->cpus : 1;
 	return 0;
 }
 
 static void on_ready(struct cube_mnode *node) {
-	node->linked = true;
 	node->retries = 0;
 	node->join_took = cube_loop_now(node->m->loop) - node->join_began;
 	if (node->state == CUBE_NODE_LEAVING) {
-		cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_SHUTDOWN,
-							.shutdown.purge = node->purge});
+		cube_node_shut_down(node);
 		return;
 	}
+	node->joined = true;
 	cube_node_set(node, CUBE_NODE_READY, "");
 	cube_timer_after(node->timer, PING_NS);
 	cube_tasks_on_ready(node->m->tasks, node);
@@ -114,7 +113,7 @@ static int on_metric(struct cube_mnode *node, const struct cube_msg *msg) {
 }
 
 static int on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {
-	if (msg->type != CUBE_MSG_WORKER_HELLO && msg->type != CUBE_MSG_ERROR && !node->boot)
+	if (msg->type != CUBE_MSG_WORKER_HELLO && msg->type != CUBE_MSG_ERROR && !node->linked)
 		return cube_fail(err, CUBE_EPROTO, "the worker does not begin with HELLO");
 	switch (msg->type) {
 	case CUBE_MSG_WORKER_HELLO: return on_hello(node, msg, err);

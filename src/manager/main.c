@@ -207,8 +207,8 @@ static void take_down(struct program *p) {
 	struct cube_manager *m = &p->m;
 	cube_httpd_free(m->httpd);
 	cube_api_free(m->api);
+	cube_tasks_free(m->tasks); /* they are linked into their nodes */
 	cube_nodes_free(m->nodes);
-	cube_tasks_free(m->tasks);
 	cube_logs_free(m->logs);
 	cube_files_free(m->files);
 	cube_events_free(m->events);

@@ -44,7 +44,7 @@ static void facts_from_json(struct cube_mnode *node, const char *text) {
 	json_int_t ms = json_integer_value(json_object_get(o, "connect_timeout_ms"));
 	if (ms > 0) node->connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;
 	if (json_object_get(o, "hostname")) {
-		node->has_facts = true;
+		node->has_facts = node->joined = true;
 		snprintf(f->hostname, sizeof f->hostname, "%s", text_of(o, "hostname"));
 		snprintf(f->kernel, sizeof f->kernel, "%s", text_of(o, "kernel"));
 		snprintf(f->machine, sizeof f->machine, "%s", text_of(o, "machine"));

@@ -22,7 +22,10 @@ struct cube_nodes {
 	struct cube_manager *m;
 	struct cube_link list;
 	unsigned count;
-	char **names; /* by id; kept for nodes that are gone */
+	struct entry { /* by id; the name stays when the node is gone */
+		char *name;
+		struct cube_mnode *node;
+	} * ids;
 	uint32_t last_id;
 };
 
@@ -32,18 +35,18 @@ static void on_timer(void *arg);
 
 static void set_name(struct cube_nodes *nodes, uint32_t id, const char *name) {
 	if (id > nodes->last_id) {
-		nodes->names =
-			cube_realloc_array(nodes->names, (size_t)id + 1, sizeof *nodes->names);
-		for (uint32_t i = nodes->last_id ? nodes->last_id + 1 : 0; i <= id; i++)
-			nodes->names[i] = NULL;
+		nodes->ids = cube_realloc_array(nodes->ids, (size_t)id + 1, sizeof *nodes->ids);
+		uint32_t from = nodes->last_id ? nodes->last_id + 1 : 0;
+		memset(nodes->ids + from, 0, (id + 1 - from) * sizeof *nodes->ids);
 		nodes->last_id = id;
 	}
-	if (!nodes->names[id]) nodes->names[id] = cube_strdup(name);
+	if (!nodes->ids[id].name) nodes->ids[id].name = cube_strdup(name);
 }
 
 static uint32_t id_for(struct cube_nodes *nodes, const char *name) {
 	for (uint32_t i = 1; i <= nodes->last_id; i++) {
-		if (nodes->names[i] && strcmp(nodes->names[i], name) == 0) return i;
+		const char *known = nodes->ids[i].name;
+		if (known && strcmp(known, name) == 0) return i;
 	}
 	uint32_t id = nodes->last_id + 1;
 	set_name(nodes, id, name);
@@ -54,6 +57,7 @@ static struct cube_mnode *node_new(struct cube_nodes *nodes, uint32_t id, const 
 	struct cube_mnode *node = cube_alloc(sizeof *node);
 	node->m = nodes->m;
 	node->id = id;
+	nodes->ids[id].node = node;
 	node->name = cube_strdup(name);
 	node->progress = -1;
 	cube_buf_init(&node->outbox, OUTBOX_MAX);
@@ -100,6 +104,7 @@ static void node_free(struct cube_mnode *node) {
 	cube_buf_done(&node->outbox);
 	cube_list_remove(&node->link);
 	node->m->nodes->count--;
+	node->m->nodes->ids[node->id].node = NULL;
 	/* Callers up the stack (a transport's event) may still look at it. */
 	if (node->m->stopping) node_release(node);
 	else cube_loop_defer(node->m->loop, node_release, node);
@@ -117,8 +122,8 @@ void cube_nodes_free(struct cube_nodes *nodes) {
 	if (!nodes) return;
 	nodes->m->stopping = true;
 	cube_list_each (&nodes->list, node, struct cube_mnode, link) node_free(node);
-	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->names[i]);
-	free(nodes->names);
+	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->ids[i].name);
+	free(nodes->ids);
 	free(nodes);
 }
 
@@ -152,10 +157,7 @@ struct cube_mnode *cube_nodes_find(struct cube_nodes *nodes, const char *name) {
 }
 
 struct cube_mnode *cube_nodes_by_id(struct cube_nodes *nodes, uint32_t id) {
-	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
-		if (node->id == id) return node;
-	}
-	return NULL;
+	return id && id <= nodes->last_id ? nodes->ids[id].node : NULL;
 }
 
 struct cube_link *cube_nodes_list(struct cube_nodes *nodes) {
@@ -166,7 +168,7 @@ unsigned cube_nodes_count(const struct cube_nodes *nodes) {
 }
 
 const char *cube_nodes_name(struct cube_nodes *nodes, uint32_t id) {
-	return id && id <= nodes->last_id && nodes->names[id] ? nodes->names[id] : "";
+	return id && id <= nodes->last_id && nodes->ids[id].name ? nodes->ids[id].name : "";
 }
 
 /* --- state --- */
@@ -204,24 +206,29 @@ void cube_node_step(struct cube_mnode *node, const char *step, double progress) 
 	cube_events_progress(node->m->events, node->id, step, progress);
 }
 
-/* A node that had been ready is tried again; one that never was is the user's to mend. */
+static void end_as(struct cube_mnode *node, enum cube_node_state state, const char *reason) {
+	cube_timer_disarm(node->timer);
+	cube_node_set(node, state, reason);
+	cube_tasks_on_node_end(node->m->tasks, node, *reason ? reason : "the node was taken down");
+	if (state == CUBE_NODE_GONE) node_free(node);
+}
+
+/* A node that had been ready is lost, its tasks unknown, and it is tried again, unless it refuses
+ * us: asking again and again would lock the account. One that never was is the user's to mend. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
 	hang_up(node);
 	if (node->state == CUBE_NODE_LEAVING) {
-		cube_node_set(node, CUBE_NODE_FAILED, err->msg);
-		cube_tasks_on_node_end(node->m->tasks, node, err->msg);
-		cube_timer_disarm(node->timer);
+		if (node->has_facts) end_as(node, CUBE_NODE_FAILED, err->msg);
+		else end_as(node, CUBE_NODE_GONE, ""); /* nothing of ours ever ran there */
 		return;
 	}
-	bool known = node->has_facts;
-	bool refused = err->code == CUBE_EHOSTKEY || err->code == CUBE_EAUTH;
-	if (!known || refused) {
-		cube_node_set(node, CUBE_NODE_FAILED, err->msg);
-		cube_tasks_on_node_end(node->m->tasks, node, err->msg);
-		cube_timer_disarm(node->timer);
+	if (!node->joined) {
+		end_as(node, CUBE_NODE_FAILED, err->msg);
 		return;
 	}
 	if (node->state != CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_LOST, err->msg);
+	cube_timer_disarm(node->timer);
+	if (err->code == CUBE_EHOSTKEY || err->code == CUBE_EAUTH) return;
 	uint64_t pause = CUBE_NS_PER_S << (node->retries < 5 ? node->retries : 5);
 	if (node->retries < 31) node->retries++;
 	cube_timer_after(node->timer, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
@@ -259,33 +266,24 @@ static void on_drained(void *arg) {
 	else cube_link_flush(node);
 }
 
-static void link_ended(struct cube_mnode *node, const struct cube_err *err) {
-	if (node->state == CUBE_NODE_LEAVING &&
-	    node->linked) { /* it was told to shut down and did */
-		hang_up(node);
-		cube_node_set(node, CUBE_NODE_GONE, "");
-		cube_tasks_on_node_end(node->m->tasks, node, "the node was taken down");
-		node_free(node);
-		return;
-	}
-	cube_node_fail(node, err);
-}
-
 static void on_end(void *arg, int status) {
 	struct cube_mnode *node = arg;
+	struct cube_err err;
 	if (node->deploy) {
 		cube_deploy_end(node, status);
 		return;
 	}
-	struct cube_err err;
+	if (node->state == CUBE_NODE_LEAVING && node->told) { /* told to shut down, and it did */
+		hang_up(node);
+		end_as(node, CUBE_NODE_GONE, "");
+		return;
+	}
 	cube_fail(&err, CUBE_ECONNECT, "the worker's channel ended (status %d)", status);
-	link_ended(node, &err);
+	cube_node_fail(node, &err);
 }
 
 static void on_fail(void *arg, const struct cube_err *err) {
-	struct cube_mnode *node = arg;
-	if (node->deploy) cube_node_fail(node, err);
-	else link_ended(node, err);
+	cube_node_fail(arg, err);
 }
 
 static const struct cube_transport_events transport_events = {
@@ -421,6 +419,7 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	take_settings(node, request);
 	node->retries = 0;
 	if (again) {
+		if (node->state == CUBE_NODE_FAILED) node->joined = false;
 		cube_node_set(node, CUBE_NODE_CONNECTING, "");
 	} else {
 		cube_node_persist(node);
@@ -434,19 +433,19 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge) {
 	node->purge = purge;
 	if (node->state == CUBE_NODE_LEAVING) return;
-	bool deployed = node->has_facts || node->state != CUBE_NODE_FAILED;
+	bool clean = node->state == CUBE_NODE_FAILED && !node->has_facts;
 	cube_node_set(node, CUBE_NODE_LEAVING, "");
-	if (!deployed) { /* it never joined: nothing is there */
-		cube_node_set(node, CUBE_NODE_GONE, "");
-		cube_tasks_on_node_end(nodes->m->tasks, node, "the node was taken down");
-		node_free(node);
-		return;
-	}
-	if (node->linked)
-		cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_SHUTDOWN,
-							.shutdown.purge = purge});
-	else if (!node->transport) cube_node_join(node); /* only who is there can be told to go */
 	cube_timer_after(node->timer, LEAVE_NS);
+	if (clean) end_as(node, CUBE_NODE_GONE, "");
+	else if (node->linked) cube_node_shut_down(node);
+	else if (!node->transport)
+		cube_node_join(node); /* only a worker that is reached can be told to go */
+}
+
+void cube_node_shut_down(struct cube_mnode *node) {
+	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = node->purge};
+	node->told = true;
+	cube_node_send(node, &msg);
 }
 
 void cube_nodes_flush(struct cube_nodes *nodes) {

@@ -56,7 +56,9 @@ struct cube_mnode {
 	uint64_t boot;             /* the daemon's; another one than before: attempts are gone */
 	bool new_boot;             /* .. as the HELLO of the present link told */
 	unsigned retries;
-	bool linked;               /* READY was received on the present transport */
+	bool linked;               /* the worker's HELLO came on the present transport */
+	bool told;                 /* .. and it was told to shut down */
+	bool joined;               /* was ready since it was asked for: a failure is a loss, not an end */
 
 	struct cube_link bound;    /* struct cube_task.queue: pending and may run only here */
 	struct cube_link attempts; /* struct cube_task.queue: given to it and not ended */
@@ -98,6 +100,8 @@ void cube_node_step(struct cube_mnode *node, const char *step, double progress);
 /* Joining ended in an error, or the link broke: state failed or lost, tasks told, retry armed. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *err);
 void cube_node_join(struct cube_mnode *node); /* (re)connect now */
+/* Tells a linked worker to kill everything and go; the end of its channel makes the node gone. */
+void cube_node_shut_down(struct cube_mnode *node);
 /* Queues a frame for the next flush. Nothing while the node is not linked. */
 void cube_node_send(struct cube_mnode *node, const struct cube_msg *msg);
 

@@ -1,4 +1,4 @@
-/* The embedded workers by architecture; see workers.S. */
+/* The embedded workers by architecture; see worker_images.S. */
 #include <string.h>
 
 #include "cube/program.h"

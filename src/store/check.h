@@ -5,7 +5,7 @@
 
 #include "cube/store.h"
 
-#define CUBE_STORE_HOUR INT64_C(3600000000000)  /* how long each second's sample is kept */
+#define CUBE_STORE_HOUR   INT64_C(3600000000000) /* how long each second's sample is kept */
 #define CUBE_STORE_MINUTE INT64_C(60000000000)
 
 /* 0, or CUBE_EUSAGE / CUBE_ETOOBIG; a refusal changes nothing and leaves the transaction whole. */
@@ -20,6 +20,8 @@ int cube_store_check_metric(const struct cube_metric *m, struct cube_err *err);
 int cube_store_chunk_follows(const struct cube_chunk_row *newest, const struct cube_chunk_row *row,
 			     bool *ret_merge, struct cube_err *err);
 
-static inline const char *cube_store_text(const char *s) { return s ? s : ""; }
+static inline const char *cube_store_text(const char *s) {
+	return s ? s : "";
+}
 
 #endif

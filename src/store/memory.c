@@ -11,43 +11,9 @@
 #include "cube/mem.h"
 #include "memory.h"
 
-/* ---- vectors ------------------------------------------------------------------------------- */
-
-void *cube_vec_at(const struct cube_vec *v, size_t at) {
-	return (char *)v->v + at * v->size;
-}
-
-void *cube_vec_insert(struct cube_vec *v, size_t at) {
-	char *slot;
-
-	if (v->len == v->cap) {
-		v->cap = v->cap ? v->cap * 2 : 8;
-		v->v = cube_realloc_array(v->v, v->cap, v->size);
-	}
-	slot = cube_vec_at(v, at);
-	memmove(slot + v->size, slot, (v->len - at) * v->size);
-	memset(slot, 0, v->size);
-	v->len++;
-	return slot;
-}
-
-size_t cube_vec_find(const struct cube_vec *v, const void *key,
-		     int (*cmp)(const void *item, const void *key)) {
-	size_t low = 0, high = v->len;
-
-	/* Most keys lie behind the last item. */
-	if (high && cmp(cube_vec_at(v, high - 1), key) < 0) return high;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		if (cmp(cube_vec_at(v, mid), key) < 0) low = mid + 1;
-		else high = mid;
-	}
-	return low;
-}
-
 /* ---- strings of rows ----------------------------------------------------------------------- */
 
-static char none[] = ""; /* most strings are empty: they cost nothing */
+static const char none[] = ""; /* most strings are empty: they cost nothing */
 
 static const char *keep(const char *s) {
 	return s && s[0] ? cube_strdup(s) : none;
@@ -57,10 +23,6 @@ static void drop(struct cube_memory *m, const char *s) {
 	if (!s || s == none) return;
 	if (m->listing) *(char **)cube_vec_insert(&m->dropped, m->dropped.len) = (char *)s;
 	else free((char *)s);
-}
-
-static void listing_starts(struct cube_memory *m) {
-	m->listing++;
 }
 
 static void listing_ends(struct cube_memory *m) {
@@ -186,8 +148,7 @@ static void put(struct cube_memory *m, struct cube_vec *v, const struct texts *t
 
 	memcpy(&fresh, row, v->size);
 	keep_texts(t, &fresh); /* before the old ones go: they may be the same */
-	if (at < v->len && cmp(cube_vec_at(v, at), row) == 0)
-		drop_texts(m, t, cube_vec_at(v, at));
+	if (at < v->len && cmp(cube_vec_at(v, at), row) == 0) drop_texts(m, t, cube_vec_at(v, at));
 	else cube_vec_insert(v, at);
 	memcpy(cube_vec_at(v, at), &fresh, v->size);
 }
@@ -234,7 +195,7 @@ static int memory_job_get(struct cube_store *store, uint64_t id,
 
 	if (!found) return cube_fail(err, CUBE_ENOTFOUND, "no job %" PRIu64, id);
 	row = *found;
-	listing_starts(m);
+	m->listing++;
 	r = fn(arg, &row);
 	listing_ends(m);
 	return r;
@@ -249,21 +210,22 @@ static int memory_task_get(struct cube_store *store, uint64_t id,
 
 	if (!found) return cube_fail(err, CUBE_ENOTFOUND, "no task %" PRIu64, id);
 	row = *found;
-	listing_starts(m);
+	m->listing++;
 	r = fn(arg, &row);
 	listing_ends(m);
 	return r;
 }
 
+static void *last_row(const struct cube_vec *v) {
+	return v->len ? cube_vec_at(v, v->len - 1) : NULL;
+}
+
 static int memory_last_ids(struct cube_store *store, uint64_t *ret_job, uint64_t *ret_task,
 			   uint32_t *ret_node, struct cube_err *err) {
 	struct cube_memory *m = cube_memory_of(store);
-
-#define LAST(v) ((v)->len ? cube_vec_at(v, (v)->len - 1) : NULL)
-	struct cube_job_row *job = LAST(&m->jobs);
-	struct cube_task_row *task = LAST(&m->tasks);
-	struct cube_node_row *node = LAST(&m->nodes);
-#undef LAST
+	struct cube_job_row *job = last_row(&m->jobs);
+	struct cube_task_row *task = last_row(&m->tasks);
+	struct cube_node_row *node = last_row(&m->nodes);
 	*ret_job = job ? job->id : 0;
 	*ret_task = task ? task->id : 0;
 	*ret_node = node ? node->id : 0;
@@ -317,7 +279,7 @@ static int memory_task_list(struct cube_store *store, const struct cube_task_fil
 	int r = 0;
 
 	if (filter->after > INT64_MAX) return 0;
-	listing_starts(m);
+	m->listing++;
 	while (r == 0 && (!filter->limit || count < filter->limit)) {
 		next = next_task(m, filter, row.id);
 		if (!next) break;
@@ -336,7 +298,7 @@ static int memory_node_list(struct cube_store *store,
 	uint64_t from = 0;
 	int r = 0;
 
-	listing_starts(m);
+	m->listing++;
 	while (r == 0 && from <= UINT32_MAX) {
 		uint32_t key = (uint32_t)from;
 		size_t at = cube_vec_find(&m->nodes, &key, compare_u32);
@@ -371,7 +333,8 @@ static int memory_event_list(struct cube_store *store, uint64_t after, uint32_t 
 	int r = 0;
 
 	while (r == 0 && after < m->events.len && (!limit || count < limit)) {
-		struct cube_event_row row = *(struct cube_event_row *)cube_vec_at(&m->events, after);
+		struct cube_event_row row =
+			*(struct cube_event_row *)cube_vec_at(&m->events, after);
 		r = fn(arg, &row);
 		after++;
 		count++;

@@ -19,7 +19,7 @@ size_t cube_vec_find(const struct cube_vec *v, const void *key,
 
 struct cube_memory {
 	struct cube_store base;
-	bool open;               /* between begin and commit */
+	bool open; /* between begin and commit */
 	struct cube_vec meta, jobs, tasks, nodes, events;
 	struct cube_vec streams; /* each with its chunks */
 	struct cube_vec series;  /* each node's metrics */

@@ -137,8 +137,9 @@ int cube_memory_metric_thin(struct cube_store *store, int64_t now, struct cube_e
 		size_t kept = 0;
 
 		for (size_t at = 0; at < v->len; at++) {
-			bool last = at + 1 == v->len || all[at].wall / CUBE_STORE_MINUTE !=
-								all[at + 1].wall / CUBE_STORE_MINUTE;
+			bool last =
+				at + 1 == v->len || all[at].wall / CUBE_STORE_MINUTE !=
+							    all[at + 1].wall / CUBE_STORE_MINUTE;
 			if (last || all[at].wall >= now - CUBE_STORE_HOUR) all[kept++] = all[at];
 		}
 		v->len = kept;

@@ -120,21 +120,28 @@ static const char *const steps[] = {
 	"  PRIMARY KEY (node, wall)\n"
 	") WITHOUT ROWID;"
 
-#define WHEN(col, as) \
+#define WHEN(col, as)                        \
 	"CASE " col " WHEN 0 THEN '' ELSE\n" \
 	"    datetime(" col " / 1000000000, 'unixepoch', 'localtime') END AS " as
 	"CREATE VIEW task_view AS SELECT tasks.id, job, jobs.name AS job_name, job_index,\n"
 	"  (SELECT name FROM nodes WHERE nodes.id = node) AS node, attempt,\n"
 	"  CASE state WHEN 0 THEN 'pending' WHEN 1 THEN 'scheduled' WHEN 2 THEN 'running'\n"
 	"    WHEN 3 THEN 'completed' WHEN 4 THEN 'failed' END AS state,\n"
-	"  value, " WHEN("tasks.created", "created") ",\n  " WHEN("started", "started") ",\n"
-	"  " WHEN("finished", "finished") ", reason\n"
-	"  FROM tasks LEFT JOIN jobs ON jobs.id = job;"
-	"CREATE VIEW node_view AS SELECT id, name, host,\n"
-	"  CASE state WHEN 0 THEN 'connecting' WHEN 1 THEN 'probing' WHEN 2 THEN 'pushing'\n"
-	"    WHEN 3 THEN 'starting' WHEN 4 THEN 'ready' WHEN 5 THEN 'lost' WHEN 6 THEN 'failed'\n"
-	"    WHEN 7 THEN 'leaving' WHEN 8 THEN 'gone' END AS state,\n"
-	"  slots, reason, " WHEN("added", "added") ",\n  " WHEN("seen", "seen") " FROM nodes;",
+	"  value, " WHEN("tasks.created", "created") ",\n  " WHEN(
+		"started",
+		"started") ",\n"
+			   "  " WHEN(
+				   "finished",
+				   "finished") ", reason\n"
+					       "  FROM tasks LEFT JOIN jobs ON jobs.id = job;"
+					       "CREATE VIEW node_view AS SELECT id, name, host,\n"
+					       "  CASE state WHEN 0 THEN 'connecting' WHEN 1 THEN 'probing' WHEN 2 THEN 'pushing'\n"
+					       "    WHEN 3 THEN 'starting' WHEN 4 THEN 'ready' WHEN 5 THEN 'lost' WHEN 6 THEN 'failed'\n"
+					       "    WHEN 7 THEN 'leaving' WHEN 8 THEN 'gone' END AS state,\n"
+					       "  slots, reason, " WHEN(
+						       "added",
+						       "added") ",\n  " WHEN("seen",
+									     "seen") " FROM nodes;",
 #undef WHEN
 };
 

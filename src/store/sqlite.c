@@ -120,7 +120,7 @@ static int sqlite_begin(struct cube_store *store, struct cube_err *err) {
 
 static void roll_back(struct cube_sqlite *s) {
 	if (!sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-	s->thinned = INT64_MIN; /* what was dropped may be back */
+	s->thinned = -1; /* what was dropped may be back */
 }
 
 static int sqlite_commit(struct cube_store *store, struct cube_err *err) {
@@ -128,8 +128,7 @@ static int sqlite_commit(struct cube_store *store, struct cube_err *err) {
 	struct cube_sqlite_query q;
 	int r = 0;
 
-	if (!s->open)
-		return cube_fail(err, CUBE_EINTERNAL, "%s: commit without begin", s->file);
+	if (!s->open) return cube_fail(err, CUBE_EINTERNAL, "%s: commit without begin", s->file);
 	if (!s->failed && s->begun) {
 		r = cube_sqlite_read(s, STMT_COMMIT, "COMMIT", "committing", &q, err);
 		if (r == 0) r = cube_sqlite_finish(&q, err);
@@ -212,9 +211,9 @@ int cube_store_sqlite(const char *path, struct cube_store **ret, struct cube_err
 	if (len == 0) return cube_fail(err, CUBE_EUSAGE, "store: the file name is empty");
 	s = cube_alloc(sizeof *s);
 	s->base.ops = &sqlite_ops;
-	s->thinned = INT64_MIN;
-	s->file = len <= FILE_SHOWN ? cube_strdup(path)
-				    : cube_strf("...%s", path + len - FILE_SHOWN);
+	s->thinned = -1;
+	s->file =
+		len <= FILE_SHOWN ? cube_strdup(path) : cube_strf("...%s", path + len - FILE_SHOWN);
 	r = open_file(s, path, err);
 	if (r < 0) {
 		sqlite_free(&s->base);

@@ -36,12 +36,12 @@ enum { CUBE_SQLITE_SHAPES = 512 };
 struct cube_sqlite {
 	struct cube_store base;
 	sqlite3 *db;
-	char *file;       /* for messages: the path, its front cut when long */
-	bool open;        /* between begin and commit */
-	bool begun;       /* and something was written: sqlite's own transaction runs */
-	bool failed;      /* and something failed: nothing of it will be kept */
+	char *file;  /* for messages: the path, its front cut when long */
+	bool open;   /* between begin and commit */
+	bool begun;  /* and something was written: sqlite's own transaction runs */
+	bool failed; /* and something failed: nothing of it will be kept */
 	struct cube_err why;
-	int64_t thinned;  /* metrics before this follow the thinning rule already */
+	int64_t thinned; /* metrics before this follow the rule already; -1: not read yet */
 	sqlite3_stmt *cached[STMT_COUNT];
 	sqlite3_stmt *lists[CUBE_SQLITE_SHAPES];
 };

@@ -1,4 +1,7 @@
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -120,14 +123,15 @@ int cube_sqlite_chunk_list(struct cube_store *store, uint64_t task, uint32_t att
 
 /* The columns behind (node, wall), in the table's order: X for plain figures, O for those that are
  * NULL where the kernel has none (CUBE_METRIC_NONE). */
-#define FIGURES(X, O)                                                                              \
-	X(cpu_user) X(cpu_system) X(cpu_iowait) X(cpu_steal) X(cpu_idle) X(load1) X(load5)         \
-	X(load15) X(mem_total) X(mem_available) X(swap_total) X(swap_free) X(disk_total)           \
-	X(disk_free) X(disk_read) X(disk_written) X(net_received) X(net_sent) X(running)           \
-	O(psi_cpu) O(psi_mem) O(psi_io) X(uptime_s)
-#define NAME(f) ", " #f
-#define MARK(f) ", ?"
-#define PLAIN(f) {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), false},
+#define FIGURES(X, O)                                                                         \
+	X(cpu_user)                                                                           \
+	X(cpu_system) X(cpu_iowait) X(cpu_steal) X(cpu_idle) X(load1) X(load5) X(load15)      \
+		X(mem_total) X(mem_available) X(swap_total) X(swap_free) X(disk_total)        \
+			X(disk_free) X(disk_read) X(disk_written) X(net_received) X(net_sent) \
+				X(running) O(psi_cpu) O(psi_mem) O(psi_io) X(uptime_s)
+#define NAME(f)     ", " #f
+#define MARK(f)     ", ?"
+#define PLAIN(f)    {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), false},
 #define OPTIONAL(f) {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), true},
 
 static const struct figure {
@@ -155,6 +159,39 @@ static void figure_set(const struct figure *f, struct cube_metric *m, uint64_t v
 	else memcpy((char *)m + f->offset, &narrow, sizeof narrow);
 }
 
+/* How far thinning has come is kept in meta, written in the transaction that did it, so that a
+ * new manager need not look at months of metrics again. */
+static const char thinned_key[] = "metrics_thinned";
+
+static int thinned_load(struct cube_sqlite *s, struct cube_err *err) {
+	struct cube_err why = {0};
+	char *text = NULL;
+	int r;
+
+	if (s->thinned >= 0) return 0;
+	r = cube_sqlite_meta_get(&s->base, thinned_key, &text, &why);
+	if (r < 0 && r != CUBE_ENOTFOUND) {
+		if (err) *err = why;
+		return r;
+	}
+	s->thinned = text ? strtoll(text, NULL, 10) : 0;
+	if (s->thinned < 0) s->thinned = 0;
+	free(text);
+	return 0;
+}
+
+static int thinned_save(struct cube_sqlite *s, int64_t wall, struct cube_err *err) {
+	char text[32];
+	int r;
+
+	wall -= wall % CUBE_STORE_MINUTE;
+	if (wall == s->thinned) return 0;
+	snprintf(text, sizeof text, "%" PRId64, wall);
+	r = cube_sqlite_meta_put(&s->base, thinned_key, text, err);
+	if (r == 0) s->thinned = wall;
+	return r;
+}
+
 int cube_sqlite_metric_add(struct cube_store *store, uint32_t node, const struct cube_metric *m,
 			   struct cube_err *err) {
 	static const char sql[] = "INSERT OR REPLACE INTO metrics (node, wall" FIGURES(
@@ -163,6 +200,9 @@ int cube_sqlite_metric_add(struct cube_store *store, uint32_t node, const struct
 	struct cube_sqlite_query q;
 	int r = cube_store_check_metric(m, err);
 
+	if (r == 0) r = thinned_load(s, err);
+	/* A sample that comes late makes its minute one to look at again. */
+	if (r == 0 && m->wall < s->thinned) r = thinned_save(s, m->wall, err);
 	if (r == 0) r = cube_sqlite_write(s, STMT_METRIC_ADD, sql, "writing metrics", &q, err);
 	if (r < 0) return r;
 	cube_sqlite_int(&q, 1, node);
@@ -172,8 +212,6 @@ int cube_sqlite_metric_add(struct cube_store *store, uint32_t node, const struct
 		if (figures[i].optional && v == CUBE_METRIC_NONE) sqlite3_bind_null(q.st, i + 3);
 		else cube_sqlite_int(&q, i + 3, v);
 	}
-	/* A sample that comes late makes its minute one to look at again. */
-	if (m->wall < s->thinned) s->thinned = m->wall - m->wall % CUBE_STORE_MINUTE;
 	return cube_sqlite_finish(&q, err);
 }
 
@@ -211,17 +249,19 @@ static int thin_node(struct cube_sqlite *s, int64_t node, int64_t before, struct
 /* Node by node, since (node, wall) is the key; and only what got old since the last time. */
 int cube_sqlite_metric_thin(struct cube_store *store, int64_t now, struct cube_err *err) {
 	struct cube_sqlite *s = cube_sqlite_of(store);
-	int64_t before = now - CUBE_STORE_HOUR, node = 0;
-	int r;
+	int64_t before, node = 0;
+	int r = thinned_load(s, err);
 
-	if (now < CUBE_STORE_HOUR || before <= s->thinned) return 0;
+	if (r < 0) return r;
+	if (now < CUBE_STORE_HOUR) return 0;
+	before = now - CUBE_STORE_HOUR;
+	if (before <= s->thinned) return 0;
 	while ((r = metric_node(s, node, &node, err)) > 0) {
 		r = thin_node(s, node, before, err);
 		if (r < 0) return r;
 		node++;
 	}
-	if (r == 0) s->thinned = before - before % CUBE_STORE_MINUTE;
-	return r;
+	return r < 0 ? r : thinned_save(s, before, err);
 }
 
 int cube_sqlite_metric_list(struct cube_store *store, uint32_t node, int64_t since,
@@ -230,7 +270,8 @@ int cube_sqlite_metric_list(struct cube_store *store, uint32_t node, int64_t sin
 	struct cube_sqlite_query q;
 	int r = cube_sqlite_read(cube_sqlite_of(store), STMT_METRIC_LIST,
 				 "SELECT wall" FIGURES(NAME, NAME) " FROM metrics WHERE node = ?1 "
-				 "AND wall > ?2 ORDER BY wall", "listing metrics", &q, err);
+								   "AND wall > ?2 ORDER BY wall",
+				 "listing metrics", &q, err);
 
 	if (r < 0) return r;
 	cube_sqlite_int(&q, 1, node);

@@ -5,7 +5,7 @@
 #include "cube/task.h"
 #include "sqlite.h"
 
-#define COLUMNS                                                                                    \
+#define COLUMNS                                                                                      \
 	"id, job, job_index, node, attempt, state, how, value, pinned, created, started, finished, " \
 	"user_us, sys_us, max_rss, out_end, err_end, reason"
 
@@ -97,8 +97,13 @@ int cube_sqlite_task_get(struct cube_store *store, uint64_t id,
 
 /* ---- task_list ----------------------------------------------------------------------------- */
 
-enum { ALL_STATES = (1 << CUBE_TASK_STATES) - 1, BY_JOB = 32, BY_NODE = 64, BY_NAME = 128,
-       NEWEST_FIRST = 256 };
+enum {
+	ALL_STATES = (1 << CUBE_TASK_STATES) - 1,
+	BY_JOB = 32,
+	BY_NODE = 64,
+	BY_NAME = 128,
+	NEWEST_FIRST = 256
+};
 _Static_assert((int)ALL_STATES < BY_JOB, "the states' bits come first in a shape");
 _Static_assert(NEWEST_FIRST * 2 == CUBE_SQLITE_SHAPES, "a slot for each shape");
 enum { ANY_STATE = 0 };

@@ -192,7 +192,7 @@ static uint8_t check_hello(const struct worker *w, const struct cube_msg *m, cha
 			 CUBE_PROTO_VERSION);
 		return CUBE_PROTO_ERR_VERSION;
 	}
-	if (strcmp(m->hello.build, w->self->hex) != 0) {
+	if (*m->hello.build && strcmp(m->hello.build, w->self->hex) != 0) {
 		snprintf(text, n, "this worker is of another build: %s", w->self->hex);
 		return CUBE_PROTO_ERR_BUILD;
 	}

@@ -98,11 +98,11 @@ hosts() {
 	dropbear) p=d ;;
 	esac
 	for ((i = 1; i <= n; i++)); do NODES+=("$p$i"); done
-	W="$p[1-$n]"
+	W="${p}[1-$n]"
 	[ "$n" -gt 1 ] || W=${p}1
 	case $ON in
 	local)
-		W="localhost*$n"
+		export W="localhost*$n"
 		# A single local node is called localhost.
 		[ "$n" -gt 1 ] || NODES=(localhost)
 		;;
@@ -131,20 +131,20 @@ status_is() { is "$(cat "$T/status")" "$1" "HTTP status ($(head -c 300 "$T/body"
 
 manager_pid() { api GET /v1/info | jq -r .pid; }
 
-# Processes of this test: they carry its mark, or live in one of its chroots.
+# Processes of this test but the shells that run it: they carry its mark, or live in one of its
+# chroots. "PID COMMAND" a line.
 mine() {
 	local proc pid
 	for proc in /proc/[0-9]*; do
 		pid=${proc#/proc/}
-		[ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] || continue
-		case $(readlink "$proc/root" 2>/dev/null) in "$T"/*) ;;
+		case $(readlink "$proc/root" 2>/dev/null) in
+		"$T"/*) ;;
 		*) grep -qzxF "CUBE_E2E_MARK=$T" "$proc/environ" 2>/dev/null || continue ;;
 		esac
 		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | head -c 200)"
-	done
+	done | grep -vE "^[0-9]+ ((timeout|bash) .*$SCRIPT.sh|grep -qzxF|tr |head |readlink )" || true
 }
-# Those of them that are cube's: manager, worker, or a task.
-mine_of_cube() { mine | grep -E 'cube|/bin/[0-9a-f]{64}| attach | daemon ' | grep -vE '^[0-9]+ (bash|grep|tr|head|sshd|/usr/sbin|readlink|timeout)' || true; }
+none_of_mine() { [ ! "$(mine)" ]; }
 
 # ---- the end ------------------------------------------------------------------------------------
 
@@ -159,10 +159,8 @@ ending() {
 		local host
 		while read -r host; do lab_stop "$host"; done <"$LAB/hosts"
 	fi
-	WITHIN=10
-	no_process() { [ -z "$(mine | grep -vE '^[0-9]+ (bash|timeout) ')" ]; }
-	(soon no_process) 2>/dev/null || {
-		left=$(mine | grep -vE '^[0-9]+ (bash|timeout) ')
+	(WITHIN=10 && soon none_of_mine) 2>/dev/null || {
+		left=$(mine)
 		echo "$left" | while read -r pid _; do kill -9 "$pid" 2>/dev/null; done
 		printf '# processes left over:\n%s\n' "$left" | sed '1!s/^/#   /' >&2
 		return 1
@@ -193,7 +191,7 @@ sanitizer_reports() {
 # Prints a line a test and at last "N passed, N failed, N skipped".
 main() {
 	local t passed=0 failed=0 skipped=0 rc report begin
-	local only=("$@")
+	local all only=("$@")
 	trap lab_close EXIT
 	trap 'exit 130' INT TERM
 	cd "$T/t" || exit 3
@@ -202,7 +200,8 @@ main() {
 		(set -e; :) && setup
 	fi
 	touch "$T/start"
-	for t in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
+	mapfile -t all < <(grep -oE '^test_[a-z0-9_]+' "$0")
+	for t in "${all[@]}"; do
 		[ ${#only[@]} = 0 ] || [[ " ${only[*]} " == *" $t "* ]] || continue
 		rm -f "$T/skipped"
 		begin=${EPOCHREALTIME/./}

@@ -20,15 +20,21 @@ static char folder[] = "/tmp/cube-listen-XXXXXX";
 static char sock_path[PATH_MAX], lock_path[PATH_MAX];
 
 static uint64_t fake_now = 1;
-static uint64_t fake_clock(void) { return fake_now; }
+static uint64_t fake_clock(void) {
+	return fake_now;
+}
 
-static void setup(void) { ck_assert_int_eq(cube_loop_new(&loop, NULL), 0); }
+static void setup(void) {
+	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
+}
 static void teardown(void) {
 	cube_loop_free(loop);
 	unlink(sock_path);
 	unlink(lock_path);
 }
-static void turn(void) { ck_assert_int_eq(cube_loop_turn(loop, 0, NULL), 0); }
+static void turn(void) {
+	ck_assert_int_eq(cube_loop_turn(loop, 0, NULL), 0);
+}
 
 /* ---- listening */
 
@@ -361,7 +367,8 @@ static int contend(const char *inside) {
 	for (int won = 0; won < 300;) {
 		int fd, in;
 		if (cube_lock_file(lock_path, &fd, NULL) < 0) continue;
-		if ((in = open(inside, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600)) < 0) return 1;
+		if ((in = open(inside, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600)) < 0)
+			return 1;
 		close(in);
 		unlink(inside);
 		unlink(lock_path);

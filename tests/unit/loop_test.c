@@ -15,7 +15,9 @@
 #include "cube/loop.h"
 
 static uint64_t fake_now;
-static uint64_t fake_clock(void) { return fake_now; }
+static uint64_t fake_clock(void) {
+	return fake_now;
+}
 
 static struct cube_loop *loop;
 
@@ -36,11 +38,17 @@ static void use_fake_clock(void) {
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
 }
 
-static void turn(int timeout_ms) { ck_assert_int_eq(cube_loop_turn(loop, timeout_ms, NULL), 0); }
+static void turn(int timeout_ms) {
+	ck_assert_int_eq(cube_loop_turn(loop, timeout_ms, NULL), 0);
+}
 
-static void make_pipe(int p[2]) { ck_assert_int_eq(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0); }
+static void make_pipe(int p[2]) {
+	ck_assert_int_eq(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
+}
 
-static void put(int fd) { ck_assert_int_eq(write(fd, "x", 1), 1); }
+static void put(int fd) {
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+}
 
 /* A source that counts its calls, may drain its fd, and removes others (or itself). */
 struct src {
@@ -177,8 +185,8 @@ START_TEST(interest_lost_in_the_same_batch_is_obeyed) {
 		int p[2];
 		make_pipe(p);
 		put(p[1]);
-		ck_assert_int_eq(
-			cube_io_add(loop, p[0], EPOLLIN, on_hush, &s[!i], &s[i].io, NULL), 0);
+		ck_assert_int_eq(cube_io_add(loop, p[0], EPOLLIN, on_hush, &s[!i], &s[i].io, NULL),
+				 0);
 	}
 	turn(0);
 	ck_assert_int_eq(s[0].calls + s[1].calls, 1);
@@ -326,8 +334,7 @@ START_TEST(ten_thousand_timers_fire_in_order) {
 	}
 	for (fake_now = 1000; fake_now < 6100; fake_now += 1 + (uint64_t)lrand48() % 100) {
 		int before = many_fired, due = 0;
-		for (int i = 0; i < MANY; i++)
-			due += many[i].armed && many[i].deadline <= fake_now;
+		for (int i = 0; i < MANY; i++) due += many[i].armed && many[i].deadline <= fake_now;
 		turn(0);
 		ck_assert_int_eq(many_fired - before, due);
 	}
@@ -509,7 +516,9 @@ static void mark(char c) {
 	ck_assert_uint_lt(n, sizeof trace - 1);
 	trace[n] = c;
 }
-static void on_mark(void *arg) { mark(*(char *)arg); }
+static void on_mark(void *arg) {
+	mark(*(char *)arg);
+}
 static void on_mark_io(void *arg, uint32_t events) {
 	char byte;
 	mark('i');

@@ -13,7 +13,7 @@ static const char *const table[CUBE_NODE_STATES] = {
 	/* ready      */ ".....xxx.",
 	/* lost       */ "x.....xx.",
 	/* failed     */ "x......x.",
-	/* leaving    */ "........x",
+	/* leaving    */ "......x.x",
 	/* gone       */ ".........",
 };
 

@@ -65,10 +65,8 @@ static int run_sh(const char *script, struct cube_spawn *sp, char *buf, size_t s
 	return run(sp, buf, size);
 }
 
-#define PLAIN                                                                                      \
-	{                                                                                          \
-		.in = -1, .out = -1, .err = -1                                                     \
-	}
+#define PLAIN \
+	{ .in = -1, .out = -1, .err = -1 }
 
 START_TEST(failures_come_back_as_errnos) {
 	static const struct {
@@ -302,7 +300,8 @@ START_TEST(groups_sessions_and_niceness) {
 		/* True at once, without waiting for the child. */
 		ck_assert_int_eq(getpgid(pid), kind ? pid : getpgid(0));
 		ck_assert_int_eq(getsid(pid), kind == 2 ? pid : getsid(0));
-		ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)pid), base + 3 > 19 ? 19 : base + 3);
+		ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)pid),
+				 base + 3 > 19 ? 19 : base + 3);
 		close(p[0]);
 		close(p[1]);
 		ck_assert_int_eq(wait_status(pid), 0);

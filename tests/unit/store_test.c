@@ -22,7 +22,7 @@
 
 #define MINUTE INT64_C(60000000000)
 #define SECOND INT64_C(1000000000)
-#define HOUR (60 * MINUTE)
+#define HOUR   (60 * MINUTE)
 
 static char dir[64], path[128];
 
@@ -44,10 +44,10 @@ static void teardown(void) {
 	ck_assert_int_eq(rmdir(dir), 0);
 }
 
-#define ok(call)                                                                                   \
-	do {                                                                                       \
-		int ok_r = (call);                                                                 \
-		ck_assert_msg(ok_r == 0, "%s: %d %s", #call, ok_r, err.msg);                       \
+#define ok(call)                                                             \
+	do {                                                                 \
+		int ok_r = (call);                                           \
+		ck_assert_msg(ok_r == 0, "%s: %d %s", #call, ok_r, err.msg); \
 	} while (0)
 
 enum { MEMORY, SQLITE, KINDS };
@@ -69,14 +69,14 @@ static int show_job(void *arg, const struct cube_job_row *j) {
 }
 
 static int show_task(void *arg, const struct cube_task_row *t) {
-	return cube_buf_printf(
-		arg,
-		"task %" PRIu64 " job %" PRIu64 " %u node %u attempt %u %u/%u/%d %d %" PRId64
-		" %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-		" '%s'\n",
-		t->id, t->job, t->index, t->node, t->attempt, t->state, t->how, t->value, t->pinned,
-		t->created, t->started, t->finished, t->user_us, t->sys_us, t->max_rss, t->out_end,
-		t->err_end, t->reason);
+	return cube_buf_printf(arg,
+			       "task %" PRIu64 " job %" PRIu64
+			       " %u node %u attempt %u %u/%u/%d %d %" PRId64 " %" PRId64 " %" PRId64
+			       " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+			       " '%s'\n",
+			       t->id, t->job, t->index, t->node, t->attempt, t->state, t->how,
+			       t->value, t->pinned, t->created, t->started, t->finished, t->user_us,
+			       t->sys_us, t->max_rss, t->out_end, t->err_end, t->reason);
 }
 
 static int show_id(void *arg, const struct cube_task_row *t) {
@@ -124,13 +124,13 @@ static int show_wall(void *arg, const struct cube_metric *m) {
 }
 
 /* The text that `call` (which uses `&b` as its callback's argument) collects is `want`. */
-#define shows(want, call)                                                                          \
-	do {                                                                                       \
-		struct cube_buf b;                                                                 \
-		cube_buf_init(&b, 1 << 24);                                                        \
-		ok(call);                                                                          \
-		ck_assert_str_eq(cube_buf_str(&b), want);                                          \
-		cube_buf_done(&b);                                                                 \
+#define shows(want, call)                                 \
+	do {                                              \
+		struct cube_buf b;                        \
+		cube_buf_init(&b, 1 << 24);               \
+		ok(call);                                 \
+		ck_assert_str_eq(cube_buf_str(&b), want); \
+		cube_buf_done(&b);                        \
 	} while (0)
 
 static struct cube_task_row task(uint64_t id, uint64_t job, uint32_t node, uint8_t state) {
@@ -176,8 +176,8 @@ END_TEST
 START_TEST(jobs) {
 	struct cube_store *s = open_kind(_i);
 	struct cube_err err = {0};
-	struct cube_job_row j = {.id = 7, .created = -5, .name = "sweep", .spec = "{}",
-				 .tasks = UINT32_MAX};
+	struct cube_job_row j = {
+		.id = 7, .created = -5, .name = "sweep", .spec = "{}", .tasks = UINT32_MAX};
 
 	ck_assert_int_eq(s->ops->job_get(s, 7, show_job, NULL, &err), CUBE_ENOTFOUND);
 	ck_assert_str_eq(err.msg, "no job 7");
@@ -197,12 +197,24 @@ END_TEST
 START_TEST(tasks) {
 	struct cube_store *s = open_kind(_i);
 	struct cube_err err = {0};
-	struct cube_task_row t = {.id = INT64_MAX, .job = 3, .index = 4, .node = UINT32_MAX,
-				  .attempt = 6, .state = CUBE_TASK_FAILED,
-				  .how = CUBE_EXIT_SIGNALED, .value = -9, .pinned = true,
-				  .created = 10, .started = 11, .finished = INT64_MIN,
-				  .user_us = UINT64_MAX, .sys_us = 14, .max_rss = 15,
-				  .out_end = 16, .err_end = 17, .reason = "no\nway"};
+	struct cube_task_row t = {.id = INT64_MAX,
+				  .job = 3,
+				  .index = 4,
+				  .node = UINT32_MAX,
+				  .attempt = 6,
+				  .state = CUBE_TASK_FAILED,
+				  .how = CUBE_EXIT_SIGNALED,
+				  .value = -9,
+				  .pinned = true,
+				  .created = 10,
+				  .started = 11,
+				  .finished = INT64_MIN,
+				  .user_us = UINT64_MAX,
+				  .sys_us = 14,
+				  .max_rss = 15,
+				  .out_end = 16,
+				  .err_end = 17,
+				  .reason = "no\nway"};
 	const char *want = "task 9223372036854775807 job 3 4 node 4294967295 attempt 6 4/1/-9 1 10 "
 			   "11 -9223372036854775808 18446744073709551615 14 15 16 17 'no\nway'\n";
 	int seen = 0;
@@ -293,10 +305,20 @@ END_TEST
 START_TEST(nodes) {
 	struct cube_store *s = open_kind(_i);
 	struct cube_err err = {0};
-	struct cube_node_row n = {.id = UINT32_MAX, .state = CUBE_NODE_LOST, .name = "web1",
-				  .host = "10.0.0.1", .user = "me", .identity = "/id", .labels = "gpu",
-				  .port = 65535, .local = true, .auto_slots = true,
-				  .slots = UINT32_MAX, .reason = "gone", .facts = "{}", .added = 1,
+	struct cube_node_row n = {.id = UINT32_MAX,
+				  .state = CUBE_NODE_LOST,
+				  .name = "web1",
+				  .host = "10.0.0.1",
+				  .user = "me",
+				  .identity = "/id",
+				  .labels = "gpu",
+				  .port = 65535,
+				  .local = true,
+				  .auto_slots = true,
+				  .slots = UINT32_MAX,
+				  .reason = "gone",
+				  .facts = "{}",
+				  .added = 1,
 				  .seen = 2};
 
 	ok(s->ops->node_put(s, &n, &err));
@@ -338,15 +360,19 @@ END_TEST
 START_TEST(events) {
 	struct cube_store *s = open_kind(_i);
 	struct cube_err err = {0};
-	struct cube_event_row e = {.wall = 5, .task = 6, .node = 7, .kind = "task",
-				   .old_state = "pending", .new_state = "scheduled"};
+	struct cube_event_row e = {.wall = 5,
+				   .task = 6,
+				   .node = 7,
+				   .kind = "task",
+				   .old_state = "pending",
+				   .new_state = "scheduled"};
 	uint64_t seq = 0;
 
 	shows("", s->ops->event_list(s, 0, 0, show_event, &b, &err));
 	ok(s->ops->event_add(s, &e, &seq, &err));
 	ck_assert_uint_eq(seq, 1);
-	e = (struct cube_event_row){.kind = "node", .old_state = "ready", .new_state = "lost",
-				    .reason = "cut"};
+	e = (struct cube_event_row){
+		.kind = "node", .old_state = "ready", .new_state = "lost", .reason = "cut"};
 	ok(s->ops->event_add(s, &e, NULL, &err));
 	ok(s->ops->event_add(s, &e, &seq, &err));
 	ck_assert_uint_eq(seq, 3);
@@ -364,9 +390,13 @@ END_TEST
 static int add_chunk(struct cube_store *s, uint64_t offset, uint64_t len, uint32_t segment,
 		     uint64_t pos, struct cube_err *err) {
 	return s->ops->chunk_add(s,
-				 &(struct cube_chunk_row){.task = 1, .attempt = 1, .stream = 1,
-							  .offset = offset, .len = len,
-							  .segment = segment, .pos = pos,
+				 &(struct cube_chunk_row){.task = 1,
+							  .attempt = 1,
+							  .stream = 1,
+							  .offset = offset,
+							  .len = len,
+							  .segment = segment,
+							  .pos = pos,
 							  .wall = (int64_t)offset},
 				 err);
 }
@@ -396,8 +426,8 @@ START_TEST(chunks) {
 	static const struct {
 		uint64_t offset;
 		const char *want;
-	} cases[] = {{0, C1 C2 C3 C4}, {14, C1 C2 C3 C4}, {15, C2 C3 C4}, {24, C3 C4},
-		     {25, C4}, {30, C4}, {35, C4}, {36, ""}, {UINT64_MAX, ""}};
+	} cases[] = {{0, C1 C2 C3 C4}, {14, C1 C2 C3 C4}, {15, C2 C3 C4}, {24, C3 C4},     {25, C4},
+		     {30, C4},         {35, C4},          {36, ""},       {UINT64_MAX, ""}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
 		shows(cases[i].want,
 		      s->ops->chunk_list(s, 1, 1, 1, cases[i].offset, show_chunk, &b, &err));
@@ -418,8 +448,30 @@ static void add_metric(struct cube_store *s, uint32_t node, int64_t wall) {
 START_TEST(metrics) {
 	struct cube_store *s = open_kind(_i);
 	struct cube_err err = {0};
-	struct cube_metric m = {1, UINT64_MAX, 3, 4, 5, 6, 7, 8, UINT32_MAX, 10, 11, 12, 13, 14, 15,
-				16, 17, 18, 19, 20, CUBE_METRIC_NONE, 22, CUBE_METRIC_NONE, 24};
+	struct cube_metric m = {1,
+				UINT64_MAX,
+				3,
+				4,
+				5,
+				6,
+				7,
+				8,
+				UINT32_MAX,
+				10,
+				11,
+				12,
+				13,
+				14,
+				15,
+				16,
+				17,
+				18,
+				19,
+				20,
+				CUBE_METRIC_NONE,
+				22,
+				CUBE_METRIC_NONE,
+				24};
 
 	add_metric(s, 2, 3);
 	ok(s->ops->metric_add(s, 1, &m, &err));
@@ -535,13 +587,24 @@ END_TEST
 #include "store_test_model.h"
 
 int main(void) {
-	const TTest *const both[] = {meta, jobs, tasks, filters, nodes, last_ids, events,
-					    chunks, metrics, thinning, nesting, transactions};
-	const TTest *const once[] = {model, reopen, kill_at_commit, kill_anywhere,
-					    newer_schema, foreign_file, not_a_database,
-					    damaged_pages, damaged_row, read_only_folder,
-					    read_only_file, full_disk, full_disk_at_commit,
-					    reader_beside, odd_paths, plans};
+	const TTest *const both[] = {meta,   jobs,   tasks,   filters,  nodes,   last_ids,
+				     events, chunks, metrics, thinning, nesting, transactions};
+	const TTest *const once[] = {model,
+				     reopen,
+				     kill_at_commit,
+				     kill_anywhere,
+				     newer_schema,
+				     foreign_file,
+				     not_a_database,
+				     damaged_pages,
+				     damaged_row,
+				     read_only_folder,
+				     read_only_file,
+				     full_disk,
+				     full_disk_at_commit,
+				     reader_beside,
+				     odd_paths,
+				     plans};
 	Suite *suite = suite_create("store");
 	TCase *tc = tcase_create("store");
 	SRunner *sr;

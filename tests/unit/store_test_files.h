@@ -165,7 +165,8 @@ START_TEST(not_a_database) {
 	memset(junk, 'x', sizeof junk);
 	write_file(0, junk, sizeof junk);
 	ck_assert_int_eq(open_error(&err), CUBE_ESYS);
-	ck_assert_ptr_nonnull(strstr(err.msg, "reading the schema version: file is not a database"));
+	ck_assert_ptr_nonnull(
+		strstr(err.msg, "reading the schema version: file is not a database"));
 	ck_assert_int_eq(truncate(path, 0), 0); /* an empty file is a new database */
 	cube_store_free(open_kind(SQLITE));
 }
@@ -361,15 +362,16 @@ START_TEST(reader_beside) {
 	for (uint8_t i = 0; i < 5; i++) put_task(s, i + 1u, 1, i == 2 ? 7 : 0, i);
 	ok(s->ops->metric_add(s, 7, &(struct cube_metric){.wall = 1, .psi_io = CUBE_METRIC_NONE},
 			      &err));
-#define SELECT                                                                                     \
-	"SELECT job_name, node, state, started FROM task_view ORDER BY id;"                        \
+#define SELECT                                                              \
+	"SELECT job_name, node, state, started FROM task_view ORDER BY id;" \
 	"SELECT name, state FROM node_view; SELECT psi_cpu, psi_io FROM metrics;"
 	ck_assert_int_eq(sqlite3_exec(db, SELECT, add_text, &b, NULL), SQLITE_OK);
 	ck_assert_str_eq(cube_buf_str(&b), "");
 	ok(s->ops->commit(s, &err));
 	ck_assert_int_eq(sqlite3_exec(db, SELECT, add_text, &b, NULL), SQLITE_OK);
-	ck_assert_str_eq(cube_buf_str(&b), "j|NULL|pending|\nj|NULL|scheduled|\nj|web1|running|\n"
-					   "j|NULL|completed|\nj|NULL|failed|\nweb1|ready\n0|NULL\n");
+	ck_assert_str_eq(cube_buf_str(&b),
+			 "j|NULL|pending|\nj|NULL|scheduled|\nj|web1|running|\n"
+			 "j|NULL|completed|\nj|NULL|failed|\nweb1|ready\n0|NULL\n");
 	cube_buf_done(&b);
 	sqlite3_close(db);
 	cube_store_free(s);

@@ -9,10 +9,17 @@ static uint64_t next_random(void) {
 	return rng * UINT64_C(0x2545f4914f6cdd1d) >> 11;
 }
 
-static uint32_t below(uint32_t n) { return (uint32_t)(next_random() % n); }
+static uint32_t below(uint32_t n) {
+	return (uint32_t)(next_random() % n);
+}
 
 static const char *word(void) {
-	static const char *const words[] = {"", "", "a", "b", "it's", "\xe2\x82\xac",
+	static const char *const words[] = {"",
+					    "",
+					    "a",
+					    "b",
+					    "it's",
+					    "\xe2\x82\xac",
 					    "a longer text, with; all -- sorts \"of\" it"};
 
 	return words[below(sizeof words / sizeof words[0])];
@@ -23,31 +30,40 @@ static int write_one(struct cube_store *s, uint32_t what, struct cube_err *err) 
 	switch (what) {
 	case 0: return s->ops->meta_put(s, word(), word(), err);
 	case 1:
-		return s->ops->job_put(s,
-				       &(struct cube_job_row){.id = below(20), .name = word(),
-							      .spec = word(), .tasks = below(9)},
-				       err);
+		return s->ops->job_put(
+			s,
+			&(struct cube_job_row){
+				.id = below(20), .name = word(), .spec = word(), .tasks = below(9)},
+			err);
 	case 2:
 	case 3:
 	case 4:
-		return s->ops->task_put(
-			s,
-			&(struct cube_task_row){.id = below(400), .job = below(20),
-						.index = below(9), .node = below(6),
-						.attempt = below(4), .state = (uint8_t)below(6),
-						.how = (uint8_t)below(6), .value = (int)below(9) - 4,
-						.pinned = below(2), .started = below(99),
-						.out_end = next_random(), .reason = word()},
-			err);
+		return s->ops->task_put(s,
+					&(struct cube_task_row){.id = below(400),
+								.job = below(20),
+								.index = below(9),
+								.node = below(6),
+								.attempt = below(4),
+								.state = (uint8_t)below(6),
+								.how = (uint8_t)below(6),
+								.value = (int)below(9) - 4,
+								.pinned = below(2),
+								.started = below(99),
+								.out_end = next_random(),
+								.reason = word()},
+					err);
 	case 5:
 		return s->ops->node_put(s,
-					&(struct cube_node_row){.id = below(9), .host = word(),
+					&(struct cube_node_row){.id = below(9),
+								.host = word(),
 								.state = (uint8_t)below(9),
-								.facts = word(), .slots = below(9)},
+								.facts = word(),
+								.slots = below(9)},
 					err);
 	case 6:
 		return s->ops->event_add(s,
-					 &(struct cube_event_row){.task = below(9), .kind = word(),
+					 &(struct cube_event_row){.task = below(9),
+								  .kind = word(),
 								  .reason = word()},
 					 NULL, err);
 	case 7:
@@ -63,20 +79,19 @@ static int write_one(struct cube_store *s, uint32_t what, struct cube_err *err) 
 					 err);
 	case 9: /* one that mostly continues, as logs do */
 		rng |= 1;
-		return s->ops->chunk_add(s,
-					 &(struct cube_chunk_row){.task = 9, .len = 1,
-								  .offset = rng % 1000,
-								  .pos = rng % 1000},
-					 err);
+		return s->ops->chunk_add(
+			s,
+			&(struct cube_chunk_row){
+				.task = 9, .len = 1, .offset = rng % 1000, .pos = rng % 1000},
+			err);
 	case 10:
 	case 11:
-		return s->ops->metric_add(s, below(4),
-					  &(struct cube_metric){.wall = below(9000) * SECOND,
-								.load1 = below(9),
-								.psi_io = below(2)
-										  ? CUBE_METRIC_NONE
-										  : 5},
-					  err);
+		return s->ops->metric_add(
+			s, below(4),
+			&(struct cube_metric){.wall = below(9000) * SECOND,
+					      .load1 = below(9),
+					      .psi_io = below(2) ? CUBE_METRIC_NONE : 5},
+			err);
 	default: return s->ops->metric_thin(s, below(9000) * SECOND, err);
 	}
 }

@@ -19,13 +19,19 @@ static void setup(void) {
 	sigaction(SIGPIPE, &ign, NULL);
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
 }
-static void teardown(void) { cube_loop_free(loop); }
-static void turn(void) { ck_assert_int_eq(cube_loop_turn(loop, 0, NULL), 0); }
+static void teardown(void) {
+	cube_loop_free(loop);
+}
+static void turn(void) {
+	ck_assert_int_eq(cube_loop_turn(loop, 0, NULL), 0);
+}
 static void turns(int n) {
 	while (n-- > 0) turn();
 }
 
-static uint8_t pattern(uint64_t at) { return (uint8_t)(at * 7 ^ at >> 8 ^ at >> 17); }
+static uint8_t pattern(uint64_t at) {
+	return (uint8_t)(at * 7 ^ at >> 8 ^ at >> 17);
+}
 
 static void fill(uint8_t *to, uint64_t at, size_t n) {
 	for (size_t i = 0; i < n; i++) to[i] = pattern(at + i);
@@ -38,11 +44,11 @@ static void check_bytes(const uint8_t *p, uint64_t at, size_t n) {
 /* The owner of a stream, and what it saw. */
 struct owner {
 	struct cube_stream *s;
-	uint64_t taken;         /* bytes taken so far */
-	size_t untaken;         /* shown last time and left */
-	size_t take;            /* of each offer at most */
+	uint64_t taken; /* bytes taken so far */
+	size_t untaken; /* shown last time and left */
+	size_t take;    /* of each offer at most */
 	int offers, closed, drained;
-	struct cube_err err;    /* of closed; code 0 at end of file */
+	struct cube_err err; /* of closed; code 0 at end of file */
 	bool random, pause_in_data, free_in_data, free_in_closed, free_in_drained, end_in_data;
 	bool paused, freed;
 	size_t low_out, max_in;
@@ -631,7 +637,8 @@ START_TEST(new_fails_cleanly_and_takes_the_fds) {
 	struct cube_err err;
 	int p[2];
 	ck_assert_int_eq(cube_pipe(p, NULL), 0);
-	ck_assert_int_eq(cube_stream_new(loop, p[0], 999, &ops, NULL, &limits, &s, &err), CUBE_ESYS);
+	ck_assert_int_eq(cube_stream_new(loop, p[0], 999, &ops, NULL, &limits, &s, &err),
+			 CUBE_ESYS);
 	ck_assert_int_eq(err.sys, EBADF);
 	ck_assert_ptr_null(s);
 	ck_assert_int_eq(fcntl(p[0], F_GETFD), -1);

@@ -1,0 +1,91 @@
+#include "gone.h"
+
+#include <string.h>
+
+#include "select.h"
+#include "watch.h"
+
+#define ALL_GONE 1
+
+struct going {
+	json_t *pending; /* {name: true} */
+	json_t *gone, *left;
+};
+
+static int check(const struct going *g) {
+	return json_object_size(g->pending) == 0 ? ALL_GONE : 0;
+}
+
+static int on_event(void *arg, const char *event, const json_t *data) {
+	struct going *g = arg;
+	const char *name = cube_json_str(data, "node", ""), *now = cube_json_str(data, "new", "");
+	const char *reason = cube_json_str(data, "reason", "");
+	if (strcmp(event, "node") != 0 || !json_object_get(g->pending, name)) return 0;
+	if (strcmp(now, "gone") == 0)
+		json_array_append_new(g->gone, json_string(name));
+	else if (strcmp(now, "failed") == 0)
+		cube_reasons_add(g->left, *reason ? reason : "it could not be cleaned", name);
+	else
+		return 0;
+	json_object_del(g->pending, name);
+	return check(g);
+}
+
+/* Those that are not known any more need no waiting. */
+static int look(struct cube_cli *cli, struct going *g, struct cube_err *err) {
+	json_t *reply = NULL, *there = json_object(), *node;
+	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
+	size_t i;
+	const char *name;
+	void *next;
+	json_t *value;
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		if (strcmp(cube_json_str(node, "state", ""), "gone") == 0) continue;
+		json_object_set_new(there, cube_json_str(node, "name", ""), json_true());
+	}
+	if (!rc) json_object_foreach_safe(g->pending, next, name, value) {
+		if (json_object_get(there, name)) continue;
+		json_array_append_new(g->gone, json_string(name));
+		json_object_del(g->pending, name);
+	}
+	json_decref(there);
+	json_decref(reply);
+	return rc;
+}
+
+static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struct cube_err *err) {
+	struct cube_watch watch;
+	int rc = look(cli, g, err);
+	if (rc || check(g)) return rc;
+	cube_watch_start(&watch, cli, after, true, on_event, g);
+	rc = cube_watch_wait(&watch, cli, err);
+	cube_watch_stop(&watch);
+	if (rc == ALL_GONE) return 0;
+	return rc ? rc : cube_fail(err, CUBE_ECONNECT, "the manager went away before all were gone");
+}
+
+int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_t **ret_gone,
+		    json_t **ret_left, struct cube_err *err) {
+	json_t *body = names ? json_pack("{s:O}", "nodes", (json_t *)names) : NULL, *reply = NULL;
+	struct going g = {json_object(), json_array(), json_object()};
+	const char *path = purge ? "/v1/nodes?purge=1" : "/v1/nodes";
+	int rc = cube_client_json(cli->client, "DELETE", path, body, &reply, err);
+	size_t i;
+	json_t *name;
+	json_array_foreach(json_object_get(reply, "nodes"), i, name) {
+		if (json_is_string(name))
+			json_object_set_new(g.pending, json_string_value(name), json_true());
+	}
+	if (!rc) rc = wait_gone(cli, &g, (int64_t)cube_json_num(reply, "event", 0), err);
+	json_decref(reply);
+	json_decref(body);
+	json_decref(g.pending);
+	if (rc) {
+		json_decref(g.gone);
+		json_decref(g.left);
+		return rc;
+	}
+	*ret_gone = g.gone;
+	*ret_left = g.left;
+	return 0;
+}

@@ -1,0 +1,74 @@
+#include "join.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static void finish(struct cube_join *j) {
+	if (j->told || j->progress.pending) return;
+	j->told = true;
+	cube_progress_finish(&j->progress);
+}
+
+static int on_event(void *arg, const char *event, const json_t *data) {
+	struct cube_join *j = arg;
+	const char *node = cube_json_str(data, "node", NULL);
+	enum cube_node_state state;
+	if (!node || j->told) return 0;
+	if (strcmp(event, "progress") == 0) {
+		cube_progress_step(&j->progress, node, cube_json_str(data, "step", NULL),
+				   cube_json_num(data, "progress", 0));
+	} else if (strcmp(event, "node") == 0 &&
+		   cube_node_state_parse(cube_json_str(data, "new", ""), &state) == 0) {
+		cube_progress_state(&j->progress, node, state, cube_json_str(data, "reason", NULL));
+	}
+	cube_progress_draw(&j->progress, false);
+	finish(j);
+	return 0;
+}
+
+void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *reply,
+		     enum cube_progress_mode mode) {
+	memset(j, 0, sizeof *j);
+	j->cli = cli;
+	cube_progress_init(&j->progress, mode, STDERR_FILENO, json_object_get(reply, "nodes"));
+	if (mode == CUBE_PROGRESS_PLAIN)
+		for (size_t i = 0; i < j->progress.n; i++) cube_progress_note(&j->progress, i);
+	cube_progress_draw(&j->progress, true);
+	cube_watch_start(&j->watch, cli, (int64_t)cube_json_num(reply, "event", 0), true, on_event, j);
+	finish(j);
+}
+
+int cube_join_wait(struct cube_join *j, struct cube_err *err) {
+	static const int stops[] = {SIGINT, SIGTERM, 0};
+	struct cube_signals signals;
+	int rc = 0;
+	cube_signals_open(&signals, stops);
+	while (!rc && j->progress.pending) {
+		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
+		cube_client_turn(j->cli->client, &p, 1, 200);
+		int signo = cube_signals_next(&signals);
+		if (signo) {
+			rc = cube_fail(err, CUBE_ECANCELED, "interrupted");
+			if (err) err->sys = signo;
+		} else if (cube_transfer_ended(j->watch.transfer)) {
+			rc = cube_transfer_result(j->watch.transfer, err);
+			if (!rc) rc = cube_fail(err, CUBE_ECONNECT, "the manager went away");
+		}
+		cube_progress_draw(&j->progress, false);
+	}
+	cube_signals_close(&signals);
+	return rc;
+}
+
+void cube_join_hide(void *join) {
+	struct cube_join *j = join;
+	if (!j->told) cube_progress_hide(&j->progress);
+}
+
+void cube_join_stop(struct cube_join *j) {
+	if (!j->cli) return;
+	cube_join_hide(j);
+	cube_watch_stop(&j->watch);
+	cube_progress_done(&j->progress);
+	j->cli = NULL;
+}

@@ -1,0 +1,23 @@
+/* Nodes on their way to ready, shown by progress. */
+#ifndef CUBE_CLI_JOIN_H
+#define CUBE_CLI_JOIN_H
+
+#include "progress.h"
+#include "watch.h"
+
+struct cube_join {
+	struct cube_cli *cli;
+	struct cube_progress progress;
+	struct cube_watch watch;
+	bool told; /* the summary was printed */
+};
+
+/* reply: of POST /v1/nodes. Goes on while cube_client_turn is called. */
+void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *reply,
+		     enum cube_progress_mode mode);
+/* Until each is ready or failed; as cube_watch_wait. */
+int cube_join_wait(struct cube_join *j, struct cube_err *err);
+void cube_join_hide(void *join); /* before something else is printed */
+void cube_join_stop(struct cube_join *j);
+
+#endif

@@ -1,0 +1,160 @@
+/* The command line: finds the command in the table, reads its options, runs it. */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "commands.h"
+#include "cube/parse.h"
+#include "cube/program.h"
+#include "render.h"
+
+const struct cube_command *const cube_commands[] = {
+	&cube_cmd_spawn, &cube_cmd_run,     &cube_cmd_ps,     &cube_cmd_nodes,   &cube_cmd_logs,
+	&cube_cmd_stop,  &cube_cmd_wait,    &cube_cmd_top,    &cube_cmd_inspect, &cube_cmd_events,
+	&cube_cmd_down,  &cube_cmd_info,    &cube_cmd_manager, &cube_cmd_worker, &cube_cmd_version,
+	&cube_cmd_help,  NULL,
+};
+
+static bool among(const char *words, const char *name) {
+	size_t n = strlen(name);
+	for (const char *p = words; p && *p;) {
+		size_t len = strcspn(p, " ");
+		if (len == n && memcmp(p, name, n) == 0) return true;
+		p += len + strspn(p + len, " ");
+	}
+	return false;
+}
+
+const struct cube_command *cube_command_find(const char *name) {
+	if (!*name) return NULL;
+	for (const struct cube_command *const *c = cube_commands; *c; c++)
+		if (strcmp((*c)->name, name) == 0 || among((*c)->aliases, name)) return *c;
+	return NULL;
+}
+
+int cube_command_help(const struct cube_command *c, struct cube_buf *out) {
+	int rc = cube_buf_printf(out, "Usage: cube %s%s%s\n%s.\n", c->name, *c->usage ? " " : "",
+				 c->usage, c->help);
+	if (!rc && c->aliases) rc = cube_buf_printf(out, "Also called: %s\n", c->aliases);
+	if (!rc && c->text) rc = cube_buf_printf(out, "\n%s", c->text);
+	return rc ? rc : cube_options_help(c->groups, out);
+}
+
+int cube_command_overview(struct cube_buf *out) {
+	int rc = cube_buf_addstr(out, "Usage: cube COMMAND [OPTIONS] [...]\n"
+				      "Turns machines reachable by ssh into one computer.\n\nCommands:\n");
+	for (const struct cube_command *const *c = cube_commands; !rc && *c; c++)
+		rc = cube_buf_printf(out, "  %-9s %s\n", (*c)->name, (*c)->help);
+	if (rc) return rc;
+	return cube_buf_addstr(
+		out, "\n`cube help COMMAND` tells more. Each option --some-name can also be given in the\n"
+		     "environment as CUBE_SOME_NAME; the command line goes first.\n");
+}
+
+static int print_overview(void) {
+	struct cube_buf out;
+	cube_buf_init(&out, 64u << 10);
+	int code = cube_command_overview(&out) ? 125 : cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+static int print_help(const struct cube_command *c) {
+	struct cube_buf out;
+	cube_buf_init(&out, 64u << 10);
+	int code = cube_command_help(c, &out) ? 125 : cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+static int fail_unknown(const char *word) {
+	const char *names[64];
+	size_t n = 0;
+	struct cube_err err;
+	for (const struct cube_command *const *c = cube_commands; *c && n < 63; c++)
+		names[n++] = (*c)->name;
+	names[n] = NULL;
+	const char *near = cube_parse_nearest(word, names);
+	if (near)
+		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; did you mean `cube %s`?", word, near);
+	else
+		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them", word);
+	return cube_cli_fail(&err);
+}
+
+static int run(const struct cube_command *c, void *values, char **words, size_t n) {
+	struct cube_cli cli = {0};
+	struct cube_err err;
+	const struct cube_common *common = (const void *)((const char *)values + c->common);
+	if (common->help) return print_help(c);
+	int rc = cube_paths_find(common->cluster, &cli.paths, &err);
+	if (rc) return cube_cli_fail(&err);
+	int code = c->run(&cli, values, words, n);
+	cube_client_free(cli.client);
+	return code;
+}
+
+static int run_command(const struct cube_command *c, int argc, char **argv) {
+	struct cube_err err;
+	char **words = NULL;
+	size_t n = 0;
+	void *values = cube_alloc(c->size);
+	int code, rc = cube_options_parse(c->groups, c->stop_at_word, argc, argv, values, &words, &n,
+					  &err);
+	if (rc) {
+		struct cube_err full = err;
+		cube_fail(&full, rc, "%s (`cube help %s` lists the options)", err.msg, c->name);
+		code = cube_cli_fail(&full);
+	} else {
+		code = run(c, values, words, n);
+	}
+	free(words);
+	cube_options_done(c->groups, values);
+	free(values);
+	return code;
+}
+
+/* Options before the command: --cluster NAME is passed on through the environment. */
+static int first_options(int argc, char **argv, int *at, const struct cube_command **ret) {
+	static const struct cube_option_group groups[] = {
+		{"Options", cube_common_options, 0},
+		{0},
+	};
+	struct cube_common common = {0};
+	struct cube_err err;
+	char **words = NULL;
+	size_t n = 0;
+	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+		*ret = &cube_cmd_version;
+		*at = 1;
+		return 0;
+	}
+	int rc = cube_options_parse(groups, true, argc - 1, argv + 1, &common, &words, &n, &err);
+	free(words);
+	if (rc) return cube_cli_fail(&err);
+	if (common.help || n == 0) {
+		int code = print_overview();
+		return code ? code : common.help ? -1 : 2;
+	}
+	if (common.cluster) setenv("CUBE_CLUSTER", common.cluster, 1);
+	*at = argc - (int)n;
+	*ret = cube_command_find(argv[*at]);
+	return *ret ? 0 : fail_unknown(argv[*at]);
+}
+
+int cube_cli_main(int argc, char **argv) {
+	const struct cube_command *command = NULL;
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	int at = 0;
+	sigaction(SIGPIPE, &ignore, NULL); /* a reader that left is an error of write(2) */
+	setlocale(LC_TIME, "C");
+	int code = first_options(argc, argv, &at, &command);
+	if (!command) return code < 0 ? 0 : code;
+	if (command == &cube_cmd_version && strcmp(argv[at], "--version") == 0)
+		return run_command(command, 0, argv + argc);
+	return run_command(command, argc - at - 1, argv + at + 1);
+}

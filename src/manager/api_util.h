@@ -1,0 +1,79 @@
+/* What the handlers of the API share: reading bodies and queries, writing JSON, errors. */
+#ifndef CUBE_API_UTIL_H
+#define CUBE_API_UTIL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cube/buf.h"
+#include "cube/err.h"
+#include "cube/metric.h"
+#include "httpd.h"
+
+/* --- bodies: one table of fields a kind of object --- */
+
+enum cube_field_type {
+	CUBE_FIELD_STRING,  /* const char * into the JSON value */
+	CUBE_FIELD_BOOL,    /* bool */
+	CUBE_FIELD_INTEGER, /* uint64_t, min..max */
+	CUBE_FIELD_SECONDS, /* uint64_t nanoseconds, min..max seconds */
+	CUBE_FIELD_ARRAY,   /* json_t *, borrowed */
+	CUBE_FIELD_ANY,     /* json_t *, borrowed; checked by whoever uses it */
+};
+struct cube_field {
+	const char *name;
+	enum cube_field_type type;
+	bool required;
+	uint64_t min, max;
+	size_t at; /* offset in the struct that is filled */
+};
+/* Fills dst's members of the fields that are there (null counts as absent), leaves the others.
+ * Unknown names, wrong types, values out of range: CUBE_EUSAGE beginning with "<name>: ". */
+int cube_fields_read(const json_t *object, const struct cube_field *fields, size_t n, void *dst,
+		     struct cube_err *err);
+/* The request's body as one JSON object; an empty body is an empty one. To be decref'd. */
+int cube_body_json(struct cube_request *req, json_t **ret, struct cube_err *err);
+
+/* Query values: *ret stays as it is where the key is absent. */
+int cube_query_u64(struct cube_request *req, const char *key, uint64_t max, uint64_t *ret,
+		   struct cube_err *err);
+bool cube_query_flag(struct cube_request *req, const char *key); /* "1", "true" or no value */
+/* A segment that is an id; CUBE_ENOTFOUND (what: "task") where it is no number. */
+int cube_segment_id(struct cube_request *req, const char *name, const char *what, uint64_t *ret,
+		    struct cube_err *err);
+
+/* --- writing JSON: a buffer and whether the next value needs a comma --- */
+
+struct cube_json {
+	struct cube_buf *out;
+	bool comma;
+};
+/* key NULL: inside an array, or the top. All that is added is valid JSON, whatever the bytes: what
+ * is not UTF-8 becomes U+FFFD. */
+void cube_json_open(struct cube_json *j, const char *key, char bracket);
+void cube_json_close(struct cube_json *j, char bracket);
+void cube_json_str(struct cube_json *j, const char *key, const char *s); /* NULL: null */
+void cube_json_strn(struct cube_json *j, const char *key, const char *s, size_t n);
+void cube_json_u64(struct cube_json *j, const char *key, uint64_t v);
+void cube_json_i64(struct cube_json *j, const char *key, int64_t v);
+void cube_json_real(struct cube_json *j, const char *key, double v); /* not finite: null */
+void cube_json_bool(struct cube_json *j, const char *key, bool v);
+void cube_json_null(struct cube_json *j, const char *key);
+void cube_json_time(struct cube_json *j, const char *key, int64_t wall); /* 0: null */
+void cube_json_raw(struct cube_json *j, const char *key, const char *json); /* JSON text as it is */
+
+/* --- answers --- */
+
+#define CUBE_JSON_TYPE "application/json"
+#define CUBE_TEXT_TYPE "text/plain; charset=utf-8"
+#define CUBE_REPLY_MAX (64u << 20)
+
+/* {"error": ...} with the status that belongs to err's code; the field is named where the message
+ * of a usage error begins with one. */
+void cube_reply_error(struct cube_request *req, const struct cube_err *err);
+/* Sends what the buffer holds (an error where it is over its maximum) and empties it. */
+void cube_reply_json(struct cube_request *req, int status, struct cube_buf *out);
+
+#endif

@@ -1,0 +1,316 @@
+/* The ssh transport: from target to open session, and the operations on it.
+ *
+ * ssh_lookup.c (ssh -G) -> dial.c (TCP or a proxy) -> ssh_kex.c -> ssh_auth.c -> ssh_channel.c;
+ * ssh_link.c pumps the last three. This file holds them together.
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ssh_priv.h"
+
+static const uint64_t DEFAULT_TIMEOUT_NS = 15 * CUBE_NS_PER_S;
+
+static struct ssh_conn *conn_of(const struct cube_transport *t) {
+	return (struct ssh_conn *)t;
+}
+
+/* ---- the shared context ------------------------------------------------------------------ */
+
+int cube_ssh_new(struct cube_loop *loop, struct cube_ssh **ret, struct cube_err *err) {
+	/* Counted inside libssh2, so one pair of calls a context is one pair in all. */
+	if (libssh2_init(0)) return cube_fail(err, CUBE_EINTERNAL, "libssh2 does not start");
+	struct cube_ssh *ssh = cube_alloc(sizeof *ssh);
+	ssh->loop = loop;
+	int rc = cube_resolver_new(loop, &ssh->resolver, err);
+	if (rc < 0) {
+		free(ssh);
+		libssh2_exit();
+		return rc;
+	}
+	cube_ssh_configs_new(loop, &ssh->configs);
+	ssh->feed = cube_alloc(SSH_FEED);
+	ssh->plain = cube_alloc(SSH_PLAIN);
+	*ret = ssh;
+	return 0;
+}
+
+void cube_ssh_free(struct cube_ssh *ssh) {
+	if (!ssh) return;
+	cube_resolver_free(ssh->resolver);
+	cube_ssh_configs_free(ssh->configs);
+	free(ssh->feed);
+	free(ssh->plain);
+	free(ssh);
+	libssh2_exit();
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+const char *ssh_where(const struct ssh_conn *c) {
+	return c->dial ? cube_dial_where(c->dial) : c->host;
+}
+
+void ssh_step(struct ssh_conn *c, enum cube_transport_step step) {
+	c->step = step;
+	if (c->events->on_step) c->events->on_step(c->arg, step);
+}
+
+static void release(struct ssh_conn *c) {
+	ssh_link_stop(c);
+	cube_ssh_lookup_cancel(c->lookup);
+	c->lookup = NULL;
+	cube_dial_free(c->dial);
+	c->dial = NULL;
+	cube_timer_del(c->timer);
+	c->timer = NULL;
+}
+
+void ssh_fail(struct ssh_conn *c, const struct cube_err *err) {
+	struct cube_err copy = *err;
+	if (ssh_over(c)) return;
+	c->state = SSH_FAILED;
+	release(c);
+	c->events->on_fail(c->arg, &copy);
+}
+
+void ssh_opened(struct ssh_conn *c) {
+	cube_timer_disarm(c->timer);
+	c->state = SSH_IDLE;
+	ssh_step(c, CUBE_STEP_OPEN);
+	if (!c->gone) c->events->on_open(c->arg);
+}
+
+static void timed_out(struct ssh_conn *c) {
+	static const char *const WORDS[] = {
+		[CUBE_STEP_CONFIG] = "reading the ssh configuration of",
+		[CUBE_STEP_RESOLVE] = "resolving",
+		[CUBE_STEP_CONNECT] = "connecting to",
+		[CUBE_STEP_KEX] = "exchanging keys with",
+		[CUBE_STEP_AUTH] = "authenticating with",
+		[CUBE_STEP_OPEN] = "opening",
+	};
+	struct cube_err err;
+	double s = (double)c->timeout_ns / (double)CUBE_NS_PER_S;
+	const char *proxy = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
+	const char *silent = c->step == CUBE_STEP_KEX && !c->received ? " (no greeting came)" : "";
+	cube_fail(&err, CUBE_ETIMEOUT, "%s %s timed out after %g s%s%s%s", WORDS[c->step],
+		  c->step == CUBE_STEP_RESOLVE ? c->config.hostname : ssh_where(c), s, silent,
+		  proxy ? "; " : "", proxy ? proxy : "");
+	ssh_fail(c, &err);
+}
+
+static void on_timer(void *arg) {
+	struct ssh_conn *c = arg;
+	if (c->state < SSH_IDLE) timed_out(c);
+	else ssh_channel_timer(c);
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static void on_dial_step(void *arg, enum cube_transport_step step) {
+	ssh_step(arg, step);
+}
+
+static void on_connected(void *arg, int fd) {
+	struct ssh_conn *c = arg;
+	struct cube_err err;
+	c->state = SSH_KEX;
+	if (ssh_link_start(c, fd, &err) < 0) {
+		ssh_fail(c, &err);
+		return;
+	}
+	ssh_kex_start(c);
+	ssh_step(c, CUBE_STEP_KEX);
+	ssh_kick(c);
+}
+
+static void on_dial_failed(void *arg, const struct cube_err *err) {
+	ssh_fail(arg, err);
+}
+
+static const struct cube_dial_events DIAL_EVENTS = {
+	.step = on_dial_step, .connected = on_connected, .failed = on_dial_failed};
+
+/* Names go into command lines (%h of a proxy command, ssh's own arguments): the same rule as in
+ * OpenSSH since 9.6. */
+static bool safe_name(const char *s) {
+	if (!*s || *s == '-' || strlen(s) > 255) return false;
+	for (; *s; s++)
+		if (strchr("'`\"$\\;&<>|(){}*?!#~", *s) || isspace((unsigned char)*s) ||
+		    iscntrl((unsigned char)*s))
+			return false;
+	return true;
+}
+
+static int check_names(const char *host, const char *user, struct cube_err *err) {
+	if (!safe_name(host)) return cube_fail(err, CUBE_EUSAGE, "not a host name: '%.80s'", host);
+	if (user && !safe_name(user))
+		return cube_fail(err, CUBE_EUSAGE, "not a user name: '%.80s'", user);
+	return 0;
+}
+
+static void on_config(void *arg, const struct cube_ssh_config *config,
+		      const struct cube_err *err) {
+	struct ssh_conn *c = arg;
+	struct cube_err bad;
+	c->lookup = NULL;
+	if (err) {
+		ssh_fail(c, err);
+		return;
+	}
+	cube_ssh_config_copy(&c->config, config);
+	if (check_names(config->hostname, config->user, &bad) < 0) {
+		ssh_fail(c, &bad);
+		return;
+	}
+	if (!c->timeout_ns && config->connect_timeout_s) {
+		c->timeout_ns = config->connect_timeout_s * CUBE_NS_PER_S;
+		cube_timer_after(c->timer, c->timeout_ns);
+	} else if (!c->timeout_ns) {
+		c->timeout_ns = DEFAULT_TIMEOUT_NS;
+	}
+	struct cube_dial_spec spec = {.host = c->host,
+				      .file = c->file,
+				      .config = &c->config,
+				      .deadline = cube_loop_now(c->ssh->loop) + c->timeout_ns};
+	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
+}
+
+static void begin(void *arg) {
+	struct ssh_conn *c = arg;
+	if (c->gone) return;
+	ssh_step(c, CUBE_STEP_CONFIG);
+	if (c->gone) return;
+	struct cube_ssh_question q = {
+		.host = c->host, .user = c->user, .file = c->file, .port = c->port};
+	c->lookup = cube_ssh_configs_ask(c->ssh->configs, &q, on_config, c);
+}
+
+/* ---- operations -------------------------------------------------------------------------- */
+
+static bool has_command(const struct ssh_conn *c) {
+	return c->state >= SSH_CHANNEL && c->state <= SSH_FLUSH;
+}
+
+static int ssh_exec(struct cube_transport *t, const char *line, struct cube_err *err) {
+	struct ssh_conn *c = conn_of(t);
+	if (c->state != SSH_IDLE || c->gone)
+		return cube_fail(err, CUBE_ECONFLICT, "%s is not ready for a command",
+				 ssh_where(c));
+	free(c->line);
+	c->line = cube_strdup(line);
+	c->input_ended = c->eof_sent = c->above_low = false;
+	c->retries = 0;
+	c->status = -1;
+	c->state = SSH_CHANNEL;
+	ssh_kick(c);
+	return 0;
+}
+
+static int ssh_write(struct cube_transport *t, const void *bytes, size_t n) {
+	struct ssh_conn *c = conn_of(t);
+	if (!has_command(c) || c->input_ended) return CUBE_ECONFLICT;
+	if (c->state >= SSH_CLOSE) return 0; /* the command is over: it goes nowhere */
+	int rc = cube_buf_add(&c->input, bytes, n);
+	/* Whoever was refused is told when there is room. */
+	if (rc == CUBE_ETOOBIG || cube_buf_len(&c->input) > CUBE_INPUT_LOW) c->above_low = true;
+	if (rc == 0) ssh_kick(c);
+	return rc;
+}
+
+static size_t ssh_queued(const struct cube_transport *t) {
+	return cube_buf_len(&conn_of(t)->input);
+}
+
+static void ssh_end_write(struct cube_transport *t) {
+	struct ssh_conn *c = conn_of(t);
+	if (!has_command(c)) return;
+	c->input_ended = true;
+	ssh_kick(c);
+}
+
+static void resumed(void *arg) {
+	struct ssh_conn *c = arg;
+	c->resume_due = false;
+	if (ssh_over(c)) return;
+	cube_outlet_offer(&c->outlet);
+	if (ssh_over(c)) return;
+	ssh_channel_check_end(c);
+	ssh_kick(c);
+}
+
+static void ssh_resume(struct cube_transport *t) {
+	struct ssh_conn *c = conn_of(t);
+	if (c->resume_due || ssh_over(c)) return;
+	c->resume_due = true;
+	cube_loop_defer(c->ssh->loop, resumed, c);
+}
+
+static void destroy(void *arg) {
+	struct ssh_conn *c = arg;
+	cube_outlet_done(&c->outlet);
+	cube_buf_done(&c->in);
+	cube_buf_done(&c->out);
+	cube_buf_done(&c->input);
+	cube_ssh_config_done(&c->config);
+	free(c->host);
+	free(c->user);
+	free(c->identity);
+	free(c->file);
+	free(c->line);
+	free(c);
+}
+
+static void ssh_free(struct cube_transport *t) {
+	struct ssh_conn *c = conn_of(t);
+	if (c->gone) return;
+	c->gone = true;
+	release(c);
+	cube_loop_defer(c->ssh->loop, destroy, c);
+}
+
+static const struct cube_transport_ops SSH_OPS = {
+	.name = "ssh",
+	.exec = ssh_exec,
+	.write = ssh_write,
+	.queued = ssh_queued,
+	.end_write = ssh_end_write,
+	.resume = ssh_resume,
+	.free = ssh_free,
+};
+
+static void init_buffers(struct ssh_conn *c) {
+	cube_outlet_init(&c->outlet, c->events, c->arg, &c->gone);
+	cube_buf_init(&c->in, 2 * SSH_FEED);
+	cube_buf_init(&c->out, SSH_OUT_MAX);
+	cube_buf_init(&c->input, CUBE_INPUT_MAX);
+}
+
+int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
+		       const struct cube_transport_events *events, void *arg,
+		       struct cube_transport **ret, struct cube_err *err) {
+	if (!target->host) return cube_fail(err, CUBE_EUSAGE, "no host to connect to");
+	int rc = check_names(target->host, target->user, err);
+	if (rc < 0) return rc;
+	struct ssh_conn *c = cube_alloc(sizeof *c);
+	c->base.ops = &SSH_OPS;
+	c->ssh = ssh;
+	c->events = events;
+	c->arg = arg;
+	c->host = cube_strdup(target->host);
+	c->user = cube_strdup(target->user);
+	c->identity = cube_strdup(target->identity);
+	c->file = cube_strdup(target->ssh_config);
+	c->port = target->port;
+	c->strict = target->strict_host_keys;
+	c->timeout_ns = target->timeout_ns;
+	c->fd = -1;
+	init_buffers(c);
+	c->timer = cube_timer_add(ssh->loop, on_timer, c);
+	cube_timer_after(c->timer, c->timeout_ns ? c->timeout_ns : DEFAULT_TIMEOUT_NS);
+	cube_loop_defer(ssh->loop, begin, c);
+	*ret = &c->base;
+	return 0;
+}

@@ -1,0 +1,189 @@
+/* One command over the session: its channel from open to end. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ssh_priv.h"
+
+enum { OPEN_RETRIES = 8, PACKET = 32768, FLUSH_AT = 64 * 1024, WRITE_MAX = 32 * 1024 };
+static const uint64_t RETRY_NS = 5 * CUBE_NS_PER_MS;
+
+/* ---- starting ---------------------------------------------------------------------------- */
+
+/* sshd forgets a closed session in a later turn of its own loop: where MaxSessions is 1 the next
+ * one may come too early. */
+static bool try_again(struct ssh_conn *c) {
+	if (!c->had_channel || c->retries >= OPEN_RETRIES) return false;
+	cube_timer_after(c->timer, RETRY_NS << c->retries++);
+	return true;
+}
+
+static bool open_channel(struct ssh_conn *c) {
+	if (cube_timer_armed(c->timer)) return false;
+	c->channel = libssh2_channel_open_ex(c->session, "session", 7, SSH_WINDOW, PACKET, NULL, 0);
+	if (c->channel) {
+		c->state = SSH_EXEC;
+		c->had_channel = true;
+		return true;
+	}
+	int rc = libssh2_session_last_errno(c->session);
+	if (rc == LIBSSH2_ERROR_EAGAIN) return false;
+	if (rc != LIBSSH2_ERROR_CHANNEL_FAILURE || !try_again(c))
+		ssh_link_fail(c, "opening a session on");
+	return false;
+}
+
+static bool start_command(struct ssh_conn *c) {
+	int rc = libssh2_channel_process_startup(c->channel, "exec", 4, c->line,
+						 (unsigned)strlen(c->line));
+	if (rc == LIBSSH2_ERROR_EAGAIN) return false;
+	if (rc < 0) {
+		ssh_link_fail(c, "starting a command on");
+		return false;
+	}
+	c->state = SSH_RUN;
+	return true;
+}
+
+/* ---- stdin ------------------------------------------------------------------------------- */
+
+/* Without window libssh2 answers "again" and the next readiness, the peer's window adjustment,
+ * brings us back; reading goes on meanwhile. */
+static bool write_input(struct ssh_conn *c) {
+	while (cube_buf_len(&c->input) && cube_buf_len(&c->out) < SSH_OUT_DATA) {
+		size_t n = cube_buf_len(&c->input);
+		if (n > WRITE_MAX) n = WRITE_MAX;
+		ssize_t rc = libssh2_channel_write_ex(
+			c->channel, 0, (const char *)cube_buf_data(&c->input), n);
+		if (rc == LIBSSH2_ERROR_EAGAIN || rc == 0) break;
+		if (rc == LIBSSH2_ERROR_CHANNEL_CLOSED || rc == LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
+			cube_buf_clear(&c->input); /* the command is over */
+			break;
+		}
+		if (rc < 0) {
+			ssh_link_fail(c, NULL);
+			return false;
+		}
+		cube_buf_consume(&c->input, (size_t)rc);
+		if (cube_buf_len(&c->out) >= FLUSH_AT) ssh_link_flush(c);
+	}
+	return true;
+}
+
+static bool end_input(struct ssh_conn *c) {
+	if (!c->input_ended || c->eof_sent || cube_buf_len(&c->input)) return true;
+	int rc = libssh2_channel_send_eof(c->channel);
+	if (rc == LIBSSH2_ERROR_EAGAIN) return true;
+	c->eof_sent = true; /* a channel that is closed already needs none */
+	return true;
+}
+
+static void tell_drained(struct ssh_conn *c) {
+	if (!c->above_low || cube_buf_len(&c->input) > CUBE_INPUT_LOW) return;
+	if (!cube_buf_len(&c->input)) cube_buf_clear(&c->input);
+	c->above_low = false;
+	if (c->events->on_drained) c->events->on_drained(c->arg);
+}
+
+/* ---- stdout and stderr ------------------------------------------------------------------- */
+
+/* False when the connection is over. */
+static bool read_stream(struct ssh_conn *c, int stream) {
+	for (;;) {
+		size_t room = stream ? SSH_PLAIN : cube_outlet_room(&c->outlet);
+		if (room > SSH_PLAIN) room = SSH_PLAIN;
+		if (!room) return true;
+		ssize_t n = libssh2_channel_read_ex(c->channel, stream, (char *)c->ssh->plain, room);
+		if (n == LIBSSH2_ERROR_EAGAIN || n == 0) return true;
+		if (n < 0) {
+			ssh_link_fail(c, NULL);
+			return false;
+		}
+		if (stream) {
+			if (c->events->on_err) c->events->on_err(c->arg, c->ssh->plain, (size_t)n);
+		} else if (cube_outlet_push(&c->outlet, c->ssh->plain, (size_t)n) < 0) {
+			struct cube_err err;
+			cube_fail(&err, CUBE_ESYS, "no memory for output of %s", ssh_where(c));
+			ssh_fail(c, &err);
+		}
+		if (ssh_over(c)) return false;
+	}
+}
+
+static int signal_number(const char *name) {
+	static const struct {
+		const char *name;
+		int number;
+	} SIGNALS[] = {{"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE},	{"HUP", SIGHUP},
+		       {"ILL", SIGILL},	  {"INT", SIGINT},   {"KILL", SIGKILL}, {"PIPE", SIGPIPE},
+		       {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV}, {"TERM", SIGTERM}, {"USR1", SIGUSR1},
+		       {"USR2", SIGUSR2}};
+	for (size_t i = 0; i < sizeof SIGNALS / sizeof SIGNALS[0]; i++)
+		if (!strcmp(SIGNALS[i].name, name)) return SIGNALS[i].number;
+	return 0;
+}
+
+/* libssh2 says 0 also where the server sent no status: what must be sure travels in the frames
+ * of our own protocol. */
+static int exit_status(struct ssh_conn *c) {
+	char *name = NULL;
+	libssh2_channel_get_exit_signal(c->channel, &name, NULL, NULL, NULL, NULL, NULL);
+	if (!name) return libssh2_channel_get_exit_status(c->channel);
+	int number = signal_number(name);
+	libssh2_free(c->session, name);
+	return number ? 128 + number : -1;
+}
+
+static bool run(struct ssh_conn *c) {
+	if (!write_input(c) || !end_input(c)) return false;
+	if (!read_stream(c, 0) || !read_stream(c, SSH_EXTENDED_DATA_STDERR)) return false;
+	/* End of file is said before the exit status comes: only the close ends it all. */
+	if (libssh2_channel_eof(c->channel) == 1 &&
+	    libssh2_channel_wait_closed(c->channel) == 0) {
+		c->status = exit_status(c);
+		c->state = SSH_CLOSE;
+		return true;
+	}
+	tell_drained(c);
+	return false;
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+static void finish(struct ssh_conn *c) {
+	cube_timer_disarm(c->timer);
+	cube_outlet_drop(&c->outlet);
+	c->state = SSH_IDLE;
+	c->events->on_end(c->arg, c->status);
+	ssh_kick(c); /* the link may have ended too */
+}
+
+void ssh_channel_check_end(struct ssh_conn *c) {
+	if (c->state != SSH_FLUSH) return;
+	if (!cube_outlet_held(&c->outlet)) finish(c);
+	else cube_timer_after(c->timer, CUBE_OUTLET_GRACE_NS);
+}
+
+static bool close_channel(struct ssh_conn *c) {
+	if (libssh2_channel_free(c->channel) == LIBSSH2_ERROR_EAGAIN) return false;
+	c->channel = NULL;
+	cube_buf_clear(&c->input);
+	c->state = SSH_FLUSH;
+	ssh_channel_check_end(c);
+	return true;
+}
+
+void ssh_channel_timer(struct ssh_conn *c) {
+	if (c->state == SSH_FLUSH) finish(c);
+	else ssh_kick(c);
+}
+
+bool ssh_channel_pump(struct ssh_conn *c) {
+	switch (c->state) {
+	case SSH_CHANNEL: return open_channel(c);
+	case SSH_EXEC: return start_command(c);
+	case SSH_RUN: return run(c);
+	case SSH_CLOSE: return close_channel(c);
+	default: return false;
+	}
+}

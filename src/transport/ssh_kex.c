@@ -1,0 +1,206 @@
+/* Algorithms, the key exchange and the host key. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cube/text.h"
+#include "known_hosts.h"
+#include "ssh_priv.h"
+
+enum { PREFS_MAX = 4096 };
+
+/* Measured with OpenSSL 3 on x86-64 against OpenSSH 9.2: libssh2 encrypts 16 bytes a call, so
+ * the shortest key schedule and one hash pass win; AES-GCM (libssh2 1.11) saves the MAC. */
+static const char *const CIPHERS[] = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
+				      "aes128-ctr", "aes192-ctr", "aes256-ctr", NULL};
+static const char *const MACS[] = {"hmac-sha2-256-etm@openssh.com", "hmac-sha2-256",
+				   "hmac-sha2-512-etm@openssh.com", "hmac-sha2-512", NULL};
+static const char *const HOST_KEYS[] = {
+	"ssh-ed25519",	"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+	"rsa-sha2-512", "rsa-sha2-256",	       "ssh-rsa",	      NULL};
+
+static bool listed(const char *const *list, const char *word) {
+	for (; *list; list++)
+		if (!strcmp(*list, word)) return true;
+	return false;
+}
+
+static void add_pref(struct cube_buf *out, const char *name) {
+	if (cube_buf_len(out)) cube_buf_add(out, ",", 1);
+	cube_buf_addstr(out, name);
+}
+
+/* libssh2 drops names it does not have; its own other ones follow as fall-back. */
+static void prefer(struct ssh_conn *c, int method, const char *const *first) {
+	struct cube_buf prefs;
+	const char **have = NULL;
+	cube_buf_init(&prefs, PREFS_MAX);
+	for (size_t i = 0; first[i]; i++) add_pref(&prefs, first[i]);
+	int n = libssh2_session_supported_algs(c->session, method, &have);
+	for (int i = 0; i < n; i++)
+		if (!listed(first, have[i]) && strcmp(have[i], "none") != 0)
+			add_pref(&prefs, have[i]);
+	if (n > 0) libssh2_free(c->session, have);
+	libssh2_session_method_pref(c->session, method, cube_buf_str(&prefs));
+	cube_buf_done(&prefs);
+}
+
+/* ---- host keys --------------------------------------------------------------------------- */
+
+static const char *type_of(const char *algorithm) {
+	return strncmp(algorithm, "rsa-sha2-", 9) ? algorithm : "ssh-rsa";
+}
+
+/* libssh2 before 1.11 only verifies RSA with SHA-1, which servers have given up: an RSA key in
+ * known_hosts does not show then that another key type is a fraud. */
+static bool can_verify(const char *type) {
+	if (!strcmp(type, "ssh-rsa")) return libssh2_version(0x010b00) != NULL;
+	return listed(HOST_KEYS, type);
+}
+
+static void load_known(struct ssh_conn *c, const char *name, struct cube_known *known) {
+	cube_known_load(c->session, name, &c->config.user_hosts, known);
+	cube_known_load(c->session, name, &c->config.global_hosts, known);
+}
+
+static char *known_name(const struct ssh_conn *c) {
+	return cube_known_name(c->config.hostname, c->config.port, c->config.hostkeyalias);
+}
+
+static bool knows_type(const struct cube_known *known, const char *type) {
+	for (size_t i = 0; i < known->len; i++)
+		if (!known->v[i].revoked && !strcmp(known->v[i].type, type)) return true;
+	return false;
+}
+
+/* The key types the host is known by come first, or it might show us another, unknown key. */
+static void prefer_host_keys(struct ssh_conn *c) {
+	enum { N = sizeof HOST_KEYS / sizeof HOST_KEYS[0] };
+	const char *order[N] = {0};
+	struct cube_known known = {0};
+	size_t n = 0;
+	cube_autofree char *name = known_name(c);
+	load_known(c, name, &known);
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; HOST_KEYS[i]; i++)
+			if (knows_type(&known, type_of(HOST_KEYS[i])) == (pass == 0))
+				order[n++] = HOST_KEYS[i];
+	prefer(c, LIBSSH2_METHOD_HOSTKEY, order);
+	cube_known_done(&known);
+}
+
+/* The type stands at the front of the key's blob. */
+static bool blob_type(const char *blob, size_t len, char *ret, size_t size) {
+	if (len < 4 || blob[0] || blob[1] || blob[2]) return false;
+	size_t n = (uint8_t)blob[3];
+	if (!n || n > len - 4 || n >= size) return false;
+	memcpy(ret, blob + 4, n);
+	ret[n] = '\0';
+	return strlen(ret) == n;
+}
+
+static void host_key_changed(struct ssh_conn *c, const char *name,
+			     const struct cube_known_entry *e, bool revoked) {
+	struct cube_err err;
+	cube_autofree char *command = cube_strf("ssh-keygen -R '%s' -f %s", name, e->file);
+	if (revoked)
+		cube_fail(&err, CUBE_EHOSTKEY, "the host key of %s is revoked by %s:%u", name,
+			  e->file, e->line);
+	else if (strlen(command) + strlen(e->file) < 140)
+		cube_fail(&err, CUBE_EHOSTKEY,
+			  "HOST KEY CHANGED: not the %s key in %s:%u; if that is right: %s",
+			  e->type, e->file, e->line, command);
+	else /* the command must not be cut */
+		cube_fail(&err, CUBE_EHOSTKEY, "HOST KEY CHANGED; if that is right: %s", command);
+	ssh_fail(c, &err);
+}
+
+static int host_key_new(struct ssh_conn *c, const char *name, const char *type, const char *key) {
+	struct cube_err err;
+	if (c->strict || c->config.strict) {
+		cube_fail(&err, CUBE_EHOSTKEY,
+			  "host key of %s is not known and strict checking is on; to accept it: "
+			  "ssh -p %u %s",
+			  name, c->config.port, c->config.hostname);
+		ssh_fail(c, &err);
+		return CUBE_EHOSTKEY;
+	}
+	/* As ssh does, go on where it cannot be remembered: a read-only home is no attack. */
+	if (c->config.user_hosts.len)
+		cube_known_append(c->config.user_hosts.v[0], name, type, key, NULL);
+	return 0;
+}
+
+/* A key known under the plain name is good on any port, as in OpenSSH. */
+static bool known_without_port(struct ssh_conn *c, const char *type, const char *key) {
+	const struct cube_known_entry *e;
+	struct cube_known known = {0};
+	if (c->config.hostkeyalias || c->config.port == 22) return false;
+	cube_autofree char *plain = cube_known_name(c->config.hostname, 22, NULL);
+	load_known(c, plain, &known);
+	bool same = cube_known_check(&known, type, key, can_verify, &e) == CUBE_KNOWN_SAME;
+	cube_known_done(&known);
+	return same;
+}
+
+static int judge(struct ssh_conn *c, const char *type, const char *key) {
+	const struct cube_known_entry *e;
+	struct cube_known known = {0};
+	int rc = 0;
+	cube_autofree char *name = known_name(c);
+	load_known(c, name, &known);
+	enum cube_known_verdict verdict = cube_known_check(&known, type, key, can_verify, &e);
+	if (verdict == CUBE_KNOWN_CHANGED || verdict == CUBE_KNOWN_REVOKED) {
+		host_key_changed(c, name, e, verdict == CUBE_KNOWN_REVOKED);
+		rc = CUBE_EHOSTKEY;
+	} else if (verdict == CUBE_KNOWN_NEW && !known_without_port(c, type, key)) {
+		rc = host_key_new(c, name, type, key);
+	}
+	cube_known_done(&known);
+	return rc;
+}
+
+static int check_host_key(struct ssh_conn *c) {
+	size_t len = 0;
+	int kind, rc = CUBE_EPROTO;
+	char type[64];
+	struct cube_buf key;
+	const char *blob = libssh2_session_hostkey(c->session, &len, &kind);
+	cube_buf_init(&key, 64 * 1024);
+	if (blob && blob_type(blob, len, type, sizeof type) &&
+	    cube_text_base64(&key, blob, len) == 0)
+		rc = judge(c, type, cube_buf_str(&key));
+	else
+		ssh_link_fail(c, "reading the host key of");
+	cube_buf_done(&key);
+	return rc;
+}
+
+/* ---- the exchange ------------------------------------------------------------------------ */
+
+int ssh_kex_start(struct ssh_conn *c) {
+	prefer(c, LIBSSH2_METHOD_CRYPT_CS, CIPHERS);
+	prefer(c, LIBSSH2_METHOD_CRYPT_SC, CIPHERS);
+	prefer(c, LIBSSH2_METHOD_MAC_CS, MACS);
+	prefer(c, LIBSSH2_METHOD_MAC_SC, MACS);
+	prefer_host_keys(c);
+	return 0;
+}
+
+static void no_common(struct ssh_conn *c) {
+	struct cube_err err;
+	bool old = libssh2_version(0x010b00) == NULL;
+	cube_fail(&err, CUBE_ECONNECT, "%s and libssh2 %s have no algorithm in common%s", ssh_where(c),
+		  libssh2_version(0),
+		  old ? "; a host with RSA keys only needs libssh2 1.11 or newer" : "");
+	ssh_fail(c, &err);
+}
+
+int ssh_kex_pump(struct ssh_conn *c) {
+	int rc = libssh2_session_handshake(c->session, c->fd);
+	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
+	if (rc == 0) return check_host_key(c);
+	if (rc == LIBSSH2_ERROR_KEX_FAILURE && !c->link_eof && !c->bye[0]) no_common(c);
+	else ssh_link_fail(c, NULL);
+	return CUBE_ECONNECT;
+}

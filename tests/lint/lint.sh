@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# Rules that no compiler checks: layers, third-party headers, banned calls, sizes, format, shell.
+# tests/lint/lint.sh [RULE...]; each finding is a line, the last line is "N passed, N failed".
+set -u
+shopt -s lastpipe # the last of a pipe may set variables
+cd "$(dirname "$0")/../.." || exit 2
+export LC_ALL=C
+
+# Which layers a layer may include, itself apart. The order is the architecture: nothing upward,
+# nothing sideways between worker, manager and cli.
+declare -A MAY=(
+	[base]=''
+	[proto]='base'
+	[model]='base proto'
+	[io]='base'
+	[worker]='base proto model io'
+	[transport]='base io'
+	[store]='base proto model'
+	[manager]='base proto model io transport store'
+	[cli]='base proto model'
+)
+# Headers of include/cube without a .c of the same name.
+declare -A LAYER_OF=(
+	[list]=base [transport]=transport [store]=store [hosts]=model [metric]=proto [program]=program
+)
+# The only files that may include a third-party header, as an extended regular expression.
+declare -A ONLY=(
+	['libssh2(_[a-z]+)?\.h']='^src/transport/(ssh[a-z_]*|known_hosts)\.[ch]$'
+	['sqlite3\.h']='^src/store/'
+	['curl/[a-z]+\.h']='^src/cli/client\.c$'
+	['microhttpd\.h']='^src/manager/httpd[a-z_]*\.[ch]$'
+	['jansson\.h']='^src/(cli/|manager/(api|spec_json|node_row))'
+)
+BANNED='strcpy strcat sprintf vsprintf strtok atoi atol system gets localtime gmtime ctime asctime
+	signal rand srand alloca strncat tmpnam mktemp usleep'
+FUNCTION_LOOK=60 FUNCTION_MAX=80 FILE_MAX=600
+
+found=0
+finding() {
+	echo "$1"
+	found=$((found + 1))
+}
+findings() { while IFS= read -r line; do finding "$line"; done; }
+
+sources() { find src include tests -name '*.[ch]' | sort; }
+
+layer_of_header() { # include/cube/<name>.h -> its layer
+	local name=$1 c
+	if [ "${LAYER_OF[$name]:-}" ]; then echo "${LAYER_OF[$name]}" && return; fi
+	for c in src/*/"$name".c; do
+		[ ! -f "$c" ] || { c=${c#src/} && echo "${c%%/*}" && return; }
+	done
+	echo unknown
+}
+
+rule_layers() {
+	local file layer name of
+	declare -A layer_of=()
+	for file in include/cube/*.h; do
+		name=$(basename "$file" .h)
+		layer_of[$name]=$(layer_of_header "$name")
+		[ "${layer_of[$name]}" != unknown ] || finding "$file: no layer has a $name.c"
+	done
+	while IFS=: read -r file name; do
+		layer=${file#src/} && layer=${layer%%/*}
+		of=${layer_of[$name]:-unknown}
+		[[ " $layer program ${MAY[$layer]:-} " == *" $of "* ]] ||
+			finding "$file: layer $layer includes cube/$name.h of layer $of"
+	done < <(grep -rhoHE '^#include "cube/[a-z0-9_]+\.h"' src/*/ | sed -E 's/:#include "cube\/([a-z0-9_]+)\.h"/:\1/')
+	while IFS=: read -r file name; do
+		[ -f "${file%/*}/$name" ] || finding "$file: includes $name, which is not in its folder"
+	done < <(grep -rhoHE '^#include "[^"]+"' src/*/ | grep -v '"cube/' | sed -E 's/:#include "([^"]+)"/:\1/')
+	# A contract stands on contracts of its own layer or below.
+	for file in include/cube/*.h; do
+		layer=${layer_of[$(basename "$file" .h)]}
+		while read -r name; do
+			of=${layer_of[$name]:-unknown}
+			[[ " $layer ${MAY[$layer]:-} " == *" $of "* ]] ||
+				finding "$file: of layer $layer includes cube/$name.h of layer $of"
+		done < <(sed -nE 's/^#include "cube\/([a-z0-9_]+)\.h".*/\1/p' "$file")
+	done
+}
+
+rule_libraries() {
+	local header
+	for header in "${!ONLY[@]}"; do
+		grep -rlE "^#include <$header>" src include | grep -vE "${ONLY[$header]}" |
+			sed "s|\$|: may not include ${header//\\/}|"
+	done | sed 's/|/ /' | findings
+}
+
+# Sources without comments, strings and character constants; the line numbers stay.
+stripped() {
+	awk '{
+		line = $0; out = ""
+		while (line != "") {
+			if (inside) {
+				at = index(line, "*/")
+				if (!at) { line = ""; break }
+				line = substr(line, at + 2); inside = 0
+			} else if (match(line, /"([^"\\]|\\.)*"|'"'([^'\\\\\\\\]|\\\\\\\\.)*'"'|\/\*|\/\//)) {
+				out = out substr(line, 1, RSTART - 1)
+				token = substr(line, RSTART, RLENGTH)
+				line = substr(line, RSTART + RLENGTH)
+				if (token == "/*") inside = 1
+				else if (token == "//") line = ""
+				else out = out "\"\""
+			} else { out = out line; line = "" }
+		}
+		print out
+	}' "$1"
+}
+
+rule_banned() {
+	local file words
+	words=$(tr -s ' \t\n' '|' <<<"$BANNED")
+	words=${words%|}
+	while read -r file; do
+		stripped "$file" | grep -nE "(^|[^A-Za-z0-9_.>])($words) *\(" |
+			sed -E "s|^([0-9]+):[[:space:]]*(.*)|$file:\1: banned call: \2|"
+	done < <(sources) | findings
+}
+
+rule_words() {
+	grep -rnE '\b(TODO|FIXME|XXX|HACK)\b' src include tests deploy Makefile --include='*' \
+		--exclude=lint.sh --exclude-dir=corpus --exclude='*.bin' | cut -c1-120 | findings
+}
+
+# A function begins with a line at the margin that ends in '{' and is no struct, enum or table.
+rule_sizes() {
+	local file n
+	while read -r file; do
+		n=$(wc -l <"$file")
+		[ "$n" -le $FILE_MAX ] || [[ $file == tests/* ]] || finding "$file: $n lines, over $FILE_MAX"
+	done < <(sources)
+	while read -r file; do
+		awk -v look=$FUNCTION_LOOK -v max=$FUNCTION_MAX -v file="$file" '
+			/^[A-Za-z_].*\) *{$/ || (/^[ \t].*\) {$/ && open_head) { name = head == "" ? $0 : head; start = NR; next }
+			/^[A-Za-z_][^;={]*$/ { head = $0; open_head = 1; next }
+			/^}/ && start {
+				n = NR - start + 1
+				if (n > max) printf "F %s:%d: %d lines, over %d: %s\n", file, start, n, max, name
+				else if (n > look) printf "L %s:%d: %d lines, worth a look: %s\n", file, start, n, name
+				start = 0
+			}
+			!/^[ \t]/ { head = ""; open_head = 0 }
+		' "$file"
+	done < <(sources | grep -v '^tests/unit') >"$tmp/sizes"
+	sed -n 's/^L //p' "$tmp/sizes"
+	sed -n 's/^F //p' "$tmp/sizes" | findings
+}
+
+rule_format() {
+	local tool
+	tool=$(command -v clang-format-14 || command -v clang-format) ||
+		{ finding 'clang-format is not installed'; return; }
+	sources | xargs "$tool" --dry-run -Werror 2>&1 | grep -E 'error:' |
+		sed -E 's/:[0-9]+: error:.*//' | awk -F: '!seen[$1]++ { print $1 ":" $2 ": not formatted" }' | findings
+}
+
+rule_shell() {
+	command -v shellcheck >/dev/null || { finding 'shellcheck is not installed'; return; }
+	git ls-files -co --exclude-standard | while read -r f; do
+		[ -f "$f" ] && head -c 64 "$f" | head -n 1 | grep -qE '^#!.*\b(ba)?sh\b|^# shellcheck shell' && echo "$f"
+	done | xargs shellcheck -x -f gcc | findings
+}
+
+# The worker is to need no one: a static file without a program interpreter.
+rule_worker() {
+	local w
+	for w in build/worker/*/cube-worker; do
+		[ -f "$w" ] || continue
+		! readelf -lW "$w" | grep -q INTERP || finding "$w: is not static"
+	done
+}
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+rules=("$@")
+[ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker)
+for rule in "${rules[@]}"; do
+	found=0
+	"rule_$rule"
+	if [ $found = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+	[ $found = 0 ] || echo "lint: $rule: $found findings"
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed = 0 ]

@@ -1,0 +1,418 @@
+/* A worker's life, with the real binary: installing, starting, who may talk to it, the end. */
+#include "worker_link.h"
+
+/* ---- install -------------------------------------------------------------------------------- */
+
+START_TEST(install_good) {
+	char upload[PATH_MAX + 32], old[PATH_MAX + 32], fresh[PATH_MAX + 32], text[1024];
+	struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	struct host h;
+
+	host_upload(&h, "good", upload, sizeof upload);
+	snprintf(old, sizeof old, "%s/bin/.tmp.old", h.base);
+	snprintf(fresh, sizeof fresh, "%s/bin/.tmp.fresh", h.base);
+	write_whole(old, "x", 1, 0700);
+	write_whole(fresh, "x", 1, 0700);
+	ck_assert_int_eq(utimensat(AT_FDCWD, old, times, 0), 0);
+	ck_assert_int_eq(run_install(upload, h.sha, text, sizeof text), 0);
+	ck_assert_str_eq(text, "CUBE " NONCE " installed\n");
+	ck_assert(!exists(upload));
+	ck_assert(exists(h.exe));
+	ck_assert(!exists(old));
+	ck_assert(exists(fresh));
+}
+END_TEST
+
+START_TEST(install_bad_hash) {
+	char upload[PATH_MAX + 32], text[1024];
+	struct host h;
+
+	host_upload(&h, "bad", upload, sizeof upload);
+	h.sha[0] = h.sha[0] == '0' ? '1' : '0';
+	ck_assert_int_eq(run_install(upload, h.sha, text, sizeof text), 1);
+	ck_assert(strstr(text, "CUBE " NONCE " error ") == text);
+	ck_assert(!exists(upload));
+	ck_assert(!exists(h.exe));
+}
+END_TEST
+
+/* What lacks its last bytes may still run, and must notice (nothing runs of a shorter one). */
+START_TEST(install_truncated) {
+	char upload[PATH_MAX + 32], text[1024];
+	struct host h;
+	struct stat st;
+	int rc;
+
+	host_upload(&h, "truncated", upload, sizeof upload);
+	ck_assert_int_eq(stat(upload, &st), 0);
+	ck_assert_int_eq(truncate(upload, st.st_size - 1), 0);
+	rc = run_install(upload, h.sha, text, sizeof text);
+	ck_assert_int_ne(rc, 0);
+	ck_assert(!exists(h.exe));
+	if (rc == 1) ck_assert(!exists(upload));
+}
+END_TEST
+
+START_TEST(attach_bad_hash) {
+	struct host h;
+	char text[1024];
+
+	host_make(&h, "attach_bad");
+	char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
+	h.sha[0] = h.sha[0] == '0' ? '1' : '0';
+	ck_assert_int_eq(run_program(argv, text, sizeof text), 1);
+	ck_assert(strstr(text, "CUBE " NONCE " error ") == text);
+	ck_assert(!exists(h.exe));
+}
+END_TEST
+
+START_TEST(attach_refuses_symlink) {
+	char run[PATH_MAX + 8], elsewhere[PATH_MAX + 16], text[1024];
+	struct host h;
+
+	host_make(&h, "symlink");
+	snprintf(run, sizeof run, "%s/run", h.base);
+	snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", h.base);
+	ck_assert_int_eq(mkdir(run, 0700), 0);
+	ck_assert_int_eq(mkdir(elsewhere, 0700), 0);
+	ck_assert_int_eq(symlink(elsewhere, h.run), 0);
+	char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
+	ck_assert_int_eq(run_program(argv, text, sizeof text), 1);
+	ck_assert(strstr(text, "CUBE " NONCE " error ") == text);
+}
+END_TEST
+
+/* ---- one daemon ----------------------------------------------------------------------------- */
+
+START_TEST(attach_finds_the_daemon) {
+	struct link a, b;
+	struct host h;
+
+	host_make(&h, "finds");
+	link_open(&a, &h, 1);
+	link_close(&a);
+	link_open(&b, &h, 1);
+	ck_assert_int_eq(a.daemon, b.daemon);
+	ck_assert_uint_eq(a.boot, b.boot);
+	ck_assert_int_eq(getsid(b.daemon) == getsid(0), 0);
+	link_shutdown(&b, true);
+}
+END_TEST
+
+/* Eight at once, none running: all must reach the same daemon. */
+START_TEST(attach_race) {
+	struct link l[8];
+	struct cube_msg m;
+	struct host h;
+	pid_t daemon = 0;
+	char line[64];
+
+	host_make(&h, "race");
+	for (int i = 0; i < 8; i++) {
+		int fds[2];
+
+		memset(&l[i], 0, sizeof l[i]);
+		l[i].host = &h;
+		cube_buf_init(&l[i].in, 1 << 20);
+		cube_buf_init(&l[i].out, 1 << 20);
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		l[i].fd = fds[0];
+		l[i].pid = fork();
+		if (l[i].pid == 0) {
+			dup2(fds[1], 0);
+			dup2(fds[1], 1);
+			execl(h.exe, h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", (char *)NULL);
+			_exit(99);
+		}
+		close(fds[1]);
+	}
+	for (int i = 0; i < 8; i++) {
+		ck_assert_int_eq(recv(l[i].fd, line, 29, MSG_WAITALL), 29);
+		ck_assert_mem_eq(line, "CUBE " NONCE " attach\n", 29);
+		link_hello(&l[i], 1, NULL, 0);
+		if (!daemon) daemon = l[i].daemon;
+		ck_assert_int_eq(l[i].daemon, daemon);
+	}
+	for (int i = 0; i < 7; i++) { /* each was replaced by the next */
+		link_expect(&l[i], CUBE_MSG_ERROR, &m);
+		ck_assert_int_eq(m.error.code, CUBE_PROTO_ERR_REPLACED);
+		ck_assert(!link_next(&l[i], &m));
+		link_close(&l[i]);
+	}
+	link_shutdown(&l[7], true);
+}
+END_TEST
+
+/* ---- who may talk to it ----------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	uint8_t code;
+} REFUSED[] = {
+	{"version", CUBE_PROTO_ERR_VERSION}, {"build", CUBE_PROTO_ERR_BUILD},
+	{"cluster", CUBE_PROTO_ERR_IDENTITY}, {"node", CUBE_PROTO_ERR_IDENTITY},
+	{"magic", CUBE_PROTO_ERR_MALFORMED}, {"first", CUBE_PROTO_ERR_MALFORMED},
+	{"garbage", CUBE_PROTO_ERR_MALFORMED}, {"huge", CUBE_PROTO_ERR_MALFORMED},
+};
+
+static void make_wrong(struct link *l, int i) {
+	static const uint8_t GARBAGE[] = {3, 0, 0, 0, 99, 1, 2}, HUGE_FRAME[] = {0, 0, 0, 64, 1};
+	struct cube_msg m = hello_msg(l->host, 1);
+
+	if (i == 0) m.hello.version++;
+	if (i == 1) m.hello.build[5] ^= 1;
+	if (i == 2) m.hello.cluster++;
+	if (i == 3) m.hello.node++;
+	if (i == 4) m.hello.magic++;
+	if (i == 5) m = (struct cube_msg){.type = CUBE_MSG_PING};
+	if (i == 6) cube_buf_add(&l->out, GARBAGE, sizeof GARBAGE);
+	else if (i == 7) cube_buf_add(&l->out, HUGE_FRAME, sizeof HUGE_FRAME);
+	else cube_msg_encode(&l->out, &m);
+}
+
+/* The refused link must not take the place of the good one. */
+START_TEST(hello_refused) {
+	struct link good, bad;
+	struct cube_msg m = {.type = CUBE_MSG_PING};
+	struct host h;
+
+	host_make(&h, REFUSED[_i].name);
+	link_open(&good, &h, 1);
+	link_open_raw(&bad, &h);
+	make_wrong(&bad, _i);
+	link_flush(&bad);
+	link_expect(&bad, CUBE_MSG_ERROR, &m);
+	ck_assert_int_eq(m.error.code, REFUSED[_i].code);
+	ck_assert(!link_next(&bad, &m));
+	link_close(&bad);
+	m = (struct cube_msg){.type = CUBE_MSG_PING};
+	m.ping.token = 77;
+	link_send(&good, &m);
+	link_expect(&good, CUBE_MSG_PONG, &m);
+	ck_assert_uint_eq(m.ping.token, 77);
+	link_shutdown(&good, true);
+}
+END_TEST
+
+/* Broken rules end the link; the tasks go on. */
+START_TEST(broken_rules) {
+	const char *const dots[] = {"/bin/sleep", "1000", NULL};
+	struct cube_msg bad[] = {
+		{.type = CUBE_MSG_ACK, .task = 1, .attempt = 1, .ack = {.stream = 1, .offset = 5}},
+		{.type = CUBE_MSG_ACK, .task = 1, .attempt = 1, .ack = {.stream = 0}},
+		{.type = CUBE_MSG_SIGNAL, .task = 1, .attempt = 1, .signal = {.signo = 0}},
+		{.type = CUBE_MSG_SIGNAL, .task = 1, .attempt = 1, .signal = {.signo = 65}},
+		{.type = CUBE_MSG_STDIN, .task = 1, .attempt = 1, .data = {.offset = 1}},
+		{.type = CUBE_MSG_HELLO},
+		{.type = CUBE_MSG_PONG},
+	};
+	struct cube_msg m, known;
+	struct host h;
+	struct link l;
+
+	host_make(&h, "rules");
+	link_open(&l, &h, 1);
+	link_start(&l, 1, dots);
+	link_expect(&l, CUBE_MSG_STARTED, &m);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		link_send(&l, &bad[i]);
+		link_expect(&l, CUBE_MSG_ERROR, &m);
+		ck_assert_int_eq(m.error.code, CUBE_PROTO_ERR_MALFORMED);
+		ck_assert(!link_next(&l, &m));
+		link_close(&l);
+		link_open_raw(&l, &h);
+		ck_assert_uint_eq(link_hello(&l, 1, &known, 1), 1);
+		ck_assert_int_eq(known.known.state, CUBE_ATTEMPT_RUNNING);
+		link_expect(&l, CUBE_MSG_STARTED, &m);
+		ck_assert(alive((pid_t)m.started.pid));
+	}
+	link_shutdown(&l, true);
+}
+END_TEST
+
+START_TEST(metric_arrives) {
+	struct cube_msg m;
+	struct host h;
+	struct link l;
+
+	host_make(&h, "metric");
+	link_open(&l, &h, 1);
+	m = (struct cube_msg){.type = CUBE_MSG_PING};
+	while (l.metrics < 2) { /* one at once, one a second later */
+		ck_assert_int_eq(cube_msg_encode(&l.out, &m), 0);
+		link_flush(&l);
+		link_expect(&l, CUBE_MSG_PONG, &m);
+		m = (struct cube_msg){.type = CUBE_MSG_PING};
+		poll(&(struct pollfd){.fd = l.fd, .events = POLLIN}, 1, 2000);
+	}
+	link_shutdown(&l, true);
+}
+END_TEST
+
+/* ---- the end ---------------------------------------------------------------------------------- */
+
+START_TEST(shutdown_keeps_the_binary) {
+	char run[PATH_MAX + 8];
+	struct cube_msg m;
+	struct host h;
+	struct link l;
+
+	host_make(&h, "keeps");
+	link_open(&l, &h, 1);
+	link_sh(&l, 1, "trap '' TERM HUP; setsid sleep 1000 & sleep 1000");
+	link_expect(&l, CUBE_MSG_STARTED, &m);
+	link_shutdown(&l, false);
+	ck_assert(!alive((pid_t)m.started.pid));
+	snprintf(run, sizeof run, "%s/run", h.base);
+	ck_assert(!exists(run));
+	ck_assert(exists(h.exe));
+	link_open(&l, &h, 1); /* and a next one starts from it */
+	link_shutdown(&l, true);
+}
+END_TEST
+
+START_TEST(purge_leaves_nothing) {
+	char cache[PATH_MAX + 16], made[PATH_MAX + 16];
+	struct host outer, h;
+	struct link l;
+
+	host_make(&outer, "cache"); /* stands for ~/.cache, made by the bootstrap */
+	snprintf(cache, sizeof cache, "%s/bin", outer.base);
+	ck_assert_int_eq(unlink(outer.exe), 0);
+	ck_assert_int_eq(rmdir(cache), 0);
+	host_make(&h, "cache/cube");
+	snprintf(made, sizeof made, "%s/.made-parent", h.base);
+	write_whole(made, "", 0, 0600);
+	link_open(&l, &h, 1);
+	link_shutdown(&l, true);
+	ck_assert(!exists(h.base));
+	ck_assert(!exists(outer.base));
+	ck_assert(!alive(l.daemon));
+}
+END_TEST
+
+START_TEST(purge_leaves_other_clusters) {
+	char other[PATH_MAX + 64], made[PATH_MAX + 16];
+	struct host h;
+	struct link l;
+
+	host_make(&h, "others");
+	link_open(&l, &h, 1);
+	snprintf(other, sizeof other, "%s/run/fedcba9876543210.1", h.base);
+	ck_assert_int_eq(mkdir(other, 0700), 0);
+	snprintf(made, sizeof made, "%s/.made-parent", h.base);
+	write_whole(made, "", 0, 0600);
+	link_shutdown(&l, true);
+	ck_assert(!exists(h.run));
+	ck_assert(exists(other));
+	ck_assert(exists(made));
+}
+END_TEST
+
+START_TEST(sigterm_cleans_up) {
+	struct cube_msg m;
+	struct host h;
+	struct link l;
+
+	host_make(&h, "sigterm");
+	link_open(&l, &h, 1);
+	link_sh(&l, 1, "sleep 1000");
+	link_expect(&l, CUBE_MSG_STARTED, &m);
+	kill(l.daemon, SIGTERM);
+	while (link_next(&l, &m)) {}
+	link_close(&l);
+	ck_assert(!exists(h.run));
+}
+END_TEST
+
+/* What a killed daemon left running is gone before the next one says HELLO. */
+START_TEST(killed_daemon_leaves_no_orphans) {
+	struct cube_msg m;
+	struct seen s;
+	struct host h;
+	struct link l;
+	pid_t orphan;
+
+	host_make(&h, "orphans");
+	link_open(&l, &h, 1);
+	seen_init(&s);
+	link_sh(&l, 1, "trap '' HUP PIPE; setsid sh -c 'echo pid $$; while :; do sleep 1000; done'");
+	link_wait_text(&l, &s, "\n");
+	orphan = (pid_t)strtol(strstr(cube_buf_str(&s.out[1]), "pid ") + 4, NULL, 10);
+	ck_assert(alive(orphan));
+	kill(l.daemon, SIGKILL);
+	while (link_next(&l, &m)) {}
+	link_close(&l);
+	link_open(&l, &h, 1);
+	ck_assert(!alive(orphan));
+	link_shutdown(&l, true);
+	seen_done(&s);
+}
+END_TEST
+
+START_TEST(serve) {
+	char folder[PATH_MAX + 16], line[PATH_MAX + 64], want[PATH_MAX + 64];
+	struct host h;
+	ssize_t n;
+	int fds[2], status;
+	pid_t pid;
+
+	host_make(&h, "serve");
+	snprintf(folder, sizeof folder, "%s/here", h.base);
+	snprintf(want, sizeof want, "listening on %s/sock\n", folder);
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(fds[1], 1);
+		dup2(open("/dev/null", O_RDWR), 2);
+		execl(h.exe, h.exe, "serve", folder, CLUSTER_HEX, "7", "me", (char *)NULL);
+		_exit(99);
+	}
+	n = read(fds[0], line, sizeof line - 1);
+	ck_assert_int_gt(n, 0);
+	line[n] = '\0';
+	ck_assert_str_eq(line, want);
+	kill(pid, SIGINT);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert(!exists(folder));
+	ck_assert(exists(h.exe));
+}
+END_TEST
+
+START_TEST(version) {
+	char text[512];
+	struct host h;
+
+	host_make(&h, "version");
+	char *argv[] = {h.exe, "version", NULL};
+	ck_assert_int_eq(run_program(argv, text, sizeof text), 0);
+	ck_assert_ptr_nonnull(strstr(text, h.sha));
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("worker_life");
+	TCase *tc = tcase_create("worker_life");
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, install_good);
+	tcase_add_test(tc, install_bad_hash);
+	tcase_add_test(tc, install_truncated);
+	tcase_add_test(tc, attach_bad_hash);
+	tcase_add_test(tc, attach_refuses_symlink);
+	tcase_add_test(tc, attach_finds_the_daemon);
+	tcase_add_test(tc, attach_race);
+	tcase_add_loop_test(tc, hello_refused, 0, sizeof REFUSED / sizeof *REFUSED);
+	tcase_add_test(tc, broken_rules);
+	tcase_add_test(tc, metric_arrives);
+	tcase_add_test(tc, shutdown_keeps_the_binary);
+	tcase_add_test(tc, purge_leaves_nothing);
+	tcase_add_test(tc, purge_leaves_other_clusters);
+	tcase_add_test(tc, sigterm_cleans_up);
+	tcase_add_test(tc, killed_daemon_leaves_no_orphans);
+	tcase_add_test(tc, serve);
+	tcase_add_test(tc, version);
+	suite_add_tcase(suite, tc);
+	return worker_test_main(suite);
+}

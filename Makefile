@@ -16,7 +16,7 @@ comma   := ,
 OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer,-O2 -g) $(FUZZFLAGS)
 CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -DCUBE_VERSION='"$(VERSION)"'
-LIBS    := -lssh2 -lcurl -ljansson -lsqlite3 -lmicrohttpd
+LIBS    := -lssh2 -lcurl -ljansson -lsqlite3 -lmicrohttpd -lm
 
 # A layer is a folder of src/ and an archive. The worker's link line below, four archives
 # and libc, is the proof that nothing else reaches the hosts.
@@ -33,9 +33,10 @@ WCSTD   := -std=gnu17 -D_GNU_SOURCE -Iinclude
 WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
            -fno-unwind-tables -fno-stack-protector -fmerge-all-constants -fomit-frame-pointer
 WLD     := -static -Wl,--gc-sections -Wl,-z,norelro -Wl,--build-id=none -s
-WCC_x86_64  ?= musl-gcc
-WCC_aarch64 ?= $(or $(shell deploy/musl-cc aarch64),aarch64-linux-gnu-gcc)
 WARCHES ?= x86_64 aarch64
+NATIVE  := $(shell uname -m)
+wcc      = $(if $(filter $(NATIVE),$(1)),musl-gcc,$(or $(shell deploy/musl-cc $(1)),$(1)-linux-gnu-gcc))
+$(foreach a,$(WARCHES),$(eval WCC_$(a) ?= $(call wcc,$(a))))
 
 define worker_rules
 WOBJ_$(1) := $$(foreach l,$$(WLAYERS) worker,$$(call layer_o,$$(l),$$(B)/worker/$(1)))
@@ -71,12 +72,12 @@ $(B)/%.o: src/%.c Makefile
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
-$(B)/manager/images.o: src/manager/workers.S $(WORKERS) Makefile
+$(B)/manager/worker_images.o: src/manager/worker_images.S $(WORKERS) Makefile
 	$(say) AS $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(WARCHES:%=-DCUBE_WORKER_%=1) -Wa,-I$(B)/worker -c $< -o $@
 $(foreach l,$(LAYERS),$(eval $(B)/lib/libcube-$(l).a: $(call layer_o,$(l),$(B))))
-$(B)/lib/libcube-manager.a: $(B)/manager/images.o
+$(B)/lib/libcube-manager.a: $(B)/manager/worker_images.o
 $(B)/lib/libcube-%.a:
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcsD $@ $^

@@ -38,7 +38,6 @@ bench: $(B)/cube $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/
 # make fuzz FUZZ=msg [FUZZTIME=60]: libFuzzer from clang; what it finds stays in build/fuzz/.
 FUZZTIME ?= 60
 FUZZCC   ?= $(or $(shell command -v clang || command -v clang-14),clang)
-FUZZSRC   = $(foreach l,base proto model io manager,$(filter-out src/manager/main.c src/manager/workers.c,$(wildcard src/$(l)/*.c)))
 fuzz:
 	$(if $(FUZZ),,$(error say which: make fuzz FUZZ=<one of $(FUZZERS)>))
 	@mkdir -p build/fuzz/$(FUZZ)

@@ -1,5 +1,4 @@
 /* The command line: finds the command in the table, reads its options, runs it. */
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,7 +150,6 @@ int cube_cli_main(int argc, char **argv) {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	int at = 0;
 	sigaction(SIGPIPE, &ignore, NULL); /* a reader that left is an error of write(2) */
-	setlocale(LC_TIME, "C");
 	int code = first_options(argc, argv, &at, &command);
 	if (!command) return code < 0 ? 0 : code;
 	if (command == &cube_cmd_version && strcmp(argv[at], "--version") == 0)

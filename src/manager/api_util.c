@@ -3,6 +3,8 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cube/clock.h"
@@ -127,50 +129,64 @@ static size_t sequence(const char *s, size_t n) {
 
 static bool is_bare(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 
-static void escape(struct cube_buf *out, const char *s, size_t n) {
+static void put(struct cube_json *j, const void *bytes, size_t n) {
+	if (cube_buf_add(j->out, bytes, n)) j->bad = true;
+}
+
+static void putf(struct cube_json *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void putf(struct cube_json *j, const char *fmt, ...) {
+	char text[64];
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	put(j, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+static void escape(struct cube_json *j, const char *s, size_t n) {
 	for (size_t i = 0; i < n;) {
 		size_t run = i;
 		while (run < n && is_bare((unsigned char)s[run])) run++;
-		cube_buf_add(out, s + i, run - i);
+		put(j, s + i, run - i);
 		i = run;
 		if (i == n) break;
 		unsigned char c = (unsigned char)s[i];
 		size_t len = sequence(s + i, n - i);
-		if (c == '"' || c == '\\') cube_buf_printf(out, "\\%c", c);
-		else if (c == '\n') cube_buf_addstr(out, "\\n");
-		else if (c == '\t') cube_buf_addstr(out, "\\t");
-		else if (c < 0x20) cube_buf_printf(out, "\\u%04x", c);
-		else if (len) cube_buf_add(out, s + i, len);
-		else cube_buf_addstr(out, "\xef\xbf\xbd");
+		if (c == '"' || c == '\\') put(j, (char[]){'\\', (char)c}, 2);
+		else if (c == '\n') put(j, "\\n", 2);
+		else if (c == '\t') put(j, "\\t", 2);
+		else if (c < 0x20) putf(j, "\\u%04x", c);
+		else if (len) put(j, s + i, len);
+		else put(j, "\xef\xbf\xbd", 3);
 		i += len ? len : 1;
 	}
 }
 
 static void lead(struct cube_json *j, const char *key) {
-	if (j->comma) cube_buf_add(j->out, ",", 1);
+	if (j->comma) put(j, ",", 1);
 	j->comma = true;
 	if (!key) return;
-	cube_buf_add(j->out, "\"", 1);
-	escape(j->out, key, strlen(key));
-	cube_buf_add(j->out, "\":", 2);
+	put(j, "\"", 1);
+	escape(j, key, strlen(key));
+	put(j, "\":", 2);
 }
 
 void cube_json_open(struct cube_json *j, const char *key, char bracket) {
 	lead(j, key);
-	cube_buf_add(j->out, &bracket, 1);
+	put(j, &bracket, 1);
 	j->comma = false;
 }
 
 void cube_json_close(struct cube_json *j, char bracket) {
-	cube_buf_add(j->out, &bracket, 1);
+	put(j, &bracket, 1);
 	j->comma = true;
 }
 
 void cube_json_strn(struct cube_json *j, const char *key, const char *s, size_t n) {
 	lead(j, key);
-	cube_buf_add(j->out, "\"", 1);
-	escape(j->out, s, n);
-	cube_buf_add(j->out, "\"", 1);
+	put(j, "\"", 1);
+	escape(j, s, n);
+	put(j, "\"", 1);
 }
 
 void cube_json_str(struct cube_json *j, const char *key, const char *s) {
@@ -183,12 +199,12 @@ void cube_json_u64(struct cube_json *j, const char *key, uint64_t v) {
 	do *--p = (char)('0' + v % 10);
 	while (v /= 10);
 	lead(j, key);
-	cube_buf_add(j->out, p, (size_t)(text + sizeof text - p));
+	put(j, p, (size_t)(text + sizeof text - p));
 }
 
 void cube_json_i64(struct cube_json *j, const char *key, int64_t v) {
 	lead(j, key);
-	cube_buf_printf(j->out, "%" PRId64, v);
+	putf(j, "%" PRId64, v);
 }
 
 void cube_json_real(struct cube_json *j, const char *key, double v) {
@@ -197,17 +213,17 @@ void cube_json_real(struct cube_json *j, const char *key, double v) {
 		return;
 	}
 	lead(j, key);
-	cube_buf_printf(j->out, "%.9g", v);
+	putf(j, "%.9g", v);
 }
 
 void cube_json_bool(struct cube_json *j, const char *key, bool v) {
 	lead(j, key);
-	cube_buf_addstr(j->out, v ? "true" : "false");
+	putf(j, "%s", v ? "true" : "false");
 }
 
 void cube_json_null(struct cube_json *j, const char *key) {
 	lead(j, key);
-	cube_buf_add(j->out, "null", 4);
+	put(j, "null", 4);
 }
 
 void cube_json_time(struct cube_json *j, const char *key, int64_t wall) {
@@ -218,7 +234,7 @@ void cube_json_time(struct cube_json *j, const char *key, int64_t wall) {
 
 void cube_json_raw(struct cube_json *j, const char *key, const char *json) {
 	lead(j, key);
-	cube_buf_addstr(j->out, json);
+	put(j, json, strlen(json));
 }
 
 /* --- answers --- */
@@ -250,14 +266,15 @@ void cube_reply_error(struct cube_request *req, const struct cube_err *err) {
 	cube_buf_done(&out);
 }
 
-void cube_reply_json(struct cube_request *req, int status, struct cube_buf *out) {
-	if (cube_buf_add(out, "\n", 1)) {
+void cube_reply_json(struct cube_request *req, int status, struct cube_json *j) {
+	put(j, "\n", 1);
+	if (j->bad) {
 		struct cube_err err;
 		cube_fail(&err, CUBE_ETOOBIG, "the answer is over %u bytes; ask for a part",
 			  CUBE_REPLY_MAX);
 		cube_reply_error(req, &err);
 	} else {
-		cube_reply(req, status, CUBE_JSON_TYPE, cube_buf_data(out), cube_buf_len(out));
+		cube_reply(req, status, CUBE_JSON_TYPE, cube_buf_data(j->out), cube_buf_len(j->out));
 	}
-	cube_buf_done(out);
+	cube_buf_done(j->out);
 }

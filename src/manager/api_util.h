@@ -44,11 +44,12 @@ bool cube_query_flag(struct cube_request *req, const char *key); /* "1", "true" 
 int cube_segment_id(struct cube_request *req, const char *name, const char *what, uint64_t *ret,
 		    struct cube_err *err);
 
-/* --- writing JSON: a buffer and whether the next value needs a comma --- */
+/* --- writing JSON --- */
 
 struct cube_json {
 	struct cube_buf *out;
-	bool comma;
+	bool comma; /* before the next value */
+	bool bad;   /* something did not fit: what is in out is no JSON */
 };
 /* key NULL: inside an array, or the top. All that is added is valid JSON, whatever the bytes: what
  * is not UTF-8 becomes U+FFFD. */
@@ -73,7 +74,7 @@ void cube_json_raw(struct cube_json *j, const char *key, const char *json); /* J
 /* {"error": ...} with the status that belongs to err's code; the field is named where the message
  * of a usage error begins with one. */
 void cube_reply_error(struct cube_request *req, const struct cube_err *err);
-/* Sends what the buffer holds (an error where it is over its maximum) and empties it. */
-void cube_reply_json(struct cube_request *req, int status, struct cube_buf *out);
+/* Sends what was written (an error where it did not fit) and frees the buffer. */
+void cube_reply_json(struct cube_request *req, int status, struct cube_json *j);
 
 #endif

@@ -14,7 +14,7 @@
 enum {
 	TEXT_MAX = 1 << 20,
 	LINE_MAX_BYTES = 4096,
-	WORK = 4 * CUBE_NODESET_WORK,
+	WORK = 2 * CUBE_NODESET_WORK,
 	GROUP_NAME_MAX = 255
 };
 
@@ -117,9 +117,9 @@ static int check_group_name(const char *name, size_t n, struct cube_err *err) {
 	bool good = n > 0 && n <= GROUP_NAME_MAX && name[0] != '-' && name[0] != '.';
 
 	for (size_t i = 0; i < n; i++)
-		good = good && ((name[i] >= 'a' && name[i] <= 'z') ||
-				(name[i] >= 'A' && name[i] <= 'Z') ||
-				(name[i] >= '0' && name[i] <= '9') || strchr("._-", name[i]));
+		good = good &&
+		       ((name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z') ||
+			(name[i] >= '0' && name[i] <= '9') || strchr("._-", name[i]));
 	if (good) return 0;
 	return cube_fail(err, CUBE_EUSAGE, "%s is no group name: letters, digits and ._- only",
 			 cube_quote_n(&q, name, n));
@@ -157,8 +157,7 @@ static int read_groups(struct reader *r, char *line) {
 
 	if (head) {
 		if (next_word(line, &at))
-			return cube_fail(r->err, CUBE_EUSAGE,
-					 "a [group] stands alone in its line");
+			return cube_fail(r->err, CUBE_EUSAGE, "a [group] stands alone in its line");
 		return enter_group(r, word, len);
 	}
 	for (; word && r->group != CUBE_NAMES_NONE; word = next_word(line, &at)) {

@@ -37,7 +37,8 @@ static int read_user(struct cube_hosts_options *o, const char *value, size_t col
 	struct cube_quote q;
 
 	if (!cube_term_is_user(value))
-		return cube_fail(err, CUBE_EUSAGE, "user: %s has characters other than letters, digits and ._+-",
+		return cube_fail(err, CUBE_EUSAGE,
+				 "user: %s has characters other than letters, digits and ._+-",
 				 cube_quote(&q, value));
 	cube_hosts_set(&o->user, value);
 	return 0;
@@ -83,9 +84,10 @@ static int read_labels(struct cube_hosts_options *o, const char *value, size_t c
 			empty = true;
 			named = false;
 		} else {
-			return cube_fail(err, CUBE_EUSAGE,
-					 "labels: %s is not like gpu,zone=eu (letters, digits and ._-/)",
-					 cube_quote(&q, value));
+			return cube_fail(
+				err, CUBE_EUSAGE,
+				"labels: %s is not like gpu,zone=eu (letters, digits and ._-/)",
+				cube_quote(&q, value));
 		}
 		if (!*p) break;
 	}
@@ -105,9 +107,10 @@ static int read_host(struct cube_hosts_options *o, const char *value, size_t col
 		struct cube_quote q;
 
 		if (h->user || h->port || (h->local && strcmp(h->name, "localhost")))
-			return cube_fail(err, CUBE_EUSAGE,
-					 "host: %s is more than an address; user= and port= say the rest",
-					 cube_quote(&q, value));
+			return cube_fail(
+				err, CUBE_EUSAGE,
+				"host: %s is more than an address; user= and port= say the rest",
+				cube_quote(&q, value));
 	}
 	o->has_host = true;
 	return 0;
@@ -152,9 +155,10 @@ int cube_hosts_option(struct cube_hosts_options *o, char *word, size_t column, s
 int cube_hosts_apply(const struct cube_hosts_options *o, size_t i, struct cube_hosts_entry *e,
 		     struct cube_err *err) {
 	if (e->host.local && (o->user || o->port || o->key || o->has_host))
-		return cube_fail(err, CUBE_EUSAGE,
-				 "%s is reached without ssh: user, port, key and host say nothing; write 127.0.0.1 for ssh",
-				 e->host.name);
+		return cube_fail(
+			err, CUBE_EUSAGE,
+			"%s is reached without ssh: user, port, key and host say nothing; write 127.0.0.1 for ssh",
+			e->host.name);
 	if (o->user) cube_hosts_set(&e->host.user, o->user);
 	if (o->port) e->host.port = o->port;
 	if (o->key) cube_hosts_set(&e->key, o->key);

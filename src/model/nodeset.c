@@ -179,8 +179,9 @@ static bool is_group_name(const char *s, size_t n) {
 
 static int nested_text(struct eval *e, bool group, const char *name, struct build *out) {
 	const struct cube_nodeset_source *src = e->source;
-	int (*read)(void *, const char *, char **, struct cube_err *) =
-		!src ? NULL : group ? src->group : src->file;
+	int (*read)(void *, const char *, char **, struct cube_err *) = !src    ? NULL
+									: group ? src->group
+										: src->file;
 	struct cube_quote q;
 	char *text = NULL;
 	int rc;
@@ -191,10 +192,10 @@ static int nested_text(struct eval *e, bool group, const char *name, struct buil
 				 group ? "groups" : "files");
 	if (e->depth == CUBE_NODESET_NESTING) {
 		e->placed = true;
-		return cube_fail(e->err, CUBE_ETOOBIG,
-				 "%s %s: groups and files nest deeper than %d; does it contain itself?",
-				 group ? "group" : "file", cube_quote(&q, name),
-				 CUBE_NODESET_NESTING);
+		return cube_fail(
+			e->err, CUBE_ETOOBIG,
+			"%s %s: groups and files nest deeper than %d; does it contain itself?",
+			group ? "group" : "file", cube_quote(&q, name), CUBE_NODESET_NESTING);
 	}
 	rc = read(src->arg, name, &text, e->err);
 	if (rc != 0) return rc;
@@ -213,8 +214,8 @@ static int eval_nested(struct eval *e, struct line *l, struct build *out) {
 
 	while (l->at < l->n && !cube_term_ends(l->text[l->at])) l->at++;
 	if (l->at == start)
-		return bad(e, l, from, group ? "the group's name is missing"
-					     : "the file's name is missing");
+		return bad(e, l, from,
+			   group ? "the group's name is missing" : "the file's name is missing");
 	if (group && !is_group_name(l->text + start, l->at - start))
 		return bad(e, l, from, "a group's name is of letters, digits and ._-:");
 	name = cube_strndup(l->text + start, l->at - start);

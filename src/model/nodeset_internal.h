@@ -49,8 +49,9 @@ int cube_term_parse(struct cube_term *t, const char *text, size_t n, size_t *at,
 		    struct cube_err *err);
 void cube_term_done(struct cube_term *t);
 /* Hands each host, in order, to fn, which owns it then; ends at fn's first non-zero return. */
-int cube_term_each(const struct cube_term *t, int (*fn)(void *arg, struct cube_host *host,
-		   struct cube_err *err), void *arg, struct cube_err *err);
+int cube_term_each(const struct cube_term *t,
+		   int (*fn)(void *arg, struct cube_host *host, struct cube_err *err), void *arg,
+		   struct cube_err *err);
 void cube_host_done(struct cube_host *host);
 
 /* Says in *err which part of an expression is wrong: the word around text[from], the column of
@@ -60,7 +61,6 @@ int cube_nodeset_bad(struct cube_err *err, int code, const char *text, size_t n,
 
 /* cube_nodeset_parse with the column of expr[0] (from 1) and a budget of work shared by calls. */
 int cube_nodeset_eval(struct cube_nodeset *set, const char *expr, size_t column,
-		      const struct cube_nodeset_source *source, size_t *work,
-		      struct cube_err *err);
+		      const struct cube_nodeset_source *source, size_t *work, struct cube_err *err);
 
 #endif

@@ -61,8 +61,8 @@ int cube_nodeset_bad(struct cube_err *err, int code, const char *text, size_t n,
 		if (text[end] == ']') inside = false;
 		if (text[end] == ',' && !inside && end > from) break;
 	}
-	return cube_fail(err, code, "%s at column %zu: %s", cube_quote_n(&q, text + from, end - from),
-			 column + at, why);
+	return cube_fail(err, code, "%s at column %zu: %s",
+			 cube_quote_n(&q, text + from, end - from), column + at, why);
 }
 
 static int bad_at(struct scan *s, size_t at, const char *why) {
@@ -144,8 +144,7 @@ static int take_ranges(struct scan *s, struct cube_term *t, size_t *ret_total) {
 
 		if (rc < 0) return rc;
 		total += range_count(&r);
-		if (total > CUBE_NODESET_HOSTS)
-			return too_big(s, "more than 100000 hosts");
+		if (total > CUBE_NODESET_HOSTS) return too_big(s, "more than 100000 hosts");
 		if (t->nranges == 0 || (t->nranges >= 4 && !(t->nranges & (t->nranges - 1)))) {
 			size_t cap = t->nranges ? t->nranges * 2 : 4;
 
@@ -354,20 +353,23 @@ static char *full_name(const struct cube_term *t, const char *host) {
 	return cube_strf("%s%s%s", open, host, close);
 }
 
-static int local_each(const struct cube_term *t, int (*fn)(void *arg, struct cube_host *host,
-		      struct cube_err *err), void *arg, struct cube_err *err) {
+static int local_each(const struct cube_term *t,
+		      int (*fn)(void *arg, struct cube_host *host, struct cube_err *err), void *arg,
+		      struct cube_err *err) {
 	for (uint32_t i = 1; i <= (t->repeat ? t->repeat : 1); i++) {
 		struct cube_host host = {.local = true, .host = cube_strdup("")};
 		int rc;
 
-		host.name = t->repeat ? cube_strf("localhost-%" PRIu32, i) : cube_strdup("localhost");
+		host.name =
+			t->repeat ? cube_strf("localhost-%" PRIu32, i) : cube_strdup("localhost");
 		if ((rc = fn(arg, &host, err)) != 0) return rc;
 	}
 	return 0;
 }
 
-int cube_term_each(const struct cube_term *t, int (*fn)(void *arg, struct cube_host *host,
-		   struct cube_err *err), void *arg, struct cube_err *err) {
+int cube_term_each(const struct cube_term *t,
+		   int (*fn)(void *arg, struct cube_host *host, struct cube_err *err), void *arg,
+		   struct cube_err *err) {
 	struct odometer o;
 	int rc;
 

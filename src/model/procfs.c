@@ -116,12 +116,22 @@ void cube_procfs_stat(struct cube_metric *m, const char *text, size_t n) {
 	if (got > STEAL) m->cpu_steal = v[STEAL];
 }
 
-enum mem_field { TOTAL, AVAILABLE, FREE, BUFFERS, CACHED, RECLAIMABLE, SHMEM, SWAP_TOTAL, SWAP_FREE,
-		 MEM_FIELDS };
+enum mem_field {
+	TOTAL,
+	AVAILABLE,
+	FREE,
+	BUFFERS,
+	CACHED,
+	RECLAIMABLE,
+	SHMEM,
+	SWAP_TOTAL,
+	SWAP_FREE,
+	MEM_FIELDS
+};
 static const char *const mem_names[MEM_FIELDS] = {
-	[TOTAL] = "MemTotal:",   [AVAILABLE] = "MemAvailable:",   [FREE] = "MemFree:",
-	[BUFFERS] = "Buffers:",  [CACHED] = "Cached:",            [RECLAIMABLE] = "SReclaimable:",
-	[SHMEM] = "Shmem:",      [SWAP_TOTAL] = "SwapTotal:",     [SWAP_FREE] = "SwapFree:",
+	[TOTAL] = "MemTotal:",  [AVAILABLE] = "MemAvailable:", [FREE] = "MemFree:",
+	[BUFFERS] = "Buffers:", [CACHED] = "Cached:",          [RECLAIMABLE] = "SReclaimable:",
+	[SHMEM] = "Shmem:",     [SWAP_TOTAL] = "SwapTotal:",   [SWAP_FREE] = "SwapFree:",
 };
 
 static unsigned read_meminfo(struct span all, uint64_t bytes[MEM_FIELDS]) {
@@ -174,7 +184,7 @@ void cube_procfs_loadavg(struct cube_metric *m, const char *text, size_t n) {
 /* Devices that are made of others, of memory, or are no disks; what they do is counted where it
  * arrives. */
 static bool is_virtual(struct span name) {
-	static const char *const kinds[] = {"loop", "ram", "zram", "dm-",  "md",
+	static const char *const kinds[] = {"loop", "ram", "zram", "dm-",   "md",
 					    "sr",   "fd",  "drbd", "bcache"};
 
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

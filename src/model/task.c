@@ -17,16 +17,16 @@ static const bool allowed[CUBE_TASK_STATES][CUBE_TASK_STATES] = {
 };
 
 static const char *const state_names[] = {
-	[CUBE_TASK_PENDING] = "pending",     [CUBE_TASK_SCHEDULED] = "scheduled",
-	[CUBE_TASK_RUNNING] = "running",     [CUBE_TASK_COMPLETED] = "completed",
+	[CUBE_TASK_PENDING] = "pending", [CUBE_TASK_SCHEDULED] = "scheduled",
+	[CUBE_TASK_RUNNING] = "running", [CUBE_TASK_COMPLETED] = "completed",
 	[CUBE_TASK_FAILED] = "failed",
 };
 _Static_assert(sizeof state_names / sizeof state_names[0] == CUBE_TASK_STATES, "a name per state");
 
 static const char *const how_names[] = {
-	[CUBE_EXIT_EXITED] = "exited",   [CUBE_EXIT_SIGNALED] = "signaled",
+	[CUBE_EXIT_EXITED] = "exited",           [CUBE_EXIT_SIGNALED] = "signaled",
 	[CUBE_EXIT_NOT_STARTED] = "not-started", [CUBE_EXIT_TIMEOUT] = "timeout",
-	[CUBE_EXIT_STOPPED] = "stopped", [CUBE_EXIT_LOST] = "lost",
+	[CUBE_EXIT_STOPPED] = "stopped",         [CUBE_EXIT_LOST] = "lost",
 };
 enum { HOWS = sizeof how_names / sizeof how_names[0] };
 _Static_assert(HOWS == CUBE_EXIT_LOST + 1, "a name per way to end");

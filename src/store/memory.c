@@ -216,16 +216,12 @@ static int memory_task_get(struct cube_store *store, uint64_t id,
 	return r;
 }
 
-static void *last_row(const struct cube_vec *v) {
-	return v->len ? cube_vec_at(v, v->len - 1) : NULL;
-}
-
 static int memory_last_ids(struct cube_store *store, uint64_t *ret_job, uint64_t *ret_task,
 			   uint32_t *ret_node, struct cube_err *err) {
 	struct cube_memory *m = cube_memory_of(store);
-	struct cube_job_row *job = last_row(&m->jobs);
-	struct cube_task_row *task = last_row(&m->tasks);
-	struct cube_node_row *node = last_row(&m->nodes);
+	struct cube_job_row *job = cube_vec_last(&m->jobs);
+	struct cube_task_row *task = cube_vec_last(&m->tasks);
+	struct cube_node_row *node = cube_vec_last(&m->nodes);
 	*ret_job = job ? job->id : 0;
 	*ret_task = task ? task->id : 0;
 	*ret_node = node ? node->id : 0;
@@ -280,12 +276,11 @@ static int memory_task_list(struct cube_store *store, const struct cube_task_fil
 
 	if (filter->after > INT64_MAX) return 0;
 	m->listing++;
-	while (r == 0 && (!filter->limit || count < filter->limit)) {
+	while (r == 0 && (!filter->limit || count++ < filter->limit)) {
 		next = next_task(m, filter, row.id);
 		if (!next) break;
 		row = *next;
 		r = fn(arg, &row);
-		count++;
 	}
 	listing_ends(m);
 	return r;
@@ -303,7 +298,6 @@ static int memory_node_list(struct cube_store *store,
 		uint32_t key = (uint32_t)from;
 		size_t at = cube_vec_find(&m->nodes, &key, compare_u32);
 		struct cube_node_row row;
-
 		if (at == m->nodes.len) break;
 		row = *(struct cube_node_row *)cube_vec_at(&m->nodes, at);
 		r = fn(arg, &row);
@@ -332,12 +326,11 @@ static int memory_event_list(struct cube_store *store, uint64_t after, uint32_t 
 	uint32_t count = 0;
 	int r = 0;
 
-	while (r == 0 && after < m->events.len && (!limit || count < limit)) {
+	while (r == 0 && after < m->events.len && (!limit || count++ < limit)) {
 		struct cube_event_row row =
 			*(struct cube_event_row *)cube_vec_at(&m->events, after);
 		r = fn(arg, &row);
 		after++;
-		count++;
 	}
 	return r;
 }

@@ -11,6 +11,7 @@ struct cube_vec {
 };
 
 void *cube_vec_at(const struct cube_vec *v, size_t at);
+void *cube_vec_last(const struct cube_vec *v); /* NULL when empty */
 /* Opens a zeroed gap at index `at`; the pointer lives until the next change. */
 void *cube_vec_insert(struct cube_vec *v, size_t at);
 /* The first index whose item is not below the key: cmp(item, key) >= 0. */

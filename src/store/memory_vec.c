@@ -7,6 +7,10 @@ void *cube_vec_at(const struct cube_vec *v, size_t at) {
 	return (char *)v->v + at * v->size;
 }
 
+void *cube_vec_last(const struct cube_vec *v) {
+	return v->len ? cube_vec_at(v, v->len - 1) : NULL;
+}
+
 void *cube_vec_insert(struct cube_vec *v, size_t at) {
 	char *slot;
 

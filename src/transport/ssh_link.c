@@ -142,7 +142,7 @@ static void receive(struct ssh_conn *c) {
 
 /* A consumer that takes nothing stops the socket; a peer that reads nothing stops us. */
 static bool may_receive(const struct ssh_conn *c) {
-	if (c->link_eof || cube_buf_len(&c->in) || cube_buf_len(&c->out) > SSH_OUT_STOP)
+	if (c->link_eof || cube_buf_len(&c->in) >= SSH_FEED || cube_buf_len(&c->out) > SSH_OUT_STOP)
 		return false;
 	return c->state != SSH_RUN || cube_outlet_room(&c->outlet);
 }

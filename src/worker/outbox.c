@@ -48,7 +48,7 @@ static bool logs_sent(const struct attempt *a) {
 
 /* An EXIT whose logs are not all out keeps its bit; the last LOG makes it due again. */
 static void encode_due(struct attempt *a, struct cube_buf *out) {
-	if (a->needs & NEED_STARTED && a->state == CUBE_ATTEMPT_RUNNING) encode_started(a, out);
+	if (a->needs & NEED_STARTED) encode_started(a, out); /* also when it has ended already */
 	if (a->needs & NEED_STDIN_ACK) encode_stdin_ack(a, out);
 	a->needs &= NEED_EXIT;
 	if (!a->needs || !logs_sent(a)) return;

@@ -4,10 +4,10 @@
 # a failed assertion ends its test, not the script.
 #
 # $ON is where the nodes are: local, openssh or dropbear. $W names three of them for --workers,
-# `nodes` their names. Everything lies under $T, also HOME and the manager's state.
+# $NODES their names. Everything lies under $T, also HOME and the manager's state.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# shellcheck source=tests/lab/lab.sh
+# shellcheck source=../lab/lab.sh
 . "$ROOT/tests/lab/lab.sh"
 
 ON=${ON:-local}
@@ -86,14 +86,12 @@ soon() {
 
 # ---- nodes --------------------------------------------------------------------------------------
 
-nodes() { echo "${NODES[@]}"; }
-
 # Makes the hosts: $1 of them (3). $W, $NODES and the option --ssh-config by environment.
 hosts() {
 	local n=${1:-3} i p
 	NODES=()
 	case $ON in
-	local) p=localhost ;;
+	local) p=localhost- ;;
 	openssh) p=h ;;
 	dropbear) p=d ;;
 	esac
@@ -151,7 +149,8 @@ none_of_mine() { [ ! "$(mine)" ]; }
 # Takes everything down and looks what stayed: nothing of cube may.
 ending() {
 	local left
-	cube down --purge --all >"$T/down.out" 2>&1 || cube down --purge >>"$T/down.out" 2>&1
+	# A one-shot spawn leaves its worker in the cache: join once more, to purge.
+	[ ! "${W:-}" ] || { cube spawn --workers="$W" && cube down --purge; } >"$T/down.out" 2>&1
 	if [ -S "$CUBE_STATE_DIR/sock" ]; then
 		curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X POST http://cube/v1/shutdown >/dev/null 2>&1
 	fi

@@ -169,7 +169,8 @@ START_TEST(env_file_errors) {
 		const char *msg;
 	} rows[] = {
 		{"A=1\nB\n", 6, ".env:2: \"B\" has no value: write B=VALUE"},
-		{"A=1\n\n=x", 7, ".env:3: \"=x\" is not NAME=VALUE with a name of letters, digits and _"},
+		{"A=1\n\n=x", 7,
+		 ".env:3: \"=x\" is not NAME=VALUE with a name of letters, digits and _"},
 		{"export A=1", 10,
 		 ".env:1: \"export A=1\" is not NAME=VALUE with a name of letters, digits and _"},
 		{"A=1\nB=\0z\n", 9, ".env:2: a NUL byte"},
@@ -193,11 +194,29 @@ START_TEST(signals) {
 		const char *name;
 		int signo;
 	} rows[] = {
-		{"INT", 2},      {"SIGINT", 2}, {"sigint", 2}, {"2", 2},     {"KILL", 9},
-		{"sigterm", 15}, {"USR1", 10},  {"CHLD", 17},  {"CLD", 17},  {"IOT", 6},
-		{"WINCH", 28},   {"SYS", 31},   {"64", 64},    {"65", 0},    {"0", 0},
-		{"", 0},         {"SIG", 0},    {"-9", 0},     {"9x", 0},    {"SIGSIGINT", 0},
-		{"INTX", 0},     {"SIG9", 0},   {"1000000000000", 0},
+		{"INT", 2},
+		{"SIGINT", 2},
+		{"sigint", 2},
+		{"2", 2},
+		{"KILL", 9},
+		{"sigterm", 15},
+		{"USR1", 10},
+		{"CHLD", 17},
+		{"CLD", 17},
+		{"IOT", 6},
+		{"WINCH", 28},
+		{"SYS", 31},
+		{"64", 64},
+		{"65", 0},
+		{"0", 0},
+		{"", 0},
+		{"SIG", 0},
+		{"-9", 0},
+		{"9x", 0},
+		{"SIGSIGINT", 0},
+		{"INTX", 0},
+		{"SIG9", 0},
+		{"1000000000000", 0},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

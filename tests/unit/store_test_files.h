@@ -220,6 +220,42 @@ START_TEST(damaged_row) {
 	ck_assert_int_eq(s->ops->node_list(s, show_node, &b, &err), CUBE_ESYS);
 	ck_assert_uint_eq(cube_buf_len(&b), 0);
 	cube_buf_done(&b);
+	/* Inside a transaction it is a failure as any other: nothing is kept. */
+	ok(s->ops->begin(s, &err));
+	put_task(s, 9, 1, 0, 0);
+	ck_assert_int_eq(s->ops->task_get(s, 5, show_task, &b, NULL), CUBE_ESYS);
+	ck_assert_int_eq(s->ops->commit(s, &err), CUBE_ESYS);
+	ck_assert_int_eq(s->ops->task_get(s, 9, show_task, &b, &err), CUBE_ENOTFOUND);
+	ok(s->ops->begin(s, &err));
+	put_task(s, 9, 1, 0, 0);
+	ok(s->ops->commit(s, &err));
+	cube_store_free(s);
+}
+END_TEST
+
+/* How far thinning came is forgotten with the transaction, and kept with the file. */
+START_TEST(thin_rolled_back) {
+	struct cube_store *s = open_kind(SQLITE);
+	struct cube_err err = {0};
+	struct cube_buf none;
+
+	put_task(s, 5, 1, 0, 0);
+	run_sql("UPDATE tasks SET state = 77");
+	for (int64_t sec = 0; sec < 90; sec += 10) add_metric(s, 1, sec * SECOND);
+	ok(s->ops->begin(s, &err));
+	ok(s->ops->metric_thin(s, 2 * HOUR, &err));
+	shows("50 80 ", s->ops->metric_list(s, 1, 0, show_wall, &b, &err));
+	cube_buf_init(&none, 4096);
+	ck_assert_int_eq(s->ops->task_get(s, 5, show_task, &none, NULL), CUBE_ESYS);
+	ck_assert_int_eq(s->ops->commit(s, &err), CUBE_ESYS);
+	shows("10 20 30 40 50 60 70 80 ", s->ops->metric_list(s, 1, 0, show_wall, &b, &err));
+	ok(s->ops->metric_thin(s, 2 * HOUR, &err));
+	shows("50 80 ", s->ops->metric_list(s, 1, 0, show_wall, &b, &err));
+	cube_store_free(s);
+	s = open_kind(SQLITE);
+	add_metric(s, 1, 55 * SECOND); /* late, after a restart */
+	ok(s->ops->metric_thin(s, 2 * HOUR, &err));
+	shows("55 80 ", s->ops->metric_list(s, 1, 0, show_wall, &b, &err));
 	cube_store_free(s);
 }
 END_TEST

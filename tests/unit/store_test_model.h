@@ -177,7 +177,6 @@ static void compare_all(struct cube_store *s[KINDS]) {
 		for (uint32_t i = 0; i < 4; i++)
 			ok(s[k]->ops->metric_list(s[k], i, -1, show_metric, &b[k], &err));
 	}
-	ck_assert_uint_gt(cube_buf_len(&b[0]), 0);
 	ck_assert_str_eq(cube_buf_str(&b[0]), cube_buf_str(&b[1]));
 	for (int k = 0; k < KINDS; k++) cube_buf_done(&b[k]);
 }
@@ -208,6 +207,7 @@ START_TEST(model) {
 		}
 	}
 	compare_all(s);
+	ck_assert_uint_gt(count_tasks(s[SQLITE]), 300);
 	for (int k = 0; k < KINDS; k++) cube_store_free(s[k]);
 }
 END_TEST

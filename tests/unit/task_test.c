@@ -96,9 +96,8 @@ START_TEST(ends) {
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		ck_assert_int_eq(
-			cube_task_outcome(rows[i].how, rows[i].value, rows[i].was_running),
-			rows[i].outcome);
+		ck_assert_int_eq(cube_task_outcome(rows[i].how, rows[i].value, rows[i].was_running),
+				 rows[i].outcome);
 		ck_assert_int_eq(cube_task_exit_code(rows[i].how, rows[i].value), rows[i].code);
 	}
 }

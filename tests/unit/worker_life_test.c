@@ -196,23 +196,22 @@ END_TEST
 
 /* Broken rules end the link; the tasks go on. */
 START_TEST(broken_rules) {
-	const char *const dots[] = {"/bin/sleep", "1000", NULL};
+	const char *const argv[] = {"/bin/sleep", "1000", NULL};
+	struct host h = {.sha = ""};
 	struct cube_msg bad[] = {
 		{.type = CUBE_MSG_ACK, .task = 1, .attempt = 1, .ack = {.stream = 1, .offset = 5}},
-		{.type = CUBE_MSG_ACK, .task = 1, .attempt = 1, .ack = {.stream = 0}},
 		{.type = CUBE_MSG_SIGNAL, .task = 1, .attempt = 1, .signal = {.signo = 0}},
 		{.type = CUBE_MSG_SIGNAL, .task = 1, .attempt = 1, .signal = {.signo = 65}},
 		{.type = CUBE_MSG_STDIN, .task = 1, .attempt = 1, .data = {.offset = 1}},
-		{.type = CUBE_MSG_HELLO},
+		hello_msg(&h, 1),
 		{.type = CUBE_MSG_PONG},
 	};
 	struct cube_msg m, known;
-	struct host h;
 	struct link l;
 
 	host_make(&h, "rules");
 	link_open(&l, &h, 1);
-	link_start(&l, 1, dots);
+	link_start(&l, 1, argv);
 	link_expect(&l, CUBE_MSG_STARTED, &m);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		link_send(&l, &bad[i]);
@@ -287,7 +286,7 @@ START_TEST(purge_leaves_nothing) {
 	link_shutdown(&l, true);
 	ck_assert(!exists(h.base));
 	ck_assert(!exists(outer.base));
-	ck_assert(!alive(l.daemon));
+	wait_gone(l.daemon);
 }
 END_TEST
 

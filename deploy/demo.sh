@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# cube's main job on three throw-away ssh hosts on loopback: deploy/setup.sh demo calls it.
+set -eu
+cd "$(dirname "$0")/.."
+. tests/lab/lab.sh
+
+dir=$(mktemp -d /tmp/cube-demo.XXXXXX)
+export CUBE_STATE_DIR=$dir/state
+PATH=$PWD/build:$PATH
+unset CUBE_CLUSTER XDG_RUNTIME_DIR
+
+# Each command is shown as it would be typed, then run.
+show() {
+	local word line='$'
+	for word in "$@"; do
+		case $word in
+		*[!A-Za-z0-9_./:=@%+,-]* | '') line+=" '$word'" ;;
+		*) line+=" $word" ;;
+		esac
+	done
+	printf '\n\033[1m%s\033[0m\n' "$line"
+	"$@"
+}
+[ -t 1 ] && [ ! "${NO_COLOR:-}" ] || show_plain=1
+[ ! "${show_plain:-}" ] || eval "$(declare -f show | sed 's/\\033\[[01]m//g')"
+
+finish() {
+	cube down --purge >/dev/null 2>&1 || true
+	lab_close
+	rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+echo 'starting three sshd on 127.0.0.1, each with its own key and home ...'
+lab_open "$dir/lab"
+lab_openssh h 3
+export CUBE_SSH_CONFIG=$LAB_CONFIG
+sed -n '/^Host h/,/Port/p' "$LAB_CONFIG"
+
+show cube spawn --workers=h[1-3] -- sh -c 'echo "$CUBE_HOST runs $(uname -sm)"'
+show cube spawn --workers=h[1-3]
+show cube nodes
+show cube run --all -- uptime
+show cube run -- sh -c 'echo "arguments arrive as they are: $1"; exit 3' sh 'a b;$c' || echo "exit code $?"
+show cube run --all -b -- sh -c 'head -c 20000000 /dev/zero | wc -c'
+show cube run -d --name slow -- sh -c 'for i in 1 2 3; do echo "line $i"; sleep 0.3; done'
+show cube logs -f -t "$(cube ps -a -o json | jq_last_id)"
+show cube ps -a
+show cube top -n 1
+show cube down --purge
+
+echo
+left=$(find "$dir"/lab/h*/home -mindepth 1 | head)
+if [ "$left" ]; then
+	printf 'left on the hosts:\n%s\n' "$left"
+	exit 1
+fi
+echo 'nothing of cube is left in the homes of h1, h2 and h3'

@@ -1,0 +1,25 @@
+/* Submitting tasks and being attached to them, as `run` and `spawn` do. */
+#ifndef CUBE_CLI_ATTACH_H
+#define CUBE_CLI_ATTACH_H
+
+#include "follow.h"
+#include "taskopts.h"
+
+struct cube_job {
+	uint64_t id, first, count;
+};
+
+/* POST /v1/tasks. */
+int cube_job_submit(struct cube_cli *cli, const json_t *body, struct cube_job *ret,
+		    struct cube_err *err);
+/* How to print a job's output: one task exactly, several with prefixes, as the options say. */
+struct cube_output_config cube_job_output(const struct cube_job *job,
+					  const struct cube_print_options *print);
+/* Follows the job to its end. */
+int cube_job_attach(struct cube_cli *cli, const struct cube_job *job,
+		    const struct cube_print_options *print, bool input, void (*before)(void *arg),
+		    void *arg, struct cube_follow_result *ret, struct cube_err *err);
+/* After the user left: how to come back. */
+void cube_job_left(const struct cube_job *job);
+
+#endif

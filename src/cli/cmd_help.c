@@ -1,0 +1,36 @@
+#include "commands.h"
+#include "render.h"
+
+struct args {
+	struct cube_common common;
+};
+
+static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
+	struct cube_buf out;
+	struct cube_err err;
+	const struct cube_command *c = n ? cube_command_find(words[0]) : NULL;
+	if (n && !c) {
+		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them", words[0]);
+		return cube_cli_fail(&err);
+	}
+	cube_buf_init(&out, 64u << 10);
+	int rc = c ? cube_command_help(c, &out) : cube_command_overview(&out);
+	int code = rc ? 125 : cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+static const struct cube_option_group groups[] = {
+	CUBE_COMMON_GROUP(struct args),
+	{0},
+};
+
+const struct cube_command cube_cmd_help = {
+	.name = "help",
+	.usage = "[COMMAND]",
+	.help = "list the commands, or tell all about one",
+	.groups = groups,
+	.size = sizeof(struct args),
+	.common = offsetof(struct args, common),
+	.run = run,
+};

@@ -1,0 +1,84 @@
+#include <string.h>
+
+#include "commands.h"
+#include "listings.h"
+#include "select.h"
+
+struct args {
+	struct cube_common common;
+	struct cube_listing list;
+	struct cube_select select;
+	bool quiet;
+};
+
+static const struct cube_option options[] = {
+	{"quiet", NULL, 'q', CUBE_OPT_FLAG, offsetof(struct args, quiet), NULL, "only the names"},
+	{0},
+};
+
+static json_t *those(const json_t *nodes, const struct cube_selection *s) {
+	json_t *rows = json_array(), *node;
+	size_t i;
+	json_array_foreach((json_t *)nodes, i, node) {
+		const char *name = cube_json_str(node, "name", "");
+		if (strcmp(cube_json_str(node, "state", ""), "gone") == 0) continue;
+		if (s->set.len == 0 || cube_nodeset_has(&s->set, name)) json_array_append(rows, node);
+	}
+	return rows;
+}
+
+static int print_names(const json_t *rows) {
+	struct cube_buf out;
+	size_t i;
+	json_t *row;
+	cube_buf_init(&out, CUBE_RENDER_MAX);
+	json_array_foreach((json_t *)rows, i, row) {
+		cube_cell_text(row, "name", &out);
+		cube_buf_addstr(&out, "\n");
+	}
+	int code = cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
+	const struct args *a = values;
+	struct cube_selection s = {0};
+	struct cube_err err;
+	json_t *reply = NULL;
+	int rc = cube_select_hosts(&a->select, words, &s, &err);
+	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
+	if (rc == CUBE_ENOTFOUND) rc = 0; /* no manager: no nodes */
+	if (!rc && cli->client)
+		rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, &err);
+	json_t *rows = those(json_object_get(reply, "nodes"), &s);
+	int code;
+	if (rc)
+		code = cube_cli_fail(&err);
+	else
+		code = a->quiet ? print_names(rows)
+				: cube_render_list(&a->list, cube_node_columns, "nodes", rows);
+	json_decref(rows);
+	json_decref(reply);
+	cube_selection_done(&s);
+	return code;
+}
+
+static const struct cube_option_group groups[] = {
+	{"Options", options, 0},
+	{"Nodes", cube_select_node_options, offsetof(struct args, select)},
+	CUBE_LISTING_GROUP(struct args),
+	CUBE_COMMON_GROUP(struct args),
+	{0},
+};
+
+const struct cube_command cube_cmd_nodes = {
+	.name = "nodes",
+	.aliases = "node hosts",
+	.usage = "[HOSTS] [OPTIONS]",
+	.help = "list nodes with their state and latest metrics",
+	.groups = groups,
+	.size = sizeof(struct args),
+	.common = offsetof(struct args, common),
+	.run = run,
+};

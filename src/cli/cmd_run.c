@@ -1,0 +1,138 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "attach.h"
+#include "commands.h"
+#include "render.h"
+#include "select.h"
+
+struct args {
+	struct cube_common common;
+	struct cube_task_options task;
+	struct cube_print_options print;
+	struct cube_select select;
+	uint64_t count;
+	bool all, detach, input;
+};
+
+static const struct cube_option options[] = {
+	{"count", NULL, 'n', CUBE_OPT_UINT, offsetof(struct args, count), "N",
+	 "so many tasks, placed in turn (1)", NULL, NULL, 1, 1000000},
+	{"all", NULL, 0, CUBE_OPT_FLAG, offsetof(struct args, all), NULL, "one task on each node"},
+	{"detach", NULL, 'd', CUBE_OPT_FLAG, offsetof(struct args, detach), NULL,
+	 "print the ids, one a line, and return"},
+	{"input", "interactive", 'i', CUBE_OPT_FLAG, offsetof(struct args, input), NULL,
+	 "standard input goes to the task"},
+	{0},
+};
+
+/* Nodes that tasks can go to, now or soon. */
+static int check_nodes(struct cube_cli *cli, struct cube_err *err) {
+	json_t *reply = NULL, *node;
+	size_t i, usable = 0, failed = 0;
+	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		const char *state = cube_json_str(node, "state", "");
+		bool gone = !strcmp(state, "gone") || !strcmp(state, "leaving");
+		failed += strcmp(state, "failed") == 0;
+		usable += !gone && strcmp(state, "failed") != 0;
+	}
+	json_decref(reply);
+	if (rc || usable) return rc;
+	if (failed)
+		return cube_fail(err, CUBE_ECONFLICT, "no node is ready: %zu failed; `cube nodes` tells "
+						      "why, `cube spawn --workers=HOSTS` tries again",
+				 failed);
+	return cube_fail(err, CUBE_ECONFLICT,
+			 "there is no node yet; add some with `cube spawn --workers=HOSTS` first");
+}
+
+static int check_args(const struct args *a, size_t n, struct cube_err *err) {
+	if (n == 0) return cube_fail(err, CUBE_EUSAGE, "run what? cube run [OPTIONS] -- COMMAND...");
+	if (a->all && a->count != CUBE_OPT_UNSET)
+		return cube_fail(err, CUBE_EUSAGE, "--all and --count do not go together");
+	if (a->input && (a->all || (a->count != CUBE_OPT_UNSET && a->count > 1)))
+		return cube_fail(err, CUBE_EUSAGE, "--input needs a single task");
+	if (a->input && a->detach)
+		return cube_fail(err, CUBE_EUSAGE, "--input and --detach do not go together");
+	return 0;
+}
+
+static int make_body(struct cube_cli *cli, const struct args *a, char **words, size_t n,
+		     json_t **ret, struct cube_err *err) {
+	struct cube_selection hosts = {0};
+	bool chosen = a->select.workers.len || a->select.hosts || a->select.limit.len;
+	int rc = cube_select_hosts(&a->select, NULL, &hosts, err);
+	if (!rc && chosen && hosts.set.len == 0)
+		rc = cube_fail(err, CUBE_EUSAGE, "the host expression names no host");
+	if (!rc && !chosen && a->select.exclude.len)
+		rc = cube_fail(err, CUBE_EUSAGE, "--exclude needs --workers");
+	if (!rc) rc = cube_task_body(cli, &a->task, words, n, ret, err);
+	if (!rc) {
+		if (hosts.set.len) json_object_set_new(*ret, "nodes", cube_selection_names(&hosts));
+		if (a->all) json_object_set_new(*ret, "all", json_true());
+		if (a->count != CUBE_OPT_UNSET)
+			json_object_set_new(*ret, "count", json_integer((json_int_t)a->count));
+		if (a->input) json_object_set_new(*ret, "stdin", json_true());
+	}
+	cube_selection_done(&hosts);
+	return rc;
+}
+
+static int print_ids(const struct cube_job *job) {
+	struct cube_buf out;
+	cube_buf_init(&out, 32u << 20);
+	for (uint64_t i = 0; i < job->count; i++)
+		cube_buf_printf(&out, "%llu\n", (unsigned long long)(job->first + i));
+	int code = cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
+	const struct args *a = values;
+	struct cube_follow_result result = {0};
+	struct cube_job job = {0};
+	struct cube_err err;
+	json_t *body = NULL;
+	int rc = check_args(a, n, &err);
+	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
+	if (rc == CUBE_ENOTFOUND)
+		rc = cube_fail(&err, CUBE_ECONFLICT, "there is no node yet; add some with `cube spawn "
+						     "--workers=HOSTS` first");
+	if (!rc) rc = check_nodes(cli, &err);
+	if (!rc) rc = make_body(cli, a, words, n, &body, &err);
+	if (!rc) rc = cube_job_submit(cli, body, &job, &err);
+	json_decref(body);
+	if (rc) return cube_cli_fail(&err);
+	if (a->detach) return print_ids(&job);
+	rc = cube_job_attach(cli, &job, &a->print, a->input, NULL, NULL, &result, &err);
+	if (rc) return cube_cli_fail(&err);
+	if (result.left == 130) cube_job_left(&job);
+	return result.left ? result.left : result.exit_code;
+}
+
+static const struct cube_option_group groups[] = {
+	{"Options", options, 0},
+	{"Nodes", cube_select_node_options, offsetof(struct args, select)},
+	{"Task", cube_task_option_rows, offsetof(struct args, task)},
+	{"Output", cube_print_option_rows, offsetof(struct args, print)},
+	CUBE_COMMON_GROUP(struct args),
+	{0},
+};
+
+const struct cube_command cube_cmd_run = {
+	.name = "run",
+	.usage = "[OPTIONS] [--] COMMAND [ARG...]",
+	.help = "run a command as a task on one node, or on many",
+	.text = "Arguments arrive byte for byte. One task: stdout and stderr are its bytes exactly, and\n"
+		"the exit code is its own (128+N for signal N, 124 for a timeout, 126/127 where it cannot\n"
+		"be executed or is not found). Several: lines carry `host: `, and the exit code is how\n"
+		"many failed (at most 100; 101: more). Ctrl-C interrupts the tasks; twice within 2 s\n"
+		"leaves them running.\n",
+	.groups = groups,
+	.size = sizeof(struct args),
+	.common = offsetof(struct args, common),
+	.stop_at_word = true,
+	.run = run,
+};

@@ -1,0 +1,210 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attach.h"
+#include "commands.h"
+#include "gone.h"
+#include "join.h"
+#include "select.h"
+
+struct args {
+	struct cube_common common;
+	struct cube_task_options task;
+	struct cube_print_options print;
+	struct cube_select select;
+	const char *user, *identity, *ssh_config;
+	uint64_t port, slots, connect_timeout;
+	bool strict, purge;
+};
+
+#define AT(member) offsetof(struct args, member)
+static const struct cube_option options[] = {
+	{"user", NULL, 'l', CUBE_OPT_STRING, AT(user), "NAME", "log in as NAME where none is given"},
+	{"port", NULL, 'p', CUBE_OPT_UINT, AT(port), "PORT", "where none is given", NULL, NULL, 1, 65535},
+	{"identity", NULL, 0, CUBE_OPT_STRING, AT(identity), "KEY", "private key file"},
+	{"ssh-config", NULL, 'F', CUBE_OPT_STRING, AT(ssh_config), "FILE", "as for ssh -F"},
+	{"slots", NULL, 0, CUBE_OPT_UINT, AT(slots), "N", "tasks at once on a node (its CPUs)", NULL, NULL,
+	 1, 100000},
+	{"connect-timeout", NULL, 0, CUBE_OPT_DURATION, AT(connect_timeout), "TIME",
+	 "give a host up after this", "10s"},
+	{"strict-host-keys", NULL, 0, CUBE_OPT_FLAG, AT(strict), NULL,
+	 "refuse hosts whose key was never seen"},
+	{"purge", NULL, 0, CUBE_OPT_FLAG, AT(purge), NULL,
+	 "with COMMAND: leave no cached worker on the hosts either"},
+	{0},
+};
+
+/* A path the manager can open from its own folder. */
+static int set_path(json_t *object, const char *key, const char *path, struct cube_err *err) {
+	cube_autofree char *full = realpath(path, NULL);
+	if (!full) return cube_fail_sys(err, errno, "%.160s", path);
+	json_object_set_new(object, key, cube_json_bytes(full, strlen(full)));
+	return 0;
+}
+
+/* What the expression says of a host goes first, then the options, then the hosts file. */
+static int node_json(const struct args *a, const struct cube_selection *s,
+		     const struct cube_host *h, json_t *list, struct cube_err *err) {
+	const struct cube_hosts_entry *e = s->has_hosts ? cube_hosts_find(&s->hosts, h->name) : NULL;
+	const struct cube_host *file = e ? &e->host : h;
+	const char *user = h->user ? h->user : a->user ? a->user : file->user;
+	uint64_t port = h->port ? h->port : a->port != CUBE_OPT_UNSET ? a->port : file->port;
+	uint64_t slots = a->slots != CUBE_OPT_UNSET ? a->slots : e ? e->slots : 0;
+	const char *host = file->host && *file->host ? file->host : h->host;
+	json_t *node = json_pack("{s:s}", "name", h->name);
+	json_array_append_new(list, node);
+	if (slots) json_object_set_new(node, "slots", json_integer((json_int_t)slots));
+	if (e && e->labels) json_object_set_new(node, "labels", json_string(e->labels));
+	if (h->local) {
+		json_object_set_new(node, "local", json_true());
+		return 0;
+	}
+	json_object_set_new(node, "host", json_string(host));
+	if (user) json_object_set_new(node, "user", json_string(user));
+	if (port) json_object_set_new(node, "port", json_integer((json_int_t)port));
+	if (a->identity) return set_path(node, "key", a->identity, err);
+	if (e && e->key) json_object_set_new(node, "key", cube_json_bytes(e->key, strlen(e->key)));
+	return 0;
+}
+
+static int make_body(const struct args *a, const struct cube_selection *s, json_t **ret,
+		     struct cube_err *err) {
+	json_t *list = json_array(), *body = json_pack("{s:o}", "nodes", list);
+	int rc = 0;
+	for (size_t i = 0; !rc && i < s->set.len; i++) rc = node_json(a, s, &s->set.v[i], list, err);
+	if (!rc && a->ssh_config) rc = set_path(body, "ssh_config", a->ssh_config, err);
+	json_object_set_new(body, "connect_timeout", json_real((double)a->connect_timeout / 1e9));
+	if (a->strict) json_object_set_new(body, "strict_host_keys", json_true());
+	if (rc)
+		json_decref(body);
+	else
+		*ret = body;
+	return rc;
+}
+
+/* Without COMMAND: waits for the nodes. */
+static int stay(struct cube_cli *cli, const json_t *reply) {
+	struct cube_join join;
+	struct cube_err err;
+	bool live = isatty(STDERR_FILENO);
+	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN);
+	int rc = cube_join_wait(&join, &err), code = join.progress.failed ? 1 : 0;
+	cube_join_stop(&join);
+	if (rc == CUBE_ECANCELED) {
+		cube_cli_say("interrupted; the nodes go on joining: `cube nodes`, `cube down`");
+		return 128 + err.sys;
+	}
+	return rc ? cube_cli_fail(&err) : code;
+}
+
+/* Takes exactly those nodes down that were added; not 0 where something is left. */
+static int tear_down(struct cube_cli *cli, const json_t *added, bool purge) {
+	json_t *gone = NULL, *left = NULL;
+	struct cube_err err;
+	if (json_array_size(added) == 0) return 0;
+	int rc = cube_nodes_down(cli, added, purge, &gone, &left, &err);
+	if (rc) {
+		cube_autofree char *names = cube_fold_names(added);
+		cube_cli_say("the nodes were not taken down; do it with `cube down %s`", names);
+		return rc == CUBE_ECANCELED ? 128 + err.sys : cube_cli_fail(&err);
+	}
+	int code = json_object_size(left) ? 125 : 0;
+	cube_reasons_print(left, "error: left behind: ");
+	json_decref(gone);
+	json_decref(left);
+	return code;
+}
+
+/* With COMMAND: runs it on each of the nodes, and takes the new ones down. */
+static int once(struct cube_cli *cli, const struct args *a, const json_t *reply, json_t *task) {
+	struct cube_follow_result result = {0};
+	struct cube_join join = {0};
+	struct cube_job job = {0};
+	struct cube_err err;
+	const json_t *added = json_object_get(reply, "added");
+	bool live = isatty(STDERR_FILENO);
+	int code = 0, rc = cube_job_submit(cli, task, &job, &err);
+	if (!rc) {
+		cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_QUIET);
+		rc = cube_job_attach(cli, &job, &a->print, false, cube_join_hide, &join, &result, &err);
+		cube_join_stop(&join);
+	}
+	if (rc) code = cube_cli_fail(&err);
+	if (!rc) code = result.left ? result.left : result.exit_code;
+	if (result.left == 130) {
+		cube_autofree char *names = cube_fold_names(added);
+		cube_job_left(&job);
+		if (*names) cube_cli_say("the nodes stay: `cube down %s` takes them down", names);
+		return code;
+	}
+	int down = tear_down(cli, added, a->purge);
+	return code ? code : down;
+}
+
+static int add_nodes(struct cube_cli *cli, const struct args *a, const struct cube_selection *s,
+		     char **words, size_t n) {
+	json_t *body = NULL, *task = NULL, *reply = NULL;
+	struct cube_err err;
+	int code, rc = make_body(a, s, &body, &err);
+	if (!rc) rc = cube_cli_connect(cli, CUBE_START_IF_NEEDED, &err);
+	if (!rc && n) rc = cube_task_body(cli, &a->task, words, n, &task, &err);
+	if (!rc) rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, &reply, &err);
+	if (rc) {
+		code = cube_cli_fail(&err);
+	} else if (n) {
+		json_object_set_new(task, "all", json_true());
+		json_object_set_new(task, "nodes", cube_selection_names(s));
+		code = once(cli, a, reply, task);
+	} else {
+		code = stay(cli, reply);
+	}
+	json_decref(reply);
+	json_decref(task);
+	json_decref(body);
+	return code;
+}
+
+static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
+	const struct args *a = values;
+	struct cube_selection s = {0};
+	struct cube_err err;
+	int rc = cube_select_hosts(&a->select, NULL, &s, &err);
+	if (!rc && s.set.len == 0)
+		rc = cube_fail(&err, CUBE_EUSAGE, "%s",
+			       a->select.workers.len || a->select.hosts
+				       ? "no host is left after --limit and --exclude"
+				       : "on which hosts? give --workers=HOSTS or -i FILE");
+	if (rc) return cube_cli_fail(&err);
+	int code = add_nodes(cli, a, &s, words, n);
+	cube_selection_done(&s);
+	return code;
+}
+
+static const struct cube_option_group groups[] = {
+	{"Hosts", cube_select_options, offsetof(struct args, select)},
+	{"Connection", options, 0},
+	{"Task, with COMMAND", cube_task_option_rows, offsetof(struct args, task)},
+	{"Output, with COMMAND", cube_print_option_rows, offsetof(struct args, print)},
+	CUBE_COMMON_GROUP(struct args),
+	{0},
+};
+
+const struct cube_command cube_cmd_spawn = {
+	.name = "spawn",
+	.usage = "--workers=HOSTS [OPTIONS] [-- COMMAND [ARG...]]",
+	.help = "make hosts nodes; with a command, run it once on each and take them down again",
+	.text = "  cube spawn --workers='web[1-8],db1' -x web3       deploy and stay\n"
+		"  cube spawn -i hosts --limit @gpu                  from a hosts file\n"
+		"  cube spawn --workers=h1,h2 -- hostname            deploy, run, tear down\n"
+		"  cube spawn --workers='localhost*3'                three nodes on this machine\n\n"
+		"A host that cannot be reached does not keep the others waiting; it is named with its\n"
+		"reason, and the exit code is not 0.\n",
+	.groups = groups,
+	.size = sizeof(struct args),
+	.common = offsetof(struct args, common),
+	.stop_at_word = true,
+	.run = run,
+};

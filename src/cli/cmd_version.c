@@ -1,0 +1,51 @@
+#include <stdio.h>
+
+#include "commands.h"
+#include "cube/msg.h"
+#include "cube/program.h"
+#include "render.h"
+
+struct args {
+	struct cube_common common;
+	const char *output;
+};
+
+static const struct cube_option options[] = {
+	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct args, output), "FORMAT",
+	 "table, json or jsonl", "table", "table|json|jsonl"},
+	{0},
+};
+
+static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
+	static const char *const machines[] = {"x86_64", "aarch64", "armv7l", "riscv64", "i686"};
+	const struct args *a = values;
+	json_t *workers = json_object();
+	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+		unsigned long size;
+		char hash[65];
+		if (!cube_worker_image(machines[i], &size, hash)) continue;
+		json_object_set_new(workers, machines[i],
+				    json_pack("{s:I,s:s}", "size", (json_int_t)size, "sha256", hash));
+	}
+	json_t *all = json_pack("{s:s,s:i,s:s,s:o}", "version", CUBE_VERSION, "protocol",
+				CUBE_PROTO_VERSION, "built", __DATE__ " " __TIME__, "workers", workers);
+	int code = cube_render_object(a->output, all);
+	json_decref(all);
+	return code;
+}
+
+static const struct cube_option_group groups[] = {
+	{"Options", options, 0},
+	CUBE_COMMON_GROUP(struct args),
+	{0},
+};
+
+const struct cube_command cube_cmd_version = {
+	.name = "version",
+	.usage = "[OPTIONS]",
+	.help = "the version of cube and of the workers inside it",
+	.groups = groups,
+	.size = sizeof(struct args),
+	.common = offsetof(struct args, common),
+	.run = run,
+};

@@ -1,0 +1,77 @@
+/* Shared by the files of the API: api.c (routes), api_tasks.c, api_logs.c, api_nodes.c, api_events.c,
+ * api_files.c, api_metrics.c. Each handler is one route of the table in api.c. */
+#ifndef CUBE_API_IMPL_H
+#define CUBE_API_IMPL_H
+
+#include "api.h"
+#include "api_util.h"
+#include "httpd.h"
+#include "manager.h"
+#include "nodes.h"
+
+#define CUBE_API_JOBS_CACHED 64
+
+/* What a TASK needs of its job; jobs never change. */
+struct cube_api_job {
+	uint64_t id; /* 0: empty place */
+	char *name, *command;
+};
+
+struct cube_api {
+	struct cube_manager *m;
+	struct cube_api_job jobs[CUBE_API_JOBS_CACHED];
+	uint64_t failed_tasks; /* counted at failed_at, for /metrics */
+	uint64_t failed_at;
+};
+
+/* A new answer: all that the request may see is committed first. */
+void cube_api_begin(struct cube_api *api, struct cube_json *j, struct cube_buf *out);
+
+/* --- answers of any length, made a page at a time --- */
+
+struct cube_pages {
+	struct cube_api *api;
+	struct cube_reply_stream *rs;
+	struct cube_buf out;
+	bool ended;
+	/* Adds to out when it is empty: 1 go on, 0 nothing now (wait for cube_pages_wake), -1 that was
+	 * all. */
+	int (*fill)(struct cube_pages *p);
+	/* May be NULL. Before fill: puts up to n bytes right into space; 0: none, call fill. */
+	size_t (*direct)(struct cube_pages *p, uint8_t *space, size_t n);
+	void (*free)(struct cube_pages *p); /* frees p itself too */
+};
+/* p is zeroed but for the functions and what the caller adds around it. */
+void cube_pages_reply(struct cube_api *api, struct cube_request *req, const char *content_type,
+		      struct cube_pages *p);
+void cube_pages_wake(struct cube_pages *p);
+
+/* --- tasks --- */
+
+void cube_api_task_json(struct cube_api *api, struct cube_json *j, const char *key,
+			const struct cube_task_row *row);
+/* The committed row; row->reason is then malloc'd. CUBE_ENOTFOUND. */
+int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
+		      struct cube_err *err);
+/* The tasks of a job are first..last. */
+int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, uint64_t *ret_last,
+		       struct cube_err *err);
+
+/* --- nodes --- */
+
+/* before: the sample ahead of m, or .wall 0. */
+void cube_api_metric_json(struct cube_json *j, const char *key, const struct cube_metric *m,
+			  const struct cube_metric *before);
+
+/* --- routes --- */
+
+cube_route_fn cube_api_tasks_post, cube_api_tasks_get, cube_api_task_show, cube_api_task_delete,
+	cube_api_task_signal, cube_api_task_stdin, cube_api_job_delete, cube_api_job_signal;
+cube_route_fn cube_api_task_logs, cube_api_job_logs;
+cube_route_fn cube_api_nodes_post, cube_api_nodes_get, cube_api_node_show, cube_api_node_delete,
+	cube_api_nodes_delete, cube_api_node_metrics;
+cube_route_fn cube_api_events_get;
+cube_route_fn cube_api_file_head, cube_api_file_put;
+cube_route_fn cube_api_metrics_get;
+
+#endif

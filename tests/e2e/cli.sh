@@ -1,0 +1,197 @@
+# shellcheck shell=bash
+# The command line itself: listings in every format, help, errors, logs, events, top, stop, wait.
+# on: local openssh
+# smoke
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	hosts 3
+	run cube spawn --workers="$W"
+	[ $rc = 0 ] || { shown "$E" && exit 3; }
+	cube run --name listed -- sh -c 'echo one; echo two; echo three; echo bad >&2' >/dev/null 2>&1
+	cube run -n 2 -- sh -c 'exit 3' >/dev/null 2>&1
+}
+
+test_version() {
+	ok cube version
+	out_has '[0-9]+\.[0-9]+\.[0-9]+'
+	ok cube --version
+}
+
+test_help_of_everything() {
+	ok cube --help
+	ok cube help
+	local c
+	for c in spawn run ps nodes logs stop wait inspect events top down manager worker version; do
+		out_has "^ +$c\b"
+	done
+	for c in spawn run ps nodes logs stop wait inspect events top down manager worker version; do
+		run cube $c --help
+		rc_is 0
+		out_has "[Uu]sage: cube $c"
+		run cube help $c
+		rc_is 0
+	done
+}
+
+test_unknown_words_name_the_nearest() {
+	run cube spwan
+	rc_is 2
+	err_has spawn
+	run cube spawn --worker=h1
+	rc_is 2
+	err_has -- --workers
+	run cube run --al -- true
+	rc_is 2
+	err_has -- --all
+	run cube nodes -o jsn
+	rc_is 2
+	err_has json
+}
+
+test_listings_are_valid() {
+	local what
+	for what in ps 'ps -a' nodes events; do
+		# shellcheck disable=SC2086
+		ok cube $what -o json
+		jq -e . "$O" >/dev/null || fail "$what -o json is no JSON"
+		# shellcheck disable=SC2086
+		ok cube $what -o jsonl
+		jq -es 'all(type == "object")' "$O" >/dev/null || fail "$what -o jsonl"
+		# shellcheck disable=SC2086
+		ok cube $what -o wide
+	done
+	for what in 'ps -a' nodes; do
+		# shellcheck disable=SC2086
+		ok cube $what -o csv
+		is "$(awk -F, '{ print NF }' "$O" | sort -u | wc -l)" 1 "columns of $what -o csv"
+		[ "$(wc -l <"$O")" -gt 1 ] || fail "$what -o csv has no rows"
+	done
+}
+
+test_ps_lists_tasks() {
+	ok cube ps -a -o json
+	json_is '[.tasks[] | select(.name == "listed")] | length' 1
+	json_is '.tasks[] | select(.name == "listed") | .state' completed
+	json_is '[.tasks[] | select(.exit_code == 3) | .state] | unique | join(" ")' failed
+	json_is '.tasks[] | select(.name == "listed") | .usage.wall >= 0 and .usage.max_rss > 0' true
+	ok cube ps -a
+	out_has 'ID.*STATE.*COMMAND'
+	out_has 'sh -c'
+}
+
+listed() { cube ps -a -o json | jq '.tasks[] | select(.name == "listed") | .id'; }
+
+test_logs() {
+	local id
+	id=$(listed)
+	ok cube logs "$id"
+	out_is 'one\ntwo\nthree\n'
+	err_has '^bad$'
+	ok cube logs -n 2 "$id"
+	out_is 'two\nthree\n'
+	ok cube logs -t "$id"
+	out_has '^20[0-9]{2}-[0-9-]+T[0-9:.]+Z? one$'
+	run cube logs 99999
+	[ $rc != 0 ] || fail 'logs of a task that is not there'
+	err_has 99999
+}
+
+test_logs_follow_to_the_end() {
+	local id
+	mkfifo gate 2>/dev/null || true
+	ok cube run -d -w "${NODES[0]}" -- sh -c 'echo begin; while [ ! -e '"$T"'/go ]; do sleep 0.02; done; echo end'
+	id=$(cat "$O")
+	cube logs -f "$id" >followed 2>&1 &
+	local follower=$!
+	soon grep -q begin followed
+	touch "$T/go"
+	wait $follower || fail "logs -f ended with $?"
+	is "$(tr '\n' ' ' <followed)" 'begin end ' 'what was followed'
+}
+
+test_inspect() {
+	local id
+	id=$(listed)
+	ok cube inspect "$id"
+	ok cube inspect -o json "$id"
+	jq -e . "$O" >/dev/null || fail 'no JSON'
+	out_has listed
+	run cube inspect 99999
+	[ $rc != 0 ] || fail 'inspected what is not there'
+}
+
+test_events() {
+	ok cube events -o jsonl
+	is "$(jq -r 'select(.kind == "node" and .new == "ready") | .node' "$O" | sort | tr '\n' ' ')" "${NODES[*]} " 'nodes that got ready'
+	is "$(jq -r .seq "$O" | sort -nc 2>&1)" '' 'order'
+}
+
+test_events_follow() {
+	cube events -f -o jsonl >events.out 2>&1 &
+	local follower=$!
+	soon test -s events.out
+	ok cube run --name seen-by-events -- true
+	local id
+	id=$(cube ps -a -o json | jq '.tasks[] | select(.name == "seen-by-events") | .id')
+	task_events() { jq -r "select(.task == $id) | .new" events.out 2>/dev/null | tr '\n' ' ' | grep -qx 'pending scheduled running completed '; }
+	(WITHIN=5 soon task_events) || { jq -c "select(.task == $id)" events.out >&2; kill $follower; fail 'not every state was told'; }
+	kill -INT $follower
+	wait $follower || true
+}
+
+test_top_snapshot() {
+	# Two samples are needed for rates.
+	ready() { cube nodes -o json | jq -e '[.nodes[].metrics.cpu | numbers] | length == 3'; }
+	soon ready
+	ok cube top -n 1
+	for n in "${NODES[@]}"; do out_has "$n"; done
+	ok cube nodes -o wide
+	out_has 'CPU|MEM'
+}
+
+test_stop() {
+	local id begin
+	ok cube run -d -- sleep 1000
+	id=$(cat "$O")
+	begin=$SECONDS
+	ok cube stop "$id"
+	run cube wait "$id"
+	[ $((SECONDS - begin)) -lt 8 ] || fail "stopping took $((SECONDS - begin)) s"
+	ok cube inspect -o json "$id"
+	json_is '.how // .tasks[0].how' stopped
+	run cube stop 99999
+	[ $rc != 0 ] || fail 'stopped what is not there'
+	err_has 99999
+}
+
+test_stop_kills_what_forked_away() {
+	local id
+	ok cube run -d -- sh -c 'setsid sleep 4321 & exec sleep 4321'
+	id=$(cat "$O")
+	soon sleepers
+	ok cube stop --grace 0.2s "$id"
+	run cube wait "$id"
+	no_sleepers() { ! sleepers; }
+	soon no_sleepers
+}
+sleepers() { mine | grep -q 'sleep 4321'; }
+
+test_wait_for_several() {
+	local a b
+	a=$(cube run -d -- true)
+	b=$(cube run -d -- sh -c 'exit 1')
+	run cube wait "$a" "$b"
+	rc_is 1
+}
+
+test_no_manager() {
+	CUBE_STATE_DIR=$T/none run cube run -- true
+	rc_is 125
+	err_has 'spawn'
+	CUBE_STATE_DIR=$T/none run cube ps
+	[ ! -e "$T/none/sock" ] || fail 'a listing started a manager'
+	CUBE_STATE_DIR=$T/none ok cube down --purge
+}
+
+main "$@"

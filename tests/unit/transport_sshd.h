@@ -1,0 +1,167 @@
+/* A real OpenSSH server for tests: unprivileged where we are, on a port of 127.0.0.1, in a
+ * scratch folder with keys of its own. Included by test programs.
+ *
+ * Layout of the scratch folder: host_key host_key2 id id2 idenc (+ .pub), authorized_keys,
+ * sshd_config, .ssh/config (alias "box"), .ssh/known_hosts. */
+#ifndef TRANSPORT_SSHD_H
+#define TRANSPORT_SSHD_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cube/mem.h"
+#include "transport_peer.h"
+
+struct sshd {
+	char dir[64];
+	uint16_t port;
+	pid_t pid;
+};
+
+static void write_file(const char *dir, const char *name, int mode, const char *text) {
+	cube_autofree char *path = cube_strf("%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static char *read_file(const char *dir, const char *name) {
+	cube_autofree char *path = cube_strf("%s/%s", dir, name);
+	char *text = cube_alloc(65536);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		ck_assert(read(fd, text, 65535) >= 0);
+		close(fd);
+	}
+	return text;
+}
+
+static void run_program(char *const argv[]) {
+	int status;
+	pid_t pid = fork();
+	ck_assert(pid >= 0);
+	if (!pid) {
+		int null = open("/dev/null", O_RDWR);
+		dup2(null, 0);
+		dup2(null, 1);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(status == 0, "%s failed", argv[0]);
+}
+
+static void make_key(const char *dir, const char *name, const char *type, const char *pass) {
+	cube_autofree char *path = cube_strf("%s/%s", dir, name);
+	char *argv[] = {"ssh-keygen", "-q",         "-t", (char *)type, "-N", (char *)pass,
+			"-f",	      path, "-C", "test", NULL};
+	run_program(argv);
+}
+
+static void make_keys(const char *dir) {
+	make_key(dir, "host_key", "ed25519", "");
+	make_key(dir, "host_key2", "ed25519", "");
+	make_key(dir, "id", "ed25519", "");
+	make_key(dir, "id2", "ed25519", "");
+	make_key(dir, "idenc", "ed25519", "secret");
+	cube_autofree char *pub = read_file(dir, "id.pub");
+	write_file(dir, "authorized_keys", 0600, pub);
+}
+
+/* A listening socket nobody accepts from: also the way to find a free port. */
+static int listen_any(uint16_t *ret_port) {
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof sa;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert(fd >= 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+	*ret_port = ntohs(sa.sin_port);
+	return fd;
+}
+
+/* Ready when its greeting comes: connects until it does. */
+static bool greets(uint16_t port) {
+	struct sockaddr_in sa = {.sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char hello[4] = "";
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool ok = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0 &&
+		  recv(fd, hello, 4, MSG_WAITALL) == 4 && !memcmp(hello, "SSH-", 4);
+	close(fd);
+	return ok;
+}
+
+/* Asked to stop, not killed, so that it takes the port's other listeners' time with it. */
+static void sshd_stop(struct sshd *s) {
+	if (s->pid <= 0) return;
+	kill(s->pid, SIGTERM);
+	while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR) {}
+	s->pid = 0;
+}
+
+static void sshd_start(struct sshd *s, const char *host_key, const char *more) {
+	cube_autofree char *config = cube_strf(
+		"Port %u\nListenAddress 127.0.0.1\nHostKey %s/%s\nAuthorizedKeysFile %s/authorized_keys\n"
+		"StrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\n"
+		"KbdInteractiveAuthentication no\nPermitRootLogin yes\nUseDNS no\n"
+		"PrintMotd no\nPrintLastLog no\nLogLevel ERROR\nAcceptEnv XX\n%s\n",
+		s->port, s->dir, host_key, s->dir, more ? more : "");
+	write_file(s->dir, "sshd_config", 0600, config);
+	cube_autofree char *path = cube_strf("%s/sshd_config", s->dir);
+	if (geteuid() == 0) (void)!mkdir("/run/sshd", 0755);
+	s->pid = fork();
+	ck_assert(s->pid >= 0);
+	if (!s->pid) {
+		char *argv[] = {"/usr/sbin/sshd", "-D", "-e", "-f", path, NULL};
+		cube_autofree char *log = cube_strf("%s/sshd.log", s->dir);
+		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		dup2(fd, 2);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	while (!greets(s->port)) {
+		int status;
+		ck_assert_msg(waitpid(s->pid, &status, WNOHANG) == 0, "sshd does not start");
+		poll(NULL, 0, 2);
+	}
+}
+
+/* Makes the folder and its keys; the server comes with sshd_start. */
+static void sshd_prepare(struct sshd *s) {
+	memset(s, 0, sizeof *s);
+	snprintf(s->dir, sizeof s->dir, "/tmp/cube-ssh-XXXXXX");
+	ck_assert(mkdtemp(s->dir) != NULL);
+	make_keys(s->dir);
+	int fd = listen_any(&s->port);
+	close(fd);
+	cube_autofree char *ssh = cube_strf("%s/.ssh", s->dir);
+	ck_assert_int_eq(mkdir(ssh, 0700), 0);
+	cube_autofree char *config = cube_strf(
+		"Host box\n  HostName 127.0.0.1\n  Port %u\n"
+		"Host *\n  IdentityFile %s/id\n  IdentityAgent none\n"
+		"  UserKnownHostsFile %s/.ssh/known_hosts\n  GlobalKnownHostsFile none\n",
+		s->port, s->dir, s->dir);
+	write_file(s->dir, ".ssh/config", 0600, config);
+	setenv("HOME", s->dir, 1);
+	unsetenv("SSH_AUTH_SOCK");
+}
+
+static void sshd_cleanup(struct sshd *s) {
+	sshd_stop(s);
+	char *argv[] = {"rm", "-rf", s->dir, NULL};
+	run_program(argv);
+}
+
+#endif

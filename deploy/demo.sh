@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2016 # what is in single quotes is for the shell on the host
 # cube's main job on three throw-away ssh hosts on loopback: deploy/setup.sh demo calls it.
 set -eu
 cd "$(dirname "$0")/.."

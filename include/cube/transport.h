@@ -50,7 +50,8 @@ struct cube_transport_events {
 	void (*on_err)(void *arg, const uint8_t *bytes, size_t n); /* stderr, always taken */
 	void (*on_drained)(void *arg); /* the write queue fell below its low mark (64 KiB) */
 	/* The command ended and its output was delivered whole. status: its exit code, 128 + signal,
-	 * or -1 where the transport was not told. */
+	 * or -1 where the transport was not told. It waits for a consumer that left bytes untaken,
+	 * up to 5 s after the last resume: a torn last frame is never taken, and is dropped then. */
 	void (*on_end)(void *arg, int status);
 	void (*on_fail)(void *arg, const struct cube_err *err); /* link gone, or never came */
 };

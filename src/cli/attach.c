@@ -39,7 +39,8 @@ int cube_job_attach(struct cube_cli *cli, const struct cube_job *job,
 void cube_job_left(const struct cube_job *job) {
 	unsigned long long id = job->count == 1 ? job->first : job->id;
 	const char *kind = job->count == 1 ? "" : "job:";
-	cube_cli_say("the work goes on; come back with `cube logs -f %s%llu`, end it with `cube stop "
-		     "%s%llu`",
-		     kind, id, kind, id);
+	cube_cli_say(
+		"the work goes on; come back with `cube logs -f %s%llu`, end it with `cube stop "
+		"%s%llu`",
+		kind, id, kind, id);
 }

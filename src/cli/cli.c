@@ -64,11 +64,13 @@ int cube_cli_connect(struct cube_cli *cli, enum cube_cli_start start, struct cub
 	for (int tries = 0; tries < 3; tries++) {
 		rc = probe(cli, err);
 		if (rc != CUBE_ECONNECT) return rc;
-		if (start == CUBE_START_NEVER || (start == CUBE_START_KNOWN && !has_state(&cli->paths)))
-			return cube_fail(err, CUBE_ENOTFOUND,
-					 "no manager runs for cluster '%s'; `cube spawn --workers=HOSTS` "
-					 "starts one",
-					 cli->paths.cluster);
+		if (start == CUBE_START_NEVER ||
+		    (start == CUBE_START_KNOWN && !has_state(&cli->paths)))
+			return cube_fail(
+				err, CUBE_ENOTFOUND,
+				"no manager runs for cluster '%s'; `cube spawn --workers=HOSTS` "
+				"starts one",
+				cli->paths.cluster);
 		/* one that had nothing to do may be just leaving: then once more */
 		rc = cube_client_start_manager(&cli->paths, err);
 		if (rc) return rc;
@@ -107,7 +109,8 @@ json_t *cube_json_bytes(const char *s, size_t n) {
 	struct cube_buf text;
 	cube_buf_init(&text, n * 2 + 16);
 	json_t *json = NULL;
-	if (cube_text_base64(&text, s, n) == 0) json = json_pack("{s:s}", "base64", cube_buf_str(&text));
+	if (cube_text_base64(&text, s, n) == 0)
+		json = json_pack("{s:s}", "base64", cube_buf_str(&text));
 	cube_buf_done(&text);
 	return json;
 }

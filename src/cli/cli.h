@@ -66,7 +66,7 @@ bool cube_json_true(const json_t *object, const char *key);
 /* s (n bytes) as the API wants bytes: a string, or {"base64": ...}. */
 json_t *cube_json_bytes(const char *s, size_t n);
 
-#define CUBE_COMMON_GROUP(type)                                                                    \
+#define CUBE_COMMON_GROUP(type) \
 	{ "Options of every command", cube_common_options, offsetof(type, common) }
 
 #endif

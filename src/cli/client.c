@@ -12,16 +12,16 @@
 #include "cube/buf.h"
 #include "cube/mem.h"
 
-#define REPLY_MAX     (256u << 20)
-#define TIMEOUT_S     120L
-#define TURN_FDS      16
-#define URL_PREFIX    "http://cube"
-#define ERROR_TEXT    CURL_ERROR_SIZE
+#define REPLY_MAX  (256u << 20)
+#define TIMEOUT_S  120L
+#define TURN_FDS   16
+#define URL_PREFIX "http://cube"
+#define ERROR_TEXT CURL_ERROR_SIZE
 
 struct cube_client {
 	CURLM *multi;
 	CURL *easy; /* for JSON; keeps its connection */
-	char socket[sizeof ((struct sockaddr_un *)0)->sun_path];
+	char socket[sizeof((struct sockaddr_un *)0)->sun_path];
 	int dir_fd; /* of the socket's folder, where its path is too long for sun_path */
 	struct cube_transfer *transfers;
 };
@@ -75,10 +75,8 @@ int cube_client_new(const struct cube_paths *paths, struct cube_client **ret,
 		c->easy = curl_easy_init();
 		if (!c->multi || !c->easy) rc = cube_fail_sys(err, ENOMEM, "libcurl");
 	}
-	if (rc)
-		cube_client_free(c);
-	else
-		*ret = c;
+	if (rc) cube_client_free(c);
+	else *ret = c;
 	return rc;
 }
 
@@ -138,10 +136,8 @@ static int fail_reply(const char *body, size_t n, long status, struct cube_err *
 	json_t *e = json_object_get(reply, "error");
 	const char *message = json_string_value(json_object_get(e, "message"));
 	int code = code_of_name(json_string_value(json_object_get(e, "code")), status);
-	if (message)
-		cube_fail(err, code, "%s", message);
-	else
-		cube_fail(err, code, "the manager answered HTTP %ld", status);
+	if (message) cube_fail(err, code, "%s", message);
+	else cube_fail(err, code, "the manager answered HTTP %ld", status);
 	json_decref(reply);
 	return code;
 }
@@ -169,9 +165,9 @@ static int perform(struct cube_client *c, char *text, json_t **ret_reply, struct
 		json_error_t at;
 		json_t *json = n ? json_loadb(body, n, 0, &at) : NULL;
 		if (n && !json)
-			rc = cube_fail(err, CUBE_EPROTO, "the manager's answer is no JSON: %s", at.text);
-		else
-			*ret_reply = json;
+			rc = cube_fail(err, CUBE_EPROTO, "the manager's answer is no JSON: %s",
+				       at.text);
+		else *ret_reply = json;
 	}
 	cube_buf_done(&reply);
 	return rc;

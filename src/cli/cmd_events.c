@@ -17,10 +17,10 @@ struct args {
 #define AT(member) offsetof(struct args, member)
 static const struct cube_option options[] = {
 	{"follow", NULL, 'f', CUBE_OPT_FLAG, AT(follow), NULL, "go on with what happens"},
-	{"last", NULL, 'n', CUBE_OPT_UINT, AT(last), "N", "begin with the last N (all; with -f 10)", NULL,
-	 NULL, 0, 1000000000},
-	{"output", NULL, 'o', CUBE_OPT_STRING, AT(output), "FORMAT", "table, wide, json, jsonl or csv", "table",
-	 "table|wide|json|jsonl|csv"},
+	{"last", NULL, 'n', CUBE_OPT_UINT, AT(last), "N", "begin with the last N (all; with -f 10)",
+	 NULL, NULL, 0, 1000000000},
+	{"output", NULL, 'o', CUBE_OPT_STRING, AT(output), "FORMAT",
+	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
 	{0},
 };
 
@@ -35,9 +35,9 @@ static int csv_cell(const json_t *row, const char *key, struct cube_buf *out) {
 	return rc || cube_buf_len(out) ? rc : cube_cell_text(row, key, out);
 }
 
-#define CELL(key)                                                                                  \
-	static int cell_##key(const json_t *row, bool plain, struct cube_buf *out) {              \
-		return csv_cell(row, #key, out);                                                   \
+#define CELL(key)                                                                    \
+	static int cell_##key(const json_t *row, bool plain, struct cube_buf *out) { \
+		return csv_cell(row, #key, out);                                     \
 	}
 CELL(seq)
 CELL(time)
@@ -49,10 +49,14 @@ CELL(new)
 CELL(reason)
 
 static const struct cube_column columns[] = {
-	{"SEQ", "seq", .cell = cell_seq},    {"TIME", "time", .cell = cell_time},
-	{"KIND", "kind", .cell = cell_kind}, {"TASK", "task", .cell = cell_task},
-	{"NODE", "node", .cell = cell_node}, {"OLD", "old", .cell = cell_old},
-	{"NEW", "new", .cell = cell_new},    {"REASON", "reason", .cell = cell_reason},
+	{"SEQ", "seq", .cell = cell_seq},
+	{"TIME", "time", .cell = cell_time},
+	{"KIND", "kind", .cell = cell_kind},
+	{"TASK", "task", .cell = cell_task},
+	{"NODE", "node", .cell = cell_node},
+	{"OLD", "old", .cell = cell_old},
+	{"NEW", "new", .cell = cell_new},
+	{"REASON", "reason", .cell = cell_reason},
 	{0},
 };
 
@@ -60,7 +64,8 @@ static const struct cube_column columns[] = {
 static void add_line(struct cube_buf *out, const json_t *data) {
 	const char *node = cube_json_str(data, "node", ""), *old = cube_json_str(data, "old", "");
 	const char *reason = cube_json_str(data, "reason", "");
-	cube_buf_printf(out, "%s %s", cube_json_str(data, "time", "-"), cube_json_str(data, "kind", "-"));
+	cube_buf_printf(out, "%s %s", cube_json_str(data, "time", "-"),
+			cube_json_str(data, "kind", "-"));
 	if (json_is_integer(json_object_get(data, "task"))) {
 		cube_buf_addstr(out, " ");
 		cube_cell_int(data, "task", out);

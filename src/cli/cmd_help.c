@@ -10,7 +10,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_err err;
 	const struct cube_command *c = n ? cube_command_find(words[0]) : NULL;
 	if (n && !c) {
-		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them", words[0]);
+		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them",
+			  words[0]);
 		return cube_cli_fail(&err);
 	}
 	cube_buf_init(&out, 64u << 10);

@@ -20,8 +20,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (!rc) rc = cube_client_json(cli->client, "GET", "/v1/info", NULL, &info, &err);
 	if (rc == CUBE_ENOTFOUND) {
 		info = json_pack("{s:s,s:s,s:s,s:s,s:s,s:n}", "manager", "not running", "version",
-				 CUBE_VERSION, "name", cli->paths.cluster, "socket", cli->paths.socket,
-				 "state_dir", cli->paths.state, "pid");
+				 CUBE_VERSION, "name", cli->paths.cluster, "socket",
+				 cli->paths.socket, "state_dir", cli->paths.state, "pid");
 		rc = 0;
 	} else if (!rc) {
 		json_object_set_new(info, "manager", json_string("running"));

@@ -14,13 +14,14 @@ static int fetch(struct cube_cli *cli, const char *word, json_t **ret, struct cu
 	if (cube_ref_parse(word, &ref, NULL) == 0)
 		path = cube_strf(ref.job ? "/v1/tasks?job=%llu" : "/v1/tasks/%llu",
 				 (unsigned long long)ref.id);
-	else if (strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:@[]") ==
+	else if (strspn(word,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:@[]") ==
 		 strlen(word))
 		path = cube_strf("/v1/nodes/%s", word);
-	else
-		return cube_fail(err, CUBE_ENOTFOUND, "'%.80s': no task and no node", word);
+	else return cube_fail(err, CUBE_ENOTFOUND, "'%.80s': no task and no node", word);
 	int rc = cube_client_json(cli->client, "GET", path, NULL, ret, err);
-	return rc == CUBE_ENOTFOUND ? cube_fail(err, rc, "'%.80s': no such task or node", word) : rc;
+	return rc == CUBE_ENOTFOUND ? cube_fail(err, rc, "'%.80s': no such task or node", word)
+				    : rc;
 }
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {

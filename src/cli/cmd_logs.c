@@ -13,8 +13,8 @@ struct args {
 #define AT(member) offsetof(struct args, member)
 static const struct cube_option options[] = {
 	{"follow", NULL, 'f', CUBE_OPT_FLAG, AT(follow), NULL, "go on until the task has ended"},
-	{"tail", NULL, 'n', CUBE_OPT_UINT, AT(tail), "N", "begin with the last N lines", NULL, NULL, 0,
-	 1000000000},
+	{"tail", NULL, 'n', CUBE_OPT_UINT, AT(tail), "N", "begin with the last N lines", NULL, NULL,
+	 0, 1000000000},
 	{"timestamps", NULL, 't', CUBE_OPT_FLAG, AT(times), NULL, "when each line arrived"},
 	{"stream", NULL, 0, CUBE_OPT_STRING, AT(stream), "WHICH", "only stdout or stderr", NULL,
 	 "stdout|stderr"},
@@ -40,7 +40,8 @@ static int find_tasks(struct cube_cli *cli, struct cube_follow_config *c, struct
 	cube_autofree char *last_path = cube_strf("/v1/tasks?job=%llu&limit=1&newest=1", id);
 	if (!rc) rc = cube_client_json(cli->client, "GET", last_path, NULL, &last_reply, err);
 	const json_t *last = json_array_get(json_object_get(last_reply, "tasks"), 0);
-	if (!rc && (!first || !last)) rc = cube_fail(err, CUBE_ENOTFOUND, "job %llu: not found", id);
+	if (!rc && (!first || !last))
+		rc = cube_fail(err, CUBE_ENOTFOUND, "job %llu: not found", id);
 	if (!rc) {
 		c->first = (uint64_t)cube_json_num(first, "id", 0);
 		c->count = (uint64_t)cube_json_num(last, "id", 0) - c->first + 1;

@@ -23,8 +23,14 @@ static const struct cube_option options[] = {
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_err err;
-	const char *const argv[] = {"cube",	 "manager", "--cluster", cli->paths.cluster, "--store",
-				    a->store, a->verbose ? "-v" : NULL, NULL};
+	const char *const argv[] = {"cube",
+				    "manager",
+				    "--cluster",
+				    cli->paths.cluster,
+				    "--store",
+				    a->store,
+				    a->verbose ? "-v" : NULL,
+				    NULL};
 	execv("/proc/self/exe", (char *const *)argv);
 	cube_fail_sys(&err, errno, "/proc/self/exe");
 	return cube_cli_fail(&err);

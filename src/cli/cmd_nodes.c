@@ -16,13 +16,13 @@ static const struct cube_option options[] = {
 	{0},
 };
 
-static json_t *those(const json_t *nodes, const struct cube_selection *s) {
+static json_t *those(const json_t *nodes, const json_t *names) {
 	json_t *rows = json_array(), *node;
 	size_t i;
 	json_array_foreach((json_t *)nodes, i, node) {
 		const char *name = cube_json_str(node, "name", "");
 		if (strcmp(cube_json_str(node, "state", ""), "gone") == 0) continue;
-		if (s->set.len == 0 || cube_nodeset_has(&s->set, name)) json_array_append(rows, node);
+		if (cube_names_have(names, name)) json_array_append(rows, node);
 	}
 	return rows;
 }
@@ -43,24 +43,22 @@ static int print_names(const json_t *rows) {
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
-	struct cube_selection s = {0};
 	struct cube_err err;
-	json_t *reply = NULL;
-	int rc = cube_select_hosts(&a->select, words, &s, &err);
-	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
+	json_t *reply = NULL, *names = NULL;
+	int rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (rc == CUBE_ENOTFOUND) rc = 0; /* no manager: no nodes */
+	if (!rc) rc = cube_select_nodes(cli, &a->select, words, &names, &err);
 	if (!rc && cli->client)
 		rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, &err);
-	json_t *rows = those(json_object_get(reply, "nodes"), &s);
+	json_t *rows = those(json_object_get(reply, "nodes"), names);
 	int code;
-	if (rc)
-		code = cube_cli_fail(&err);
+	if (rc) code = cube_cli_fail(&err);
 	else
 		code = a->quiet ? print_names(rows)
 				: cube_render_list(&a->list, cube_node_columns, "nodes", rows);
 	json_decref(rows);
 	json_decref(reply);
-	cube_selection_done(&s);
+	json_decref(names);
 	return code;
 }
 

@@ -19,8 +19,8 @@ struct args {
 #define AT(member) offsetof(struct args, member)
 static const struct cube_option options[] = {
 	{"all", NULL, 'a', CUBE_OPT_FLAG, AT(all), NULL, "tasks that have ended as well"},
-	{"last", NULL, 'n', CUBE_OPT_UINT, AT(limit), "N", "only the N newest, ended ones as well", NULL,
-	 NULL, 1, 10000000},
+	{"last", NULL, 'n', CUBE_OPT_UINT, AT(limit), "N", "only the N newest, ended ones as well",
+	 NULL, NULL, 1, 10000000},
 	{"state", NULL, 0, CUBE_OPT_STRING, AT(state), "STATE",
 	 "of pending, scheduled, running, completed, failed; several with commas"},
 	{"job", NULL, 0, CUBE_OPT_LIST, AT(job), "ID", "of this job"},
@@ -37,10 +37,11 @@ static int check_states(const char *list, struct cube_err *err) {
 		cube_autofree char *word = cube_strndup(p, len);
 		enum cube_task_state state;
 		if (cube_task_state_parse(word, &state))
-			return cube_fail(err, CUBE_EUSAGE,
-					 "--state: '%.40s' is not one of pending, scheduled, running, "
-					 "completed, failed",
-					 word);
+			return cube_fail(
+				err, CUBE_EUSAGE,
+				"--state: '%.40s' is not one of pending, scheduled, running, "
+				"completed, failed",
+				word);
 		p += len + (p[len] == ',');
 	}
 	return 0;
@@ -61,7 +62,7 @@ static int add_query(struct cube_buf *path, const char *key, const char *value) 
 static int fetch(struct cube_cli *cli, const struct args *a, const char *node, const char *job,
 		 uint64_t limit, json_t *rows, struct cube_err *err) {
 	uint64_t got = 0, after = 0;
-	const char *state = a->state ? a->state
+	const char *state = a->state                               ? a->state
 			    : a->all || a->limit != CUBE_OPT_UNSET ? NULL
 								   : "pending,scheduled,running";
 	for (;;) {
@@ -76,7 +77,8 @@ static int fetch(struct cube_cli *cli, const struct args *a, const char *node, c
 		if (node) add_query(&path, "node", node);
 		if (job) add_query(&path, "job", job);
 		if (a->name) add_query(&path, "name", a->name);
-		int rc = cube_client_json(cli->client, "GET", cube_buf_str(&path), NULL, &reply, err);
+		int rc = cube_client_json(cli->client, "GET", cube_buf_str(&path), NULL, &reply,
+					  err);
 		cube_buf_done(&path);
 		json_array_foreach(json_object_get(reply, "tasks"), i, row) {
 			json_array_append(rows, row);
@@ -109,18 +111,18 @@ static json_t *in_order(const json_t *rows, uint64_t limit) {
 }
 
 static int collect(struct cube_cli *cli, const struct args *a, json_t *rows, struct cube_err *err) {
-	struct cube_selection hosts = {0};
-	int rc = cube_select_hosts(&a->select, NULL, &hosts, err);
-	size_t jobs = a->job.len ? a->job.len : 1, nodes = hosts.set.len ? hosts.set.len : 1;
+	json_t *names = NULL;
+	int rc = cube_select_nodes(cli, &a->select, NULL, &names, err);
+	size_t jobs = a->job.len ? a->job.len : 1, nodes = names ? json_array_size(names) : 1;
 	for (size_t i = 0; !rc && i < nodes; i++) {
-		const char *node = hosts.set.len ? hosts.set.v[i].name : NULL;
+		const char *node = json_string_value(json_array_get(names, i));
 		for (size_t k = 0; !rc && k < jobs; k++) {
 			const char *job = a->job.len ? a->job.v[k] : NULL;
 			if (job && strncmp(job, "job:", 4) == 0) job += 4;
 			rc = fetch(cli, a, node, job, a->limit, rows, err);
 		}
 	}
-	cube_selection_done(&hosts);
+	json_decref(names);
 	return rc;
 }
 
@@ -142,14 +144,14 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_err err;
 	json_t *rows = json_array();
-	int code, rc = n ? cube_fail(&err, CUBE_EUSAGE, "'%.80s' is not expected here", words[0]) : 0;
+	int code,
+		rc = n ? cube_fail(&err, CUBE_EUSAGE, "'%.80s' is not expected here", words[0]) : 0;
 	if (!rc && a->state) rc = check_states(a->state, &err);
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = collect(cli, a, rows, &err);
 	if (rc == CUBE_ENOTFOUND && !cli->client) rc = 0; /* no manager: no tasks */
 	json_t *sorted = in_order(rows, a->limit);
-	if (rc)
-		code = cube_cli_fail(&err);
+	if (rc) code = cube_cli_fail(&err);
 	else
 		code = a->quiet ? print_ids(sorted)
 				: cube_render_list(&a->list, cube_task_columns, "tasks", sorted);

@@ -40,15 +40,17 @@ static int check_nodes(struct cube_cli *cli, struct cube_err *err) {
 	json_decref(reply);
 	if (rc || usable) return rc;
 	if (failed)
-		return cube_fail(err, CUBE_ECONFLICT, "no node is ready: %zu failed; `cube nodes` tells "
-						      "why, `cube spawn --workers=HOSTS` tries again",
+		return cube_fail(err, CUBE_ECONFLICT,
+				 "no node is ready: %zu failed; `cube nodes` tells "
+				 "why, `cube spawn --workers=HOSTS` tries again",
 				 failed);
 	return cube_fail(err, CUBE_ECONFLICT,
 			 "there is no node yet; add some with `cube spawn --workers=HOSTS` first");
 }
 
 static int check_args(const struct args *a, size_t n, struct cube_err *err) {
-	if (n == 0) return cube_fail(err, CUBE_EUSAGE, "run what? cube run [OPTIONS] -- COMMAND...");
+	if (n == 0)
+		return cube_fail(err, CUBE_EUSAGE, "run what? cube run [OPTIONS] -- COMMAND...");
 	if (a->all && a->count != CUBE_OPT_UNSET)
 		return cube_fail(err, CUBE_EUSAGE, "--all and --count do not go together");
 	if (a->input && (a->all || (a->count != CUBE_OPT_UNSET && a->count > 1)))
@@ -60,22 +62,17 @@ static int check_args(const struct args *a, size_t n, struct cube_err *err) {
 
 static int make_body(struct cube_cli *cli, const struct args *a, char **words, size_t n,
 		     json_t **ret, struct cube_err *err) {
-	struct cube_selection hosts = {0};
-	bool chosen = a->select.workers.len || a->select.hosts || a->select.limit.len;
-	int rc = cube_select_hosts(&a->select, NULL, &hosts, err);
-	if (!rc && chosen && hosts.set.len == 0)
-		rc = cube_fail(err, CUBE_EUSAGE, "the host expression names no host");
-	if (!rc && !chosen && a->select.exclude.len)
-		rc = cube_fail(err, CUBE_EUSAGE, "--exclude needs --workers");
+	json_t *names = NULL;
+	int rc = cube_select_nodes(cli, &a->select, NULL, &names, err);
 	if (!rc) rc = cube_task_body(cli, &a->task, words, n, ret, err);
 	if (!rc) {
-		if (hosts.set.len) json_object_set_new(*ret, "nodes", cube_selection_names(&hosts));
+		if (names) json_object_set(*ret, "nodes", names);
 		if (a->all) json_object_set_new(*ret, "all", json_true());
 		if (a->count != CUBE_OPT_UNSET)
 			json_object_set_new(*ret, "count", json_integer((json_int_t)a->count));
 		if (a->input) json_object_set_new(*ret, "stdin", json_true());
 	}
-	cube_selection_done(&hosts);
+	json_decref(names);
 	return rc;
 }
 
@@ -98,8 +95,9 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	int rc = check_args(a, n, &err);
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (rc == CUBE_ENOTFOUND)
-		rc = cube_fail(&err, CUBE_ECONFLICT, "there is no node yet; add some with `cube spawn "
-						     "--workers=HOSTS` first");
+		rc = cube_fail(&err, CUBE_ECONFLICT,
+			       "there is no node yet; add some with `cube spawn "
+			       "--workers=HOSTS` first");
 	if (!rc) rc = check_nodes(cli, &err);
 	if (!rc) rc = make_body(cli, a, words, n, &body, &err);
 	if (!rc) rc = cube_job_submit(cli, body, &job, &err);

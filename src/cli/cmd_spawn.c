@@ -22,12 +22,14 @@ struct args {
 
 #define AT(member) offsetof(struct args, member)
 static const struct cube_option options[] = {
-	{"user", NULL, 'l', CUBE_OPT_STRING, AT(user), "NAME", "log in as NAME where none is given"},
-	{"port", NULL, 'p', CUBE_OPT_UINT, AT(port), "PORT", "where none is given", NULL, NULL, 1, 65535},
+	{"user", NULL, 'l', CUBE_OPT_STRING, AT(user), "NAME",
+	 "log in as NAME where none is given"},
+	{"port", NULL, 'p', CUBE_OPT_UINT, AT(port), "PORT", "where none is given", NULL, NULL, 1,
+	 65535},
 	{"identity", NULL, 0, CUBE_OPT_STRING, AT(identity), "KEY", "private key file"},
 	{"ssh-config", NULL, 'F', CUBE_OPT_STRING, AT(ssh_config), "FILE", "as for ssh -F"},
-	{"slots", NULL, 0, CUBE_OPT_UINT, AT(slots), "N", "tasks at once on a node (its CPUs)", NULL, NULL,
-	 1, 100000},
+	{"slots", NULL, 0, CUBE_OPT_UINT, AT(slots), "N", "tasks at once on a node (its CPUs)",
+	 NULL, NULL, 1, 100000},
 	{"connect-timeout", NULL, 0, CUBE_OPT_DURATION, AT(connect_timeout), "TIME",
 	 "give a host up after this", "10s"},
 	{"strict-host-keys", NULL, 0, CUBE_OPT_FLAG, AT(strict), NULL,
@@ -48,7 +50,8 @@ static int set_path(json_t *object, const char *key, const char *path, struct cu
 /* What the expression says of a host goes first, then the options, then the hosts file. */
 static int node_json(const struct args *a, const struct cube_selection *s,
 		     const struct cube_host *h, json_t *list, struct cube_err *err) {
-	const struct cube_hosts_entry *e = s->has_hosts ? cube_hosts_find(&s->hosts, h->name) : NULL;
+	const struct cube_hosts_entry *e =
+		s->has_hosts ? cube_hosts_find(&s->hosts, h->name) : NULL;
 	const struct cube_host *file = e ? &e->host : h;
 	const char *user = h->user ? h->user : a->user ? a->user : file->user;
 	uint64_t port = h->port ? h->port : a->port != CUBE_OPT_UNSET ? a->port : file->port;
@@ -58,7 +61,7 @@ static int node_json(const struct args *a, const struct cube_selection *s,
 	json_array_append_new(list, node);
 	if (slots) json_object_set_new(node, "slots", json_integer((json_int_t)slots));
 	if (e && e->labels) json_object_set_new(node, "labels", json_string(e->labels));
-	if (h->local) {
+	if (h->local || file->local) {
 		json_object_set_new(node, "local", json_true());
 		return 0;
 	}
@@ -74,14 +77,13 @@ static int make_body(const struct args *a, const struct cube_selection *s, json_
 		     struct cube_err *err) {
 	json_t *list = json_array(), *body = json_pack("{s:o}", "nodes", list);
 	int rc = 0;
-	for (size_t i = 0; !rc && i < s->set.len; i++) rc = node_json(a, s, &s->set.v[i], list, err);
+	for (size_t i = 0; !rc && i < s->set.len; i++)
+		rc = node_json(a, s, &s->set.v[i], list, err);
 	if (!rc && a->ssh_config) rc = set_path(body, "ssh_config", a->ssh_config, err);
 	json_object_set_new(body, "connect_timeout", json_real((double)a->connect_timeout / 1e9));
 	if (a->strict) json_object_set_new(body, "strict_host_keys", json_true());
-	if (rc)
-		json_decref(body);
-	else
-		*ret = body;
+	if (rc) json_decref(body);
+	else *ret = body;
 	return rc;
 }
 
@@ -90,7 +92,7 @@ static int stay(struct cube_cli *cli, const json_t *reply) {
 	struct cube_join join;
 	struct cube_err err;
 	bool live = isatty(STDERR_FILENO);
-	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN);
+	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN, false);
 	int rc = cube_join_wait(&join, &err), code = join.progress.failed ? 1 : 0;
 	cube_join_stop(&join);
 	if (rc == CUBE_ECANCELED) {
@@ -118,6 +120,11 @@ static int tear_down(struct cube_cli *cli, const json_t *added, bool purge) {
 	return code;
 }
 
+static void stop_job(struct cube_cli *cli, const struct cube_job *job) {
+	cube_autofree char *path = cube_strf("/v1/jobs/%llu", (unsigned long long)job->id);
+	cube_client_json(cli->client, "DELETE", path, NULL, NULL, NULL);
+}
+
 /* With COMMAND: runs it on each of the nodes, and takes the new ones down. */
 static int once(struct cube_cli *cli, const struct args *a, const json_t *reply, json_t *task) {
 	struct cube_follow_result result = {0};
@@ -128,8 +135,10 @@ static int once(struct cube_cli *cli, const struct args *a, const json_t *reply,
 	bool live = isatty(STDERR_FILENO);
 	int code = 0, rc = cube_job_submit(cli, task, &job, &err);
 	if (!rc) {
-		cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_QUIET);
-		rc = cube_job_attach(cli, &job, &a->print, false, cube_join_hide, &join, &result, &err);
+		cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_QUIET,
+				true);
+		rc = cube_job_attach(cli, &job, &a->print, false, cube_join_hide, &join, &result,
+				     &err);
 		cube_join_stop(&join);
 	}
 	if (rc) code = cube_cli_fail(&err);
@@ -140,6 +149,8 @@ static int once(struct cube_cli *cli, const struct args *a, const json_t *reply,
 		if (*names) cube_cli_say("the nodes stay: `cube down %s` takes them down", names);
 		return code;
 	}
+	if (result.left)
+		stop_job(cli, &job); /* nodes that were there before keep no task of ours */
 	int down = tear_down(cli, added, a->purge);
 	return code ? code : down;
 }
@@ -171,7 +182,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_selection s = {0};
 	struct cube_err err;
-	int rc = cube_select_hosts(&a->select, NULL, &s, &err);
+	int rc = cube_select_hosts(&a->select, NULL, true, &s, &err);
 	if (!rc && s.set.len == 0)
 		rc = cube_fail(&err, CUBE_EUSAGE, "%s",
 			       a->select.workers.len || a->select.hosts

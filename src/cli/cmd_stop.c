@@ -22,8 +22,9 @@ static int stop(struct cube_cli *cli, const struct args *a, const char *word,
 	struct cube_ref ref;
 	int rc = cube_ref_parse(word, &ref, err);
 	if (rc) return rc;
-	cube_autofree char *grace =
-		a->grace == CUBE_OPT_UNSET ? cube_strdup("") : cube_strf("?grace=%.3f", (double)a->grace / 1e9);
+	cube_autofree char *grace = a->grace == CUBE_OPT_UNSET
+					    ? cube_strdup("")
+					    : cube_strf("?grace=%.3f", (double)a->grace / 1e9);
 	cube_autofree char *path = cube_strf("/v1/%s/%llu%s", ref.job ? "jobs" : "tasks",
 					     (unsigned long long)ref.id, grace);
 	return cube_client_json(cli->client, "DELETE", path, NULL, NULL, err);
@@ -62,10 +63,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 		rc = cube_waiting_init(&w, cli, words, n, &err);
 		if (!rc) rc = cube_waiting_wait(&w, cli, &err);
 	}
-	if (rc == CUBE_ECANCELED)
-		code = 128 + err.sys;
-	else if (rc)
-		code = cube_cli_fail(&err);
+	if (rc == CUBE_ECANCELED) code = 128 + err.sys;
+	else if (rc) code = cube_cli_fail(&err);
 	cube_waiting_done(&w);
 	return code;
 }

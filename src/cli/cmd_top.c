@@ -30,8 +30,9 @@ struct screen {
 static int fetch(struct screen *s, struct cube_err *err) {
 	json_t *nodes = NULL, *tasks = NULL;
 	struct cube_client *c = s->cli->client;
-	cube_autofree char *path = cube_strf("/v1/tasks?newest=1&limit=%zu&state=running,scheduled,pending",
-					     s->height ? s->height : 1000);
+	cube_autofree char *path =
+		cube_strf("/v1/tasks?newest=1&limit=%zu&state=running,scheduled,pending",
+			  s->height ? s->height : 1000);
 	int rc = cube_client_json(c, "GET", "/v1/nodes", NULL, &nodes, err);
 	if (!rc) rc = cube_client_json(c, "GET", path, NULL, &tasks, err);
 	json_decref(s->nodes);
@@ -44,8 +45,8 @@ static int fetch(struct screen *s, struct cube_err *err) {
 static size_t count(const json_t *nodes, const char *state) {
 	size_t n = 0, i;
 	json_t *node;
-	json_array_foreach((json_t *)nodes, i, node)
-		n += strcmp(cube_json_str(node, "state", ""), state) == 0;
+	json_array_foreach((json_t *)nodes, i, node) n +=
+		strcmp(cube_json_str(node, "state", ""), state) == 0;
 	return n;
 }
 
@@ -61,8 +62,8 @@ static void add_title(const struct screen *s, const json_t *nodes, struct cube_b
 	}
 	cube_autofree char *line = cube_strf(
 		"cube %s  %s  nodes: %zu ready of %zu  tasks: %.0f running, %.0f queued, %.0f slots",
-		s->cli->paths.cluster, cube_clock_rfc3339(cube_clock_wall(), now), count(nodes, "ready"),
-		json_array_size(nodes), running, queued, slots);
+		s->cli->paths.cluster, cube_clock_rfc3339(cube_clock_wall(), now),
+		count(nodes, "ready"), json_array_size(nodes), running, queued, slots);
 	cube_render_cut(line, s->width ? s->width : 1000, out);
 	cube_buf_addstr(out, "\n\n");
 }
@@ -83,17 +84,17 @@ static size_t add_lines(struct cube_buf *out, struct cube_buf *text, size_t rows
 static int compose(const struct screen *s, struct cube_buf *out) {
 	const json_t *nodes = json_object_get(s->nodes, "nodes");
 	const json_t *tasks = json_object_get(s->tasks, "tasks");
-	struct cube_render_style style = {.width = s->width, .headers = true,
+	struct cube_render_style style = {.width = s->width,
+					  .headers = true,
 					  .bold = s->height && cube_render_colour(STDOUT_FILENO)};
 	size_t rows = s->height ? s->height : 100000, left = rows - 3;
 	struct cube_buf table;
 	cube_buf_init(&table, CUBE_RENDER_MAX);
 	add_title(s, nodes, out);
 	int rc = cube_render_table(&style, cube_node_columns, nodes, &table);
-	/* the nodes may take all but a third of the screen, or what tasks do not need */
+	/* a third of the screen is for tasks, or what they need where that is less */
 	size_t need = json_array_size(tasks) + 2, third = left / 3;
-	size_t for_nodes = left > (need < third ? need : third) ? left - (need < third ? need : third) : 1;
-	left -= add_lines(out, &table, for_nodes);
+	left -= add_lines(out, &table, left - (need < third ? need : third));
 	cube_buf_clear(&table);
 	if (!rc && left > 1) {
 		rc = cube_render_table(&style, cube_task_columns, tasks, &table);
@@ -145,7 +146,8 @@ static void put(const char *codes) {
 	(void)n;
 }
 
-/* Whether to go on after waiting at most ms: not after q, Ctrl-C (in raw mode a byte) or a signal. */
+/* Whether to go on after waiting at most ms: not after q, Ctrl-C (in raw mode a byte) or a signal.
+ */
 static bool wait_key(const struct cube_signals *signals, int ms) {
 	struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
 			      {.fd = signals->fd, .events = POLLIN}};
@@ -168,10 +170,10 @@ static int live(struct screen *s, uint64_t interval) {
 	raw = before;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
-	put("\033[?1049h\033[?25l");
+	put("\033[?1049h\033[?25l\033[?7l"); /* own screen, no cursor, no wrapping of wide lines */
 	do rc = draw(s, &err);
 	while (!rc && wait_key(&signals, (int)(interval / CUBE_NS_PER_MS)));
-	put("\033[?25h\033[?1049l");
+	put("\033[?7h\033[?25h\033[?1049l");
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	cube_signals_close(&signals);
 	return rc ? cube_cli_fail(&err) : 0;
@@ -185,7 +187,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (interval > 3600 * CUBE_NS_PER_S) interval = 3600 * CUBE_NS_PER_S;
 	int rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (rc) return cube_cli_fail(&err);
-	int code = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) ? live(&s, interval) : snapshot(&s);
+	int code =
+		isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) ? live(&s, interval) : snapshot(&s);
 	json_decref(s.nodes);
 	json_decref(s.tasks);
 	return code;

@@ -24,11 +24,13 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 		unsigned long size;
 		char hash[65];
 		if (!cube_worker_image(machines[i], &size, hash)) continue;
-		json_object_set_new(workers, machines[i],
-				    json_pack("{s:I,s:s}", "size", (json_int_t)size, "sha256", hash));
+		json_object_set_new(
+			workers, machines[i],
+			json_pack("{s:I,s:s}", "size", (json_int_t)size, "sha256", hash));
 	}
-	json_t *all = json_pack("{s:s,s:i,s:s,s:o}", "version", CUBE_VERSION, "protocol",
-				CUBE_PROTO_VERSION, "built", __DATE__ " " __TIME__, "workers", workers);
+	json_t *all =
+		json_pack("{s:s,s:i,s:s,s:o}", "version", CUBE_VERSION, "protocol",
+			  CUBE_PROTO_VERSION, "built", __DATE__ " " __TIME__, "workers", workers);
 	int code = cube_render_object(a->output, all);
 	json_decref(all);
 	return code;

@@ -10,16 +10,16 @@ struct args {
 };
 
 static const struct cube_option options[] = {
-	{"quiet", NULL, 'q', CUBE_OPT_FLAG, offsetof(struct args, quiet), NULL, "no words, only the exit code"},
+	{"quiet", NULL, 'q', CUBE_OPT_FLAG, offsetof(struct args, quiet), NULL,
+	 "no words, only the exit code"},
 	{0},
 };
 
 static void tell(const json_t *task) {
 	cube_autofree char *why = cube_follow_why(task);
-	cube_autofree char *line = cube_strf("%llu %s%s%s\n",
-					     (unsigned long long)cube_json_num(task, "id", 0),
-					     cube_json_str(task, "state", "?"), why ? ": " : "",
-					     why ? why : "");
+	cube_autofree char *line =
+		cube_strf("%llu %s%s%s\n", (unsigned long long)cube_json_num(task, "id", 0),
+			  cube_json_str(task, "state", "?"), why ? ": " : "", why ? why : "");
 	ssize_t done = write(STDOUT_FILENO, line, strlen(line));
 	(void)done;
 }
@@ -52,10 +52,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (!rc) rc = cube_waiting_init(&w, cli, words, n, &err);
 	if (!rc) rc = cube_waiting_wait(&w, cli, &err);
 	int code;
-	if (rc == CUBE_ECANCELED)
-		code = 128 + err.sys;
-	else
-		code = rc ? cube_cli_fail(&err) : count(&w, a->quiet);
+	if (rc == CUBE_ECANCELED) code = 128 + err.sys;
+	else code = rc ? cube_cli_fail(&err) : count(&w, a->quiet);
 	cube_waiting_done(&w);
 	return code;
 }

@@ -31,7 +31,8 @@ static int write_image(const char *path, struct cube_err *err) {
 	unsigned long size = 0;
 	if (uname(&u) < 0) return cube_fail_sys(err, errno, "uname");
 	const char *image = cube_worker_image(u.machine, &size, NULL);
-	if (!image) return cube_fail(err, CUBE_ENOTFOUND, "no worker for %s in this cube", u.machine);
+	if (!image)
+		return cube_fail(err, CUBE_ENOTFOUND, "no worker for %s in this cube", u.machine);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
 	if (fd < 0) return cube_fail_sys(err, errno, "%.160s", path);
 	int rc = 0;
@@ -47,8 +48,8 @@ static int write_image(const char *path, struct cube_err *err) {
 static int execute(const char *program, const char *dir, const char *name, pid_t *ret_pid,
 		   struct cube_err *err) {
 	char cluster[CUBE_ID_HEX];
-	const char *const argv[] = {"cube-worker", "serve", dir, cube_id_hex(cube_id_u64(), cluster),
-				    "1",	   name,    NULL};
+	const char *const argv[] = {
+		"cube-worker", "serve", dir, cube_id_hex(cube_id_u64(), cluster), "1", name, NULL};
 	posix_spawnattr_t attr;
 	sigset_t none, pipes;
 	sigemptyset(&none);
@@ -90,7 +91,8 @@ static int serve(const char *dir, const char *name, struct cube_err *err) {
 	cube_signals_open(&signals, list);
 	if (!rc) rc = execute(program, dir, name, &pid, err);
 	if (!rc) {
-		cube_cli_say("worker %s runs in %s (pid %ld); Ctrl-C ends it", name, dir, (long)pid);
+		cube_cli_say("worker %s runs in %s (pid %ld); Ctrl-C ends it", name, dir,
+			     (long)pid);
 		code = wait_worker(pid, &signals);
 	}
 	cube_signals_close(&signals);

@@ -74,8 +74,7 @@ int cube_output_fold(struct cube_output *o) {
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0 && compare_content(items[i - 1].s, items[i].s) == 0)
 			groups[ngroups - 1].n++;
-		else
-			groups[ngroups++] = (struct group){i, 1, items[i].order};
+		else groups[ngroups++] = (struct group){i, 1, items[i].order};
 	}
 	qsort(groups, ngroups, sizeof *groups, by_size);
 	for (size_t i = 0; !rc && i < ngroups; i++)

@@ -24,8 +24,8 @@ struct follow {
 	struct cube_frames frames;
 	struct cube_output output;
 	struct cube_signals signals;
-	uint8_t *progress; /* of each task */
-	json_t *reasons;   /* how tasks failed */
+	uint8_t *progress;    /* of each task */
+	json_t *reasons;      /* how tasks failed */
 	uint64_t interrupted; /* when Ctrl-C was last pressed, monotonic; 0: never */
 	struct cube_err err;  /* of frames that cannot be read */
 };
@@ -39,7 +39,8 @@ char *cube_follow_why(const json_t *row) {
 	if (*reason) return cube_strdup(reason);
 	if (strcmp(how, "timeout") == 0) return cube_strdup("stopped after its timeout");
 	if (*how) return cube_strdup(how);
-	return strcmp(cube_json_str(row, "state", ""), "failed") == 0 ? cube_strdup("failed") : NULL;
+	return strcmp(cube_json_str(row, "state", ""), "failed") == 0 ? cube_strdup("failed")
+								      : NULL;
 }
 
 void cube_follow_count(struct cube_follow_result *r, uint64_t tasks, const json_t *row) {
@@ -59,11 +60,13 @@ static void interrupt(struct follow *f) {
 	json_decref(body);
 	for (uint64_t i = 0; i < c->count; i++) {
 		if (f->progress[i] != NOT_YET) continue;
-		cube_autofree char *task = cube_strf("/v1/tasks/%llu", (unsigned long long)(c->first + i));
+		cube_autofree char *task =
+			cube_strf("/v1/tasks/%llu", (unsigned long long)(c->first + i));
 		cube_client_json(f->cli->client, "DELETE", task, NULL, NULL, NULL);
 	}
 	if (isatty(STDERR_FILENO))
-		cube_cli_say("interrupt sent; Ctrl-C again within 2 s leaves, and the work goes on");
+		cube_cli_say(
+			"interrupt sent; Ctrl-C again within 2 s leaves, and the work goes on");
 }
 
 /* Looks at a signal; the exit code to leave with, or 0. */
@@ -141,10 +144,17 @@ static struct cube_transfer *open_logs(struct follow *f) {
 	if (c->tail != CUBE_OPT_UNSET)
 		snprintf(tail, sizeof tail, "%stail=%llu", c->follow ? "&" : "?",
 			 (unsigned long long)c->tail);
-	cube_autofree char *path = cube_strf("/v1/%s/%llu/logs%s%s", c->ref.job ? "jobs" : "tasks",
-					     (unsigned long long)c->ref.id,
-					     c->follow ? "?follow=1" : "", tail);
+	cube_autofree char *path =
+		cube_strf("/v1/%s/%llu/logs%s%s", c->ref.job ? "jobs" : "tasks",
+			  (unsigned long long)c->ref.id, c->follow ? "?follow=1" : "", tail);
 	return cube_client_get(f->cli->client, path, on_bytes, f);
+}
+
+static int fail_gone(const struct follow *f, struct cube_err *err) {
+	return cube_fail(
+		err, CUBE_ECONNECT,
+		"the manager went away; the work goes on: `cube logs -f %s%llu` comes back to it",
+		f->config->ref.job ? "job:" : "", (unsigned long long)f->config->ref.id);
 }
 
 /* What the end of the stream means. */
@@ -153,6 +163,7 @@ static int conclude(struct follow *f, const struct cube_transfer *logs, struct c
 	int rc = cube_transfer_result(logs, err);
 	if (rc > 0) return f->result.left = rc, 0;
 	if (rc && f->err.code) *err = f->err;
+	else if (rc == CUBE_ECONNECT) return fail_gone(f, err);
 	if (!rc) rc = cube_frames_end(&f->frames, err);
 	if (!rc) {
 		int stop = cube_output_finish(&f->output);
@@ -160,9 +171,7 @@ static int conclude(struct follow *f, const struct cube_transfer *logs, struct c
 		if (stop) f->result.left = stop;
 	}
 	if (!rc && f->config->follow && f->result.ended < f->config->count && !f->result.left)
-		rc = cube_fail(err, CUBE_ECONNECT, "the manager went away; the tasks go on: `cube logs -f "
-						   "%s%llu`",
-			       f->config->ref.job ? "job:" : "", (unsigned long long)f->config->ref.id);
+		return fail_gone(f, err);
 	return rc;
 }
 

@@ -1,4 +1,5 @@
-/* Being attached to tasks: prints what they write, passes Ctrl-C and input on, counts how they end. */
+/* Being attached to tasks: prints what they write, passes Ctrl-C and input on, counts how they end.
+ */
 #ifndef CUBE_CLI_FOLLOW_H
 #define CUBE_CLI_FOLLOW_H
 

@@ -28,12 +28,9 @@ static int get_number(const json_t *json, const char *key, uint64_t max, uint64_
 static int get_stream(const json_t *json, enum cube_stream_id *ret, struct cube_err *err) {
 	const char *name = json_string_value(json_object_get(json, "stream"));
 	if (!name) return 0;
-	if (strcmp(name, "stdout") == 0)
-		*ret = CUBE_STDOUT;
-	else if (strcmp(name, "stderr") == 0)
-		*ret = CUBE_STDERR;
-	else
-		return cube_fail(err, CUBE_EPROTO, "log frame: unknown stream");
+	if (strcmp(name, "stdout") == 0) *ret = CUBE_STDOUT;
+	else if (strcmp(name, "stderr") == 0) *ret = CUBE_STDERR;
+	else return cube_fail(err, CUBE_EPROTO, "log frame: unknown stream");
 	return 0;
 }
 
@@ -74,7 +71,9 @@ static int feed_head(struct cube_frames *f, const uint8_t **p, size_t *n, cube_f
 	const uint8_t *newline = memchr(*p, '\n', *n);
 	size_t len = newline ? (size_t)(newline - *p) : *n;
 	int rc = cube_buf_add(&f->head, *p, len);
-	if (rc) return cube_fail(err, rc, "log frame: its head is longer than %u", CUBE_FRAME_HEAD_MAX);
+	if (rc)
+		return cube_fail(err, rc, "log frame: its head is longer than %u",
+				 CUBE_FRAME_HEAD_MAX);
 	*p += len + (newline != NULL);
 	*n -= len + (newline != NULL);
 	if (!newline) return 0;

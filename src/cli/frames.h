@@ -38,7 +38,8 @@ struct cube_frames { /* cube_frames_init, cube_frames_done */
 
 void cube_frames_init(struct cube_frames *f);
 void cube_frames_done(struct cube_frames *f);
-/* 0, fn's first non-zero result, or CUBE_EPROTO / CUBE_ETOOBIG: the stream cannot be used further. */
+/* 0, fn's first non-zero result, or CUBE_EPROTO / CUBE_ETOOBIG: the stream cannot be used further.
+ */
 int cube_frames_feed(struct cube_frames *f, const void *bytes, size_t n, cube_frames_fn *fn,
 		     void *arg, struct cube_err *err);
 /* At the stream's end: 0, or CUBE_EPROTO when it ended inside a frame. */

@@ -21,12 +21,10 @@ static int on_event(void *arg, const char *event, const json_t *data) {
 	const char *name = cube_json_str(data, "node", ""), *now = cube_json_str(data, "new", "");
 	const char *reason = cube_json_str(data, "reason", "");
 	if (strcmp(event, "node") != 0 || !json_object_get(g->pending, name)) return 0;
-	if (strcmp(now, "gone") == 0)
-		json_array_append_new(g->gone, json_string(name));
+	if (strcmp(now, "gone") == 0) json_array_append_new(g->gone, json_string(name));
 	else if (strcmp(now, "failed") == 0)
 		cube_reasons_add(g->left, *reason ? reason : "it could not be cleaned", name);
-	else
-		return 0;
+	else return 0;
 	json_object_del(g->pending, name);
 	return check(g);
 }
@@ -44,10 +42,10 @@ static int look(struct cube_cli *cli, struct going *g, struct cube_err *err) {
 		json_object_set_new(there, cube_json_str(node, "name", ""), json_true());
 	}
 	if (!rc) json_object_foreach_safe(g->pending, next, name, value) {
-		if (json_object_get(there, name)) continue;
-		json_array_append_new(g->gone, json_string(name));
-		json_object_del(g->pending, name);
-	}
+			if (json_object_get(there, name)) continue;
+			json_array_append_new(g->gone, json_string(name));
+			json_object_del(g->pending, name);
+		}
 	json_decref(there);
 	json_decref(reply);
 	return rc;
@@ -61,7 +59,8 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 	rc = cube_watch_wait(&watch, cli, err);
 	cube_watch_stop(&watch);
 	if (rc == ALL_GONE) return 0;
-	return rc ? rc : cube_fail(err, CUBE_ECONNECT, "the manager went away before all were gone");
+	return rc ? rc
+		  : cube_fail(err, CUBE_ECONNECT, "the manager went away before all were gone");
 }
 
 int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_t **ret_gone,

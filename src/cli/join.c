@@ -27,14 +27,16 @@ static int on_event(void *arg, const char *event, const json_t *data) {
 }
 
 void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *reply,
-		     enum cube_progress_mode mode) {
+		     enum cube_progress_mode mode, bool brief) {
 	memset(j, 0, sizeof *j);
 	j->cli = cli;
 	cube_progress_init(&j->progress, mode, STDERR_FILENO, json_object_get(reply, "nodes"));
+	j->progress.brief = brief;
 	if (mode == CUBE_PROGRESS_PLAIN)
 		for (size_t i = 0; i < j->progress.n; i++) cube_progress_note(&j->progress, i);
 	cube_progress_draw(&j->progress, true);
-	cube_watch_start(&j->watch, cli, (int64_t)cube_json_num(reply, "event", 0), true, on_event, j);
+	cube_watch_start(&j->watch, cli, (int64_t)cube_json_num(reply, "event", 0), true, on_event,
+			 j);
 	finish(j);
 }
 

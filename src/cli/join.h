@@ -12,9 +12,10 @@ struct cube_join {
 	bool told; /* the summary was printed */
 };
 
-/* reply: of POST /v1/nodes. Goes on while cube_client_turn is called. */
+/* reply: of POST /v1/nodes. Goes on while cube_client_turn is called. brief: of a live display only
+ * the summary stays. */
 void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *reply,
-		     enum cube_progress_mode mode);
+		     enum cube_progress_mode mode, bool brief);
 /* Until each is ready or failed; as cube_watch_wait. */
 int cube_join_wait(struct cube_join *j, struct cube_err *err);
 void cube_join_hide(void *join); /* before something else is printed */

@@ -5,10 +5,14 @@
 #include "cli.h"
 
 #define CELL(name) static int name(const json_t *row, bool plain, struct cube_buf *out)
-#define TEXT_CELL(name, key)                                                                       \
-	CELL(name) { return cube_cell_text(row, key, out); }
-#define INT_CELL(name, key)                                                                        \
-	CELL(name) { return cube_cell_int(row, key, out); }
+#define TEXT_CELL(name, key)                          \
+	CELL(name) {                                  \
+		return cube_cell_text(row, key, out); \
+	}
+#define INT_CELL(name, key)                          \
+	CELL(name) {                                 \
+		return cube_cell_int(row, key, out); \
+	}
 
 /* ---- tasks ---- */
 
@@ -35,7 +39,9 @@ CELL(task_exit) {
 	return cube_buf_addstr(out, how);
 }
 
-CELL(task_created) { return cube_cell_age(row, "created", plain, out); }
+CELL(task_created) {
+	return cube_cell_age(row, "created", plain, out);
+}
 
 /* How long it ran, or has run. */
 CELL(task_time) {
@@ -54,11 +60,13 @@ CELL(task_cpu) {
 }
 
 CELL(task_memory) {
-	return cube_cell_size(cube_json_num(json_object_get(row, "usage"), "max_rss", -1), plain, out);
+	return cube_cell_size(cube_json_num(json_object_get(row, "usage"), "max_rss", -1), plain,
+			      out);
 }
 
 CELL(task_output) {
-	double bytes = cube_json_num(row, "stdout_bytes", 0) + cube_json_num(row, "stderr_bytes", 0);
+	double bytes =
+		cube_json_num(row, "stdout_bytes", 0) + cube_json_num(row, "stderr_bytes", 0);
 	return cube_cell_size(bytes, plain, out);
 }
 
@@ -105,17 +113,33 @@ TEXT_CELL(node_labels, "labels")
 INT_CELL(node_slots, "slots")
 INT_CELL(node_running, "running")
 INT_CELL(node_queued, "queued")
-CELL(node_cpu) { return cube_cell_percent(metric(row, "cpu"), plain, out); }
-CELL(node_steal) { return cube_cell_percent(metric(row, "steal"), plain, out); }
-CELL(node_iowait) { return cube_cell_percent(metric(row, "iowait"), plain, out); }
+CELL(node_cpu) {
+	return cube_cell_percent(metric(row, "cpu"), plain, out);
+}
+CELL(node_steal) {
+	return cube_cell_percent(metric(row, "steal"), plain, out);
+}
+CELL(node_iowait) {
+	return cube_cell_percent(metric(row, "iowait"), plain, out);
+}
 CELL(node_memory) {
 	return used_cell(row, "memory_total", "memory_available", plain, out);
 }
-CELL(node_disk) { return used_cell(row, "disk_total", "disk_free", plain, out); }
-CELL(node_receive) { return cube_cell_size(metric(row, "net_receive_rate"), plain, out); }
-CELL(node_send) { return cube_cell_size(metric(row, "net_send_rate"), plain, out); }
-CELL(node_uptime) { return cube_cell_duration(metric(row, "uptime"), plain, out); }
-CELL(node_join) { return cube_cell_duration(cube_json_num(row, "join_seconds", -1), plain, out); }
+CELL(node_disk) {
+	return used_cell(row, "disk_total", "disk_free", plain, out);
+}
+CELL(node_receive) {
+	return cube_cell_size(metric(row, "net_receive_rate"), plain, out);
+}
+CELL(node_send) {
+	return cube_cell_size(metric(row, "net_send_rate"), plain, out);
+}
+CELL(node_uptime) {
+	return cube_cell_duration(metric(row, "uptime"), plain, out);
+}
+CELL(node_join) {
+	return cube_cell_duration(cube_json_num(row, "join_seconds", -1), plain, out);
+}
 
 CELL(node_state) {
 	double pushed = cube_json_num(row, "progress", 0);
@@ -133,7 +157,8 @@ CELL(node_load) {
 
 CELL(node_reason) {
 	const char *step = cube_json_str(row, "step", ""), *why = cube_json_str(row, "reason", "");
-	if (!*why || !*step || strncmp(why, step, strlen(step)) == 0) return cube_buf_addstr(out, why);
+	if (!*why || !*step || strncmp(why, step, strlen(step)) == 0)
+		return cube_buf_addstr(out, why);
 	return cube_buf_printf(out, "%s: %s", step, why);
 }
 

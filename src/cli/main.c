@@ -12,9 +12,9 @@
 #include "render.h"
 
 const struct cube_command *const cube_commands[] = {
-	&cube_cmd_spawn, &cube_cmd_run,     &cube_cmd_ps,     &cube_cmd_nodes,   &cube_cmd_logs,
-	&cube_cmd_stop,  &cube_cmd_wait,    &cube_cmd_top,    &cube_cmd_inspect, &cube_cmd_events,
-	&cube_cmd_down,  &cube_cmd_info,    &cube_cmd_manager, &cube_cmd_worker, &cube_cmd_version,
+	&cube_cmd_spawn, &cube_cmd_run,  &cube_cmd_ps,      &cube_cmd_nodes,   &cube_cmd_logs,
+	&cube_cmd_stop,  &cube_cmd_wait, &cube_cmd_top,     &cube_cmd_inspect, &cube_cmd_events,
+	&cube_cmd_down,  &cube_cmd_info, &cube_cmd_manager, &cube_cmd_worker,  &cube_cmd_version,
 	&cube_cmd_help,  NULL,
 };
 
@@ -44,14 +44,16 @@ int cube_command_help(const struct cube_command *c, struct cube_buf *out) {
 }
 
 int cube_command_overview(struct cube_buf *out) {
-	int rc = cube_buf_addstr(out, "Usage: cube COMMAND [OPTIONS] [...]\n"
-				      "Turns machines reachable by ssh into one computer.\n\nCommands:\n");
+	int rc = cube_buf_addstr(
+		out, "Usage: cube COMMAND [OPTIONS] [...]\n"
+		     "Turns machines reachable by ssh into one computer.\n\nCommands:\n");
 	for (const struct cube_command *const *c = cube_commands; !rc && *c; c++)
 		rc = cube_buf_printf(out, "  %-9s %s\n", (*c)->name, (*c)->help);
 	if (rc) return rc;
 	return cube_buf_addstr(
-		out, "\n`cube help COMMAND` tells more. Each option --some-name can also be given in the\n"
-		     "environment as CUBE_SOME_NAME; the command line goes first.\n");
+		out,
+		"\n`cube help COMMAND` tells more. Each option --some-name can also be given in the\n"
+		"environment as CUBE_SOME_NAME; the command line goes first.\n");
 }
 
 static int print_overview(void) {
@@ -79,9 +81,9 @@ static int fail_unknown(const char *word) {
 	names[n] = NULL;
 	const char *near = cube_parse_nearest(word, names);
 	if (near)
-		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; did you mean `cube %s`?", word, near);
-	else
-		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them", word);
+		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; did you mean `cube %s`?",
+			  word, near);
+	else cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them", word);
 	return cube_cli_fail(&err);
 }
 
@@ -102,8 +104,8 @@ static int run_command(const struct cube_command *c, int argc, char **argv) {
 	char **words = NULL;
 	size_t n = 0;
 	void *values = cube_alloc(c->size);
-	int code, rc = cube_options_parse(c->groups, c->stop_at_word, argc, argv, values, &words, &n,
-					  &err);
+	int code, rc = cube_options_parse(c->groups, c->stop_at_word, argc, argv, values, &words,
+					  &n, &err);
 	if (rc) {
 		struct cube_err full = err;
 		cube_fail(&full, rc, "%s (`cube help %s` lists the options)", err.msg, c->name);

@@ -25,8 +25,10 @@ static struct row find(const struct cube_option_group *groups, void *values, con
 	for (const struct cube_option_group *g = groups; g->v; g++) {
 		for (const struct cube_option *o = g->v; o->name; o++) {
 			bool same = letter && o->letter == letter;
-			if (name && strlen(o->name) == n && memcmp(o->name, name, n) == 0) same = true;
-			if (name && o->alias && strlen(o->alias) == n && memcmp(o->alias, name, n) == 0)
+			if (name && strlen(o->name) == n && memcmp(o->name, name, n) == 0)
+				same = true;
+			if (name && o->alias && strlen(o->alias) == n &&
+			    memcmp(o->alias, name, n) == 0)
 				same = true;
 			if (same) return (struct row){o, value_at(g, o, values)};
 		}
@@ -48,8 +50,8 @@ static int fail_unknown(const struct cube_option_group *groups, const char *name
 	cube_autofree char *word = cube_strndup(name, n);
 	const char *near = cube_parse_nearest(word, names);
 	if (near)
-		return cube_fail(err, CUBE_EUSAGE, "unknown option --%.80s; did you mean --%s?", word,
-				 near);
+		return cube_fail(err, CUBE_EUSAGE, "unknown option --%.80s; did you mean --%s?",
+				 word, near);
 	return cube_fail(err, CUBE_EUSAGE, "unknown option --%.80s", word);
 }
 
@@ -81,7 +83,8 @@ static int set(struct row row, const char *text, struct cube_err *err) {
 	case CUBE_OPT_FLAG: return set_flag(row.value, text, err);
 	case CUBE_OPT_STRING:
 		if (o->choices && !is_choice(o->choices, text))
-			return cube_fail(err, CUBE_EUSAGE, "'%.80s' is not one of %s", text, o->choices);
+			return cube_fail(err, CUBE_EUSAGE, "'%.80s' is not one of %s", text,
+					 o->choices);
 		*(const char **)row.value = text;
 		return 0;
 	case CUBE_OPT_LIST: cube_strv_add(row.value, text); return 0;
@@ -141,7 +144,8 @@ static int read_letters(struct reading *r, const char *word, struct cube_err *er
 	for (const char *p = word + 1; *p; p++) {
 		struct row row = find(r->groups, r->values, NULL, 0, *p);
 		if (!row.opt && (unsigned char)*p < 0x80 && isprint((unsigned char)*p))
-			return cube_fail(err, CUBE_EUSAGE, "unknown option -%c in '%.80s'", *p, word);
+			return cube_fail(err, CUBE_EUSAGE, "unknown option -%c in '%.80s'", *p,
+					 word);
 		if (!row.opt) return cube_fail(err, CUBE_EUSAGE, "unknown option '%.80s'", word);
 		if (row.opt->type == CUBE_OPT_FLAG) {
 			*(bool *)row.value = true;
@@ -185,7 +189,8 @@ int cube_options_parse(const struct cube_option_group *groups, bool stop_at_word
 		} else if (strcmp(word, "--") == 0) {
 			only_words = true;
 		} else {
-			rc = word[1] == '-' ? read_long(&r, word, err) : read_letters(&r, word, err);
+			rc = word[1] == '-' ? read_long(&r, word, err)
+					    : read_letters(&r, word, err);
 		}
 		if (rc) return rc;
 	}
@@ -239,10 +244,8 @@ static int help_row(const struct cube_option *o, struct cube_buf *out) {
 			 o->alias ? ", --" : "", o->alias ? o->alias : "", o->arg ? " " : "",
 			 o->arg ? o->arg : "");
 	cube_autofree char *right = NULL;
-	if (o->def && *o->def)
-		right = cube_strf("%s (default: %s)", o->help, o->def);
-	else
-		right = cube_strdup(o->help);
+	if (o->def && *o->def) right = cube_strf("%s (default: %s)", o->help, o->def);
+	else right = cube_strdup(o->help);
 	int rc = cube_buf_addstr(out, left);
 	return rc ? rc : add_wrapped(out, (size_t)n, right);
 }

@@ -28,8 +28,8 @@ struct cube_option {
 	const char *alias; /* another long name, or NULL */
 	char letter;       /* or 0 */
 	enum cube_option_type type;
-	size_t at;         /* of the value, in the group's struct */
-	const char *arg;   /* how help calls the value */
+	size_t at;       /* of the value, in the group's struct */
+	const char *arg; /* how help calls the value */
 	const char *help;
 	const char *def;     /* as a user would write it, or NULL */
 	const char *choices; /* STRING: the words allowed, separated by '|', or NULL */

@@ -24,7 +24,7 @@ struct cube_output_config {
 	bool raw;    /* exact bytes; nothing else counts then but `times` */
 	bool prefix; /* "host: " */
 	bool fold;
-	bool times; /* "2026-11-22T07:54:39.123Z " before each line; makes lines also of raw */
+	bool times;     /* "2026-11-22T07:54:39.123Z " before each line; makes lines also of raw */
 	uint64_t first; /* the tasks are first .. first + count - 1; others are ignored */
 	uint64_t count;
 };
@@ -37,8 +37,9 @@ struct cube_output {
 	struct cube_output_config config;
 	cube_output_fn *fn;
 	void *arg;
-	struct cube_output_source **sources; /* [2 * (task - first) + (stream - 1)], made when used */
-	struct cube_output_source *owner;    /* has an unfinished line on the terminal */
+	struct cube_output_source *
+		*sources;                 /* [2 * (task - first) + (stream - 1)], made when used */
+	struct cube_output_source *owner; /* has an unfinished line on the terminal */
 	struct cube_output_source *held, **held_end; /* have bytes that wait for the owner */
 	size_t held_bytes;
 	struct cube_buf out; /* what is to be written, to out_fd */
@@ -52,7 +53,8 @@ void cube_output_done(struct cube_output *o);
 /* All: 0, fn's result, or CUBE_ESYS (no memory). node, time: borrowed; time may be NULL. */
 int cube_output_bytes(struct cube_output *o, uint64_t task, const char *node,
 		      enum cube_stream_id stream, const char *time, const void *bytes, size_t n);
-int cube_output_end(struct cube_output *o, uint64_t task); /* a last line without newline gets one */
+int cube_output_end(struct cube_output *o,
+		    uint64_t task);            /* a last line without newline gets one */
 int cube_output_finish(struct cube_output *o); /* ends all tasks; prints what was gathered */
 
 #endif

@@ -12,7 +12,7 @@
 #include "render.h"
 #include "select.h"
 
-#define DRAW_EVERY (80 * CUBE_NS_PER_MS)
+#define DRAW_EVERY     (80 * CUBE_NS_PER_MS)
 #define LINE_MAX_BYTES (1u << 20)
 
 static bool joining(const struct cube_progress_row *r) {
@@ -72,10 +72,8 @@ static struct cube_progress_row *find(struct cube_progress *p, const char *name)
 		struct cube_progress_row *r = &p->rows[p->sorted[mid]];
 		int rc = strcmp(name, r->name);
 		if (rc == 0) return r;
-		if (rc < 0)
-			high = mid;
-		else
-			low = mid + 1;
+		if (rc < 0) high = mid;
+		else low = mid + 1;
 	}
 	return NULL;
 }
@@ -88,7 +86,8 @@ static int row_text(const struct cube_progress_row *r, struct cube_buf *out) {
 	if (r->state == CUBE_NODE_READY && r->before) return cube_buf_addstr(out, "ready already");
 	if (r->state == CUBE_NODE_READY) {
 		uint64_t ns = (uint64_t)(r->seconds * 1e9);
-		return cube_buf_printf(out, "ready %s", cube_format_duration(ns, time, sizeof time));
+		return cube_buf_printf(out, "ready %s",
+				       cube_format_duration(ns, time, sizeof time));
 	}
 	if (r->state == CUBE_NODE_PUSHING && r->fraction > 0)
 		return cube_buf_printf(out, "pushing %.0f %%", r->fraction * 100);
@@ -241,7 +240,8 @@ void cube_progress_draw(struct cube_progress *p, bool now) {
 void cube_progress_finish(struct cube_progress *p) {
 	char time[32], text[128];
 	if (p->mode == CUBE_PROGRESS_QUIET) return;
-	cube_progress_draw(p, true);
+	if (p->brief) cube_progress_hide(p);
+	else cube_progress_draw(p, true);
 	p->shown = 0;
 	cube_format_duration(cube_clock_mono() - p->started, time, sizeof time);
 	size_t ready = p->n - p->failed - p->pending;

@@ -4,6 +4,7 @@
 #define CUBE_CLI_PROGRESS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cube/buf.h"
@@ -26,6 +27,7 @@ enum cube_progress_mode {
 struct cube_progress { /* zero-initialise, then cube_progress_init */
 	enum cube_progress_mode mode;
 	int fd;
+	bool brief;
 	struct cube_progress_row *rows;
 	size_t n, *sorted; /* sorted: row numbers by name */
 	size_t pending, failed;
@@ -46,7 +48,7 @@ void cube_progress_step(struct cube_progress *p, const char *name, const char *s
 void cube_progress_note(const struct cube_progress *p, size_t row);
 void cube_progress_draw(struct cube_progress *p, bool now); /* at most some times a second else */
 void cube_progress_hide(struct cube_progress *p);
-/* The display's end: its last state stays, and a summary. */
+/* The display's end: its last state stays (not where `brief` is set), and a summary. */
 void cube_progress_finish(struct cube_progress *p);
 
 /* The display's lines, at most height, each at most width columns, '\n' after each. */

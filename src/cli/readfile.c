@@ -11,8 +11,9 @@ static int read_all(int fd, const char *path, struct cube_buf *text, struct cube
 	for (;;) {
 		uint8_t *space;
 		size_t room = cube_buf_room(text), want = room < 65536 ? room : 65536;
-		if (want == 0) return cube_fail(err, CUBE_ETOOBIG, "%.160s: longer than %zu bytes", path,
-						cube_buf_len(text) - 1);
+		if (want == 0)
+			return cube_fail(err, CUBE_ETOOBIG, "%.160s: longer than %zu bytes", path,
+					 cube_buf_len(text) - 1);
 		int rc = cube_buf_reserve(text, want, &space);
 		if (rc) return cube_fail(err, rc, "%.160s: no memory", path);
 		ssize_t n = read(fd, space, want);

@@ -50,15 +50,14 @@ bool cube_render_colour(int fd) {
 int cube_render_print(struct cube_buf *out) {
 	while (cube_buf_len(out) > 0) {
 		ssize_t n = write(STDOUT_FILENO, cube_buf_data(out), cube_buf_len(out));
-		if (n >= 0)
-			cube_buf_consume(out, (size_t)n);
+		if (n >= 0) cube_buf_consume(out, (size_t)n);
 		else if (errno == EAGAIN) {
 			struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
 			poll(&p, 1, -1);
-		} else if (errno == EPIPE)
-			return 141;
+		} else if (errno == EPIPE) return 141;
 		else if (errno != EINTR) {
-			fprintf(stderr, "cube: error: cannot write to stdout: %s\n", strerror(errno));
+			fprintf(stderr, "cube: error: cannot write to stdout: %s\n",
+				strerror(errno));
 			return 125;
 		}
 	}
@@ -117,8 +116,12 @@ static int fill(const struct layout *l, const json_t *array, struct cube_strv *c
 			cube_buf_clear(&safe);
 			rc = l->columns[k]->cell(row, false, &raw);
 			if (rc == CUBE_ETOOBIG) rc = 0;
-			if (!rc) rc = cube_text_escape(&safe, cube_buf_data(&raw), cube_buf_len(&raw));
-			if (!rc) cube_strv_add(cells, cube_buf_len(&safe) ? cube_buf_str(&safe) : "-");
+			if (!rc)
+				rc = cube_text_escape(&safe, cube_buf_data(&raw),
+						      cube_buf_len(&raw));
+			if (!rc)
+				cube_strv_add(cells,
+					      cube_buf_len(&safe) ? cube_buf_str(&safe) : "-");
 		}
 	}
 	cube_buf_done(&raw);
@@ -168,7 +171,8 @@ int cube_render_table(const struct cube_render_style *style, const struct cube_c
 	measure(&l, &cells, style->width, style->headers);
 	if (!rc && style->headers) {
 		if (style->bold) rc = cube_buf_addstr(out, "\033[1m");
-		for (size_t k = 0; !rc && k < l.n; k++) rc = add_cell(&l, k, l.columns[k]->title, out);
+		for (size_t k = 0; !rc && k < l.n; k++)
+			rc = add_cell(&l, k, l.columns[k]->title, out);
 		if (!rc) rc = cube_buf_addstr(out, style->bold ? "\033[0m\n" : "\n");
 	}
 	for (size_t i = 0; !rc && i < cells.len; i++) {
@@ -225,8 +229,7 @@ int cube_render_json(const json_t *json, size_t flags, struct cube_buf *out) {
 		bool c1 = odd[0] == 0xc2 && odd[1] < 0xa0;
 		if (odd[0] == 0x7f || c1)
 			rc = cube_buf_printf(out, "\\u%04x", c1 ? odd[1] : odd[0]);
-		else
-			rc = cube_buf_add(out, p, 1);
+		else rc = cube_buf_add(out, p, 1);
 		p += c1 ? 2 : 1;
 	}
 	free(text);
@@ -255,7 +258,8 @@ static int add_listing(const struct cube_listing *list, const struct cube_column
 	struct cube_render_style style = {.wide = strcmp(list->output, "wide") == 0,
 					  .headers = !list->no_headers,
 					  .bold = cube_render_colour(STDOUT_FILENO)};
-	if (!cube_render_terminal(STDOUT_FILENO, &style.width, &rows) || style.wide) style.width = 0;
+	if (!cube_render_terminal(STDOUT_FILENO, &style.width, &rows) || style.wide)
+		style.width = 0;
 	return cube_render_table(&style, columns, array, out);
 }
 
@@ -264,8 +268,7 @@ int cube_render_list(const struct cube_listing *list, const struct cube_column *
 	struct cube_buf out;
 	cube_buf_init(&out, CUBE_RENDER_MAX);
 	int rc = add_listing(list, columns, name, array, &out);
-	if (rc)
-		fprintf(stderr, "cube: error: the listing is too long\n");
+	if (rc) fprintf(stderr, "cube: error: the listing is too long\n");
 	int code = rc ? 125 : cube_render_print(&out);
 	cube_buf_done(&out);
 	return code;
@@ -288,7 +291,8 @@ int cube_render_object(const char *output, const json_t *object) {
 				if (!rc) rc = cube_render_json(value, JSON_COMPACT, &out);
 				continue;
 			}
-			rc = cube_text_escape(&out, json_string_value(value), json_string_length(value));
+			rc = cube_text_escape(&out, json_string_value(value),
+					      json_string_length(value));
 			if (!rc) rc = cube_buf_addstr(&out, "\n");
 		}
 	}

@@ -15,7 +15,8 @@ struct cube_listing { /* options of the commands that list */
 	bool no_headers;
 };
 extern const struct cube_option cube_listing_options[];
-#define CUBE_LISTING_GROUP(type) { "Listing", cube_listing_options, offsetof(type, list) }
+#define CUBE_LISTING_GROUP(type) \
+	{ "Listing", cube_listing_options, offsetof(type, list) }
 
 struct cube_column {
 	const char *title; /* "NAME"; a column without title ends the list */

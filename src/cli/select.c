@@ -12,20 +12,20 @@
 #define FILE_MAX (16u << 20)
 #define FOLD_MAX (64u << 20)
 
-#define ROW_WORKERS                                                                                \
-	{                                                                                          \
-		"workers", NULL, 'w', CUBE_OPT_LIST, offsetof(struct cube_select, workers),        \
-			"HOSTS", "web[1-8],db1 @group ^file - user@host:port localhost*3"          \
+#define ROW_WORKERS                                                                         \
+	{                                                                                   \
+		"workers", NULL, 'w', CUBE_OPT_LIST, offsetof(struct cube_select, workers), \
+			"HOSTS", "web[1-8],db1 @group ^file - user@host:port localhost*3"   \
 	}
-#define ROW_EXCLUDE                                                                                \
-	{                                                                                          \
-		"exclude", NULL, 'x', CUBE_OPT_LIST, offsetof(struct cube_select, exclude),        \
-			"HOSTS", "without these"                                                   \
+#define ROW_EXCLUDE                                                                         \
+	{                                                                                   \
+		"exclude", NULL, 'x', CUBE_OPT_LIST, offsetof(struct cube_select, exclude), \
+			"HOSTS", "without these"                                            \
 	}
-#define ROW_LIMIT                                                                                  \
-	{                                                                                          \
-		"limit", NULL, 0, CUBE_OPT_LIST, offsetof(struct cube_select, limit), "HOSTS",     \
-			"only those that are among these as well"                                  \
+#define ROW_LIMIT                                                                              \
+	{                                                                                      \
+		"limit", NULL, 0, CUBE_OPT_LIST, offsetof(struct cube_select, limit), "HOSTS", \
+			"only those that are among these as well"                              \
 	}
 
 const struct cube_option cube_select_options[] = {
@@ -63,7 +63,11 @@ static int parse_list(struct cube_nodeset *set, char *const *words, size_t n,
 		      const struct cube_nodeset_source *source, const char *what,
 		      struct cube_err *err) {
 	int rc = 0;
-	for (size_t i = 0; !rc && i < n; i++) rc = cube_nodeset_parse(set, words[i], source, err);
+	for (size_t i = 0; !rc && i < n; i++) {
+		const char *word =
+			strcmp(words[i], "-") == 0 ? "^-" : words[i]; /* standard input */
+		rc = cube_nodeset_parse(set, word, source, err);
+	}
 	return rc ? cube_wrap(err, "%s", what) : 0;
 }
 
@@ -72,7 +76,8 @@ static int apply(struct cube_selection *s, const struct cube_strv *list, bool ke
 		 const struct cube_nodeset_source *source, struct cube_err *err) {
 	struct cube_nodeset those = {0};
 	if (list->len == 0) return 0;
-	int rc = parse_list(&those, list->v, list->len, source, keep ? "--limit" : "--exclude", err);
+	int rc =
+		parse_list(&those, list->v, list->len, source, keep ? "--limit" : "--exclude", err);
 	if (!rc) (keep ? cube_nodeset_keep : cube_nodeset_remove)(&s->set, &those);
 	cube_nodeset_done(&those);
 	return rc;
@@ -88,7 +93,7 @@ static int add_all(struct cube_selection *s, const struct cube_nodeset_source *s
 	return rc;
 }
 
-int cube_select_hosts(const struct cube_select *o, char *const *words,
+int cube_select_hosts(const struct cube_select *o, char *const *words, bool whole_file,
 		      struct cube_selection *ret, struct cube_err *err) {
 	struct cube_selection s = {0};
 	struct cube_nodeset_source source = {.file = source_file};
@@ -97,15 +102,16 @@ int cube_select_hosts(const struct cube_select *o, char *const *words,
 	if (s.has_hosts) source.group = cube_hosts_group;
 	source.arg = &s.hosts;
 	while (words && words[n]) n++;
+	bool none = o->workers.len + n == 0;
 	if (!rc) rc = parse_list(&s.set, o->workers.v, o->workers.len, &source, "--workers", err);
 	if (!rc) rc = parse_list(&s.set, words, n, &source, "hosts", err);
-	if (!rc && s.has_hosts && o->workers.len + n == 0) rc = add_all(&s, &source, err);
+	if (!rc && none && whole_file) rc = add_all(&s, &source, err);
+	if (!rc && none && !whole_file)
+		rc = parse_list(&s.set, o->limit.v, o->limit.len, &source, "--limit", err);
 	if (!rc) rc = apply(&s, &o->limit, true, &source, err);
 	if (!rc) rc = apply(&s, &o->exclude, false, &source, err);
-	if (rc)
-		cube_selection_done(&s);
-	else
-		*ret = s;
+	if (rc) cube_selection_done(&s);
+	else *ret = s;
 	return rc;
 }
 
@@ -119,6 +125,57 @@ json_t *cube_selection_names(const struct cube_selection *s) {
 	for (size_t i = 0; i < s->set.len; i++)
 		json_array_append_new(names, json_string(s->set.v[i].name));
 	return names;
+}
+
+/* All nodes but those. */
+static int all_but(struct cube_cli *cli, const struct cube_select *o, json_t *names,
+		   struct cube_err *err) {
+	struct cube_selection out = {0};
+	struct cube_select those = {.workers = o->exclude, .hosts = o->hosts};
+	json_t *reply = NULL, *node;
+	size_t i;
+	int rc = cube_select_hosts(&those, NULL, false, &out, err);
+	if (!rc) rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		const char *name = cube_json_str(node, "name", "");
+		if (strcmp(cube_json_str(node, "state", ""), "gone") == 0) continue;
+		if (!cube_nodeset_has(&out.set, name))
+			json_array_append_new(names, json_string(name));
+	}
+	cube_selection_done(&out);
+	json_decref(reply);
+	return rc;
+}
+
+int cube_select_nodes(struct cube_cli *cli, const struct cube_select *o, char *const *words,
+		      json_t **ret_names, struct cube_err *err) {
+	struct cube_selection s = {0};
+	bool chosen = (words && words[0]) || o->workers.len || o->limit.len;
+	json_t *names = NULL;
+	int rc = 0;
+	if (chosen) {
+		rc = cube_select_hosts(o, words, false, &s, err);
+		if (!rc) names = cube_selection_names(&s);
+		cube_selection_done(&s);
+	} else if (o->exclude.len && cli->client) {
+		names = json_array();
+		rc = all_but(cli, o, names, err);
+	}
+	if (!rc && names && json_array_size(names) == 0)
+		rc = cube_fail(err, CUBE_EUSAGE, "the host expression names no node");
+	if (rc) json_decref(names);
+	else *ret_names = names;
+	return rc;
+}
+
+bool cube_names_have(const json_t *names, const char *name) {
+	size_t i;
+	json_t *one;
+	if (!names) return true;
+	json_array_foreach((json_t *)names, i, one) {
+		if (strcmp(json_string_value(one), name) == 0) return true;
+	}
+	return false;
 }
 
 char *cube_fold_names(const json_t *names) {

@@ -20,12 +20,19 @@ struct cube_selection { /* zero-initialise */
 	bool has_hosts;
 };
 
-/* Adds words (more expressions, may be NULL) to -w. Without any expression: all hosts of the file, or
- * an empty selection where there is no file. */
-int cube_select_hosts(const struct cube_select *o, char *const *words,
+/* Adds words (more expressions, may be NULL) to -w. Without any expression: with whole_file all
+ * hosts of the file, else those of --limit; empty where nothing was chosen. */
+int cube_select_hosts(const struct cube_select *o, char *const *words, bool whole_file,
 		      struct cube_selection *ret, struct cube_err *err);
 void cube_selection_done(struct cube_selection *s);
 json_t *cube_selection_names(const struct cube_selection *s);
+
+/* The names of nodes that a command means: NULL in *ret_names where nothing was chosen, which is
+ * all; only --exclude takes from all nodes there are. CUBE_EUSAGE where none is left. */
+struct cube_cli;
+int cube_select_nodes(struct cube_cli *cli, const struct cube_select *o, char *const *words,
+		      json_t **ret_names, struct cube_err *err);
+bool cube_names_have(const json_t *names, const char *name); /* always, where names is NULL */
 
 /* Names (an array of strings) folded, for people; in *ret, to be freed. */
 char *cube_fold_names(const json_t *names);

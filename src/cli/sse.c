@@ -26,8 +26,8 @@ struct feeding {
 static int dispatch(struct feeding *f) {
 	struct cube_sse *s = f->s;
 	int rc = 0;
-	json_t *json = json_loadb((const char *)cube_buf_data(&s->data), cube_buf_len(&s->data), 0,
-				  NULL);
+	json_t *json =
+		json_loadb((const char *)cube_buf_data(&s->data), cube_buf_len(&s->data), 0, NULL);
 	if (json_is_object(json)) rc = f->fn(f->arg, s->event[0] ? s->event : "message", json);
 	json_decref(json);
 	cube_buf_clear(&s->data);
@@ -53,9 +53,9 @@ static int on_line(void *arg, const uint8_t *bytes, size_t n, bool first, bool w
 	if (n > 0 && line[n - 1] == '\r') n--;
 	if (n == 0) return dispatch(f);
 	if ((value = field(line, n, "event", &len)))
-		snprintf(f->s->event, sizeof f->s->event, "%.*s", (int)(len < 31 ? len : 31), value);
-	else if ((value = field(line, n, "data", &len)))
-		cube_buf_add(&f->s->data, value, len);
+		snprintf(f->s->event, sizeof f->s->event, "%.*s", (int)(len < 31 ? len : 31),
+			 value);
+	else if ((value = field(line, n, "data", &len))) cube_buf_add(&f->s->data, value, len);
 	return 0;
 }
 

@@ -48,7 +48,7 @@ static int take_lock(const struct cube_paths *paths, int *ret_fd, struct cube_er
 /* Executes this program as the manager: own session, fd 3 for readiness, stderr to errors. */
 static int execute(const struct cube_paths *paths, int ready, int errors, pid_t *ret_pid,
 		   struct cube_err *err) {
-	const char *const argv[] = {"cube",	   "manager", "--cluster", paths->cluster,
+	const char *const argv[] = {"cube",     "manager", "--cluster", paths->cluster,
 				    "--daemon", "3",       NULL};
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
@@ -66,8 +66,7 @@ static int execute(const struct cube_paths *paths, int ready, int errors, pid_t 
 						POSIX_SPAWN_SETSIGDEF);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
-	int sys = posix_spawn(ret_pid, "/proc/self/exe", &fa, &attr, (char *const *)argv,
-			      environ);
+	int sys = posix_spawn(ret_pid, "/proc/self/exe", &fa, &attr, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&attr);
 	return sys ? cube_fail_sys(err, sys, "cannot start the manager") : 0;
@@ -80,7 +79,8 @@ static int wait_ready(int fd, struct cube_err *err) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		uint64_t now = cube_clock_mono();
 		char byte;
-		if (now >= deadline) return cube_fail(err, CUBE_ETIMEOUT, "the manager does not get ready");
+		if (now >= deadline)
+			return cube_fail(err, CUBE_ETIMEOUT, "the manager does not get ready");
 		int n = poll(&p, 1, (int)((deadline - now) / CUBE_NS_PER_MS) + 1);
 		if (n <= 0) continue;
 		ssize_t got = read(fd, &byte, 1);
@@ -113,7 +113,8 @@ static int start_locked(const struct cube_paths *paths, struct cube_err *err) {
 	}
 	/* dup2 onto itself would keep CLOEXEC, so the write end must not be READY_FD */
 	int out = fcntl(ready[1], F_DUPFD_CLOEXEC, READY_FD + 1);
-	int rc = out < 0 ? cube_fail_sys(err, errno, "dup") : execute(paths, out, errors, &pid, err);
+	int rc =
+		out < 0 ? cube_fail_sys(err, errno, "dup") : execute(paths, out, errors, &pid, err);
 	close(ready[1]);
 	if (out >= 0) close(out);
 	if (!rc) rc = wait_ready(ready[0], err);

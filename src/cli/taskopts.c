@@ -16,13 +16,15 @@
 
 #define AT(member) offsetof(struct cube_task_options, member)
 const struct cube_option cube_task_option_rows[] = {
-	{"env", NULL, 'e', CUBE_OPT_LIST, AT(env), "K=V", "environment; K alone takes the value here"},
+	{"env", NULL, 'e', CUBE_OPT_LIST, AT(env), "K=V",
+	 "environment; K alone takes the value here"},
 	{"env-file", NULL, 0, CUBE_OPT_LIST, AT(env_file), "FILE", "K=V lines"},
 	{"workdir", NULL, 'C', CUBE_OPT_STRING, AT(dir), "DIR",
 	 "folder to run in; else the home, or the scratch folder where files are pushed"},
 	{"push", NULL, 0, CUBE_OPT_LIST, AT(push), "FILE",
 	 "put FILE into the task's scratch folder; sent once per host and content"},
-	{"timeout", NULL, 0, CUBE_OPT_DURATION, AT(timeout), "TIME", "stop it after this: 90s 10m 1h30m"},
+	{"timeout", NULL, 0, CUBE_OPT_DURATION, AT(timeout), "TIME",
+	 "stop it after this: 90s 10m 1h30m"},
 	{"grace", NULL, 0, CUBE_OPT_DURATION, AT(grace), "TIME",
 	 "between TERM and KILL when it is stopped (10s where not given)"},
 	{"name", NULL, 0, CUBE_OPT_STRING, AT(name), "NAME", "for people, in `cube ps`"},
@@ -30,8 +32,8 @@ const struct cube_option cube_task_option_rows[] = {
 };
 
 const struct cube_option cube_print_option_rows[] = {
-	{"no-prefix", NULL, 'N', CUBE_OPT_FLAG, offsetof(struct cube_print_options, no_prefix), NULL,
-	 "no `host: ` before the lines"},
+	{"no-prefix", NULL, 'N', CUBE_OPT_FLAG, offsetof(struct cube_print_options, no_prefix),
+	 NULL, "no `host: ` before the lines"},
 	{"fold", NULL, 'b', CUBE_OPT_FLAG, offsetof(struct cube_print_options, fold), NULL,
 	 "print equal outputs once, at the end, under the folded names of their hosts"},
 	{0},
@@ -40,7 +42,8 @@ const struct cube_option cube_print_option_rows[] = {
 static int add_env_word(struct cube_strv *env, const char *word, struct cube_err *err) {
 	if (!strchr(word, '=') && *word) {
 		const char *value = getenv(word);
-		if (!value) return cube_fail(err, CUBE_EUSAGE, "--env: %.80s is not set here", word);
+		if (!value)
+			return cube_fail(err, CUBE_EUSAGE, "--env: %.80s is not set here", word);
 		cube_autofree char *both = cube_strf("%s=%s", word, value);
 		return add_env_word(env, both, err);
 	}
@@ -147,9 +150,7 @@ int cube_task_body(struct cube_cli *cli, const struct cube_task_options *o, char
 	if (json_array_size(files)) json_object_set(body, "files", files);
 	json_decref(files);
 	cube_strv_done(&env);
-	if (rc)
-		json_decref(body);
-	else
-		*ret_body = body;
+	if (rc) json_decref(body);
+	else *ret_body = body;
 	return rc;
 }

@@ -16,8 +16,8 @@ struct cube_print_options {
 };
 extern const struct cube_option cube_print_option_rows[];
 
-/* The body of POST /v1/tasks with argv (n words), env, dir, timeout, grace, name and files; the files
- * are uploaded where the manager has not got them. */
+/* The body of POST /v1/tasks with argv (n words), env, dir, timeout, grace, name and files; the
+ * files are uploaded where the manager has not got them. */
 int cube_task_body(struct cube_cli *cli, const struct cube_task_options *o, char *const *words,
 		   size_t n, json_t **ret_body, struct cube_err *err);
 

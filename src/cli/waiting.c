@@ -37,9 +37,9 @@ static int add_job(struct cube_waiting *w, struct cube_cli *cli, uint64_t id,
 	for (;;) {
 		json_t *reply = NULL, *task;
 		size_t i, n = 0;
-		cube_autofree char *path = cube_strf("/v1/tasks?job=%llu&limit=%u&after=%llu",
-						     (unsigned long long)id, PAGE,
-						     (unsigned long long)after);
+		cube_autofree char *path =
+			cube_strf("/v1/tasks?job=%llu&limit=%u&after=%llu", (unsigned long long)id,
+				  PAGE, (unsigned long long)after);
 		int rc = cube_client_json(cli->client, "GET", path, NULL, &reply, err);
 		json_array_foreach(json_object_get(reply, "tasks"), i, task) {
 			after = (uint64_t)cube_json_num(task, "id", 0);
@@ -50,7 +50,8 @@ static int add_job(struct cube_waiting *w, struct cube_cli *cli, uint64_t id,
 		all += n;
 		if (rc) return rc;
 		if (all == 0)
-			return cube_fail(err, CUBE_ENOTFOUND, "job %llu: not found", (unsigned long long)id);
+			return cube_fail(err, CUBE_ENOTFOUND, "job %llu: not found",
+					 (unsigned long long)id);
 		if (n < PAGE) return 0;
 	}
 }
@@ -63,7 +64,8 @@ int cube_waiting_init(struct cube_waiting *w, struct cube_cli *cli, char *const 
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct cube_ref ref;
 		rc = cube_ref_parse(words[i], &ref, err);
-		if (!rc) rc = ref.job ? add_job(w, cli, ref.id, err) : add_task(w, cli, ref.id, err);
+		if (!rc)
+			rc = ref.job ? add_job(w, cli, ref.id, err) : add_task(w, cli, ref.id, err);
 		if (rc == CUBE_ENOTFOUND) {
 			json_array_append_new(w->unknown, json_string(words[i]));
 			rc = 0;
@@ -117,7 +119,8 @@ static int look_again(struct waiting_run *r, struct cube_err *err) {
 	json_t *task;
 	int rc = 0;
 	json_object_foreach_safe(r->w->tasks, next, id, task) {
-		if (!rc && json_is_null(task)) rc = add_task(r->w, r->cli, strtoull(id, NULL, 10), err);
+		if (!rc && json_is_null(task))
+			rc = add_task(r->w, r->cli, strtoull(id, NULL, 10), err);
 	}
 	r->left = running(r->w);
 	return rc;

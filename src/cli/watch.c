@@ -13,8 +13,8 @@ void cube_watch_start(struct cube_watch *w, struct cube_cli *cli, int64_t after,
 	cube_sse_init(&w->sse);
 	w->fn = fn;
 	w->arg = arg;
-	cube_autofree char *path = cube_strf("/v1/events?after=%lld%s", (long long)after,
-					     follow ? "&follow=1" : "");
+	cube_autofree char *path =
+		cube_strf("/v1/events?after=%lld%s", (long long)after, follow ? "&follow=1" : "");
 	w->transfer = cube_client_get(cli->client, path, take, w);
 }
 

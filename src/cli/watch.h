@@ -17,8 +17,8 @@ struct cube_watch {
 void cube_watch_start(struct cube_watch *w, struct cube_cli *cli, int64_t after, bool follow,
 		      cube_sse_fn *fn, void *arg);
 void cube_watch_stop(struct cube_watch *w); /* may be called twice */
-/* Turns until fn returns not 0 (a positive number, comes back), the events end (0), the manager goes
- * away (negative), or SIGINT or SIGTERM arrives (CUBE_ECANCELED, .sys is the signal). */
+/* Turns until fn returns not 0 (a positive number, comes back), the events end (0), the manager
+ * goes away (negative), or SIGINT or SIGTERM arrives (CUBE_ECANCELED, .sys is the signal). */
 int cube_watch_wait(struct cube_watch *w, struct cube_cli *cli, struct cube_err *err);
 /* The newest event's number. */
 int cube_watch_now(struct cube_cli *cli, int64_t *ret_after, struct cube_err *err);

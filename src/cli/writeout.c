@@ -23,7 +23,8 @@ int cube_write_out(int fd, const void *bytes, size_t n, int wake_fd, int (*woken
 		   void *arg) {
 	const uint8_t *p = bytes;
 	while (n > 0) {
-		struct pollfd w[2] = {{.fd = fd, .events = POLLOUT}, {.fd = wake_fd, .events = POLLIN}};
+		struct pollfd w[2] = {{.fd = fd, .events = POLLOUT},
+				      {.fd = wake_fd, .events = POLLIN}};
 		if (poll(w, 2, -1) < 0) continue;
 		if (w[0].revents == 0) {
 			int rc = woken(arg);

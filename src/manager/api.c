@@ -18,7 +18,7 @@ static void healthz(void *arg, struct cube_request *req) {
 static void info(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_manager *m = api->m;
-	struct cube_json j;
+	struct cube_jw j;
 	struct cube_buf out;
 	cube_api_begin(api, &j, &out);
 	uint64_t job = 0, task = 0;
@@ -32,18 +32,18 @@ static void info(void *arg, struct cube_request *req) {
 	static const char digits[] = "0123456789abcdef";
 	for (int i = 0; i < 16; i++) hex[i] = digits[m->cluster >> (60 - 4 * i) & 15];
 	hex[16] = 0;
-	cube_json_open(&j, NULL, '{');
-	cube_json_str(&j, "version", CUBE_VERSION);
-	cube_json_u64(&j, "pid", (uint64_t)getpid());
-	cube_json_str(&j, "cluster", hex);
-	cube_json_str(&j, "name", m->paths.cluster);
-	cube_json_str(&j, "socket", m->paths.socket);
-	cube_json_str(&j, "state_dir", m->paths.state);
-	cube_json_time(&j, "started", m->started);
-	cube_json_u64(&j, "nodes", cube_nodes_count(m->nodes));
-	cube_json_u64(&j, "tasks", task);
-	cube_json_u64(&j, "event", cube_events_committed(m->events));
-	cube_json_close(&j, '}');
+	cube_jw_open(&j, NULL, '{');
+	cube_jw_str(&j, "version", CUBE_VERSION);
+	cube_jw_u64(&j, "pid", (uint64_t)getpid());
+	cube_jw_str(&j, "cluster", hex);
+	cube_jw_str(&j, "name", m->paths.cluster);
+	cube_jw_str(&j, "socket", m->paths.socket);
+	cube_jw_str(&j, "state_dir", m->paths.state);
+	cube_jw_time(&j, "started", m->started);
+	cube_jw_u64(&j, "nodes", cube_nodes_count(m->nodes));
+	cube_jw_u64(&j, "tasks", task);
+	cube_jw_u64(&j, "event", cube_events_committed(m->events));
+	cube_jw_close(&j, '}');
 	cube_reply_json(req, 200, &j);
 }
 
@@ -97,10 +97,10 @@ static void refuse(void *arg, struct cube_request *req) {
 	cube_reply_error(req, &err);
 }
 
-void cube_api_begin(struct cube_api *api, struct cube_json *j, struct cube_buf *out) {
+void cube_api_begin(struct cube_api *api, struct cube_jw *j, struct cube_buf *out) {
 	cube_manager_commit(api->m);
 	cube_buf_init(out, CUBE_REPLY_MAX);
-	*j = (struct cube_json){.out = out};
+	*j = (struct cube_jw){.out = out};
 }
 
 int cube_api_new(struct cube_manager *m, struct cube_api **ret, struct cube_err *err) {
@@ -138,6 +138,7 @@ static ssize_t pages_pull(void *arg, uint8_t *space, size_t n) {
 		if (p->ended) return -1;
 		size_t got = p->direct ? p->direct(p, space, n) : 0;
 		if (got) return (ssize_t)got;
+		if (p->broken) return -2;
 		int rc = p->fill(p);
 		if (rc < 0) p->ended = true;
 		else if (rc == 0 && !cube_buf_len(&p->out)) return 0;

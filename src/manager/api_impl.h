@@ -25,7 +25,7 @@ struct cube_api {
 };
 
 /* A new answer: all that the request may see is committed first. */
-void cube_api_begin(struct cube_api *api, struct cube_json *j, struct cube_buf *out);
+void cube_api_begin(struct cube_api *api, struct cube_jw *j, struct cube_buf *out);
 
 /* --- answers of any length, made a page at a time --- */
 
@@ -34,6 +34,7 @@ struct cube_pages {
 	struct cube_reply_stream *rs;
 	struct cube_buf out;
 	bool ended;
+	bool broken; /* the answer cannot be completed: the client sees it cut off */
 	/* Adds to out when it is empty: 1 go on, 0 nothing now (wait for cube_pages_wake), -1 that was
 	 * all. */
 	int (*fill)(struct cube_pages *p);
@@ -48,7 +49,7 @@ void cube_pages_wake(struct cube_pages *p);
 
 /* --- tasks --- */
 
-void cube_api_task_json(struct cube_api *api, struct cube_json *j, const char *key,
+void cube_api_task_json(struct cube_api *api, struct cube_jw *j, const char *key,
 			const struct cube_task_row *row);
 /* The committed row; row->reason is then malloc'd. CUBE_ENOTFOUND. */
 int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
@@ -60,7 +61,7 @@ int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, 
 /* --- nodes --- */
 
 /* before: the sample ahead of m, or .wall 0. */
-void cube_api_metric_json(struct cube_json *j, const char *key, const struct cube_metric *m,
+void cube_api_metric_json(struct cube_jw *j, const char *key, const struct cube_metric *m,
 			  const struct cube_metric *before);
 
 /* --- routes --- */

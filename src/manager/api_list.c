@@ -30,7 +30,7 @@ static int collect(void *arg, const struct cube_task_row *row) {
 }
 
 static void write_rows(struct listing *l) {
-	struct cube_json j = {.out = &l->pages.out, .comma = l->comma};
+	struct cube_jw j = {.out = &l->pages.out, .comma = l->comma};
 	for (size_t i = 0; i < l->nrows; i++) {
 		struct cube_task_row *row = &l->rows[l->newest ? l->nrows - 1 - i : i];
 		if (l->left) {

@@ -61,21 +61,21 @@ static const struct cube_api_job *find_job(struct cube_api *api, uint64_t id) {
 	return job;
 }
 
-static void end_json(struct cube_json *j, const struct cube_task_row *row) {
+static void end_json(struct cube_jw *j, const struct cube_task_row *row) {
 	bool signaled = row->how == CUBE_EXIT_SIGNALED || row->how == CUBE_EXIT_TIMEOUT ||
 			row->how == CUBE_EXIT_STOPPED;
-	cube_json_str(j, "how", cube_task_how_name(row->how));
-	if (row->how == CUBE_EXIT_EXITED) cube_json_i64(j, "code", row->value);
+	cube_jw_str(j, "how", cube_task_how_name(row->how));
+	if (row->how == CUBE_EXIT_EXITED) cube_jw_i64(j, "code", row->value);
 	if (signaled && row->value > 0)
-		cube_json_str(j, "signal", cube_spec_signal_name(row->value));
-	cube_json_i64(j, "exit_code", cube_task_exit_code(row->how, row->value));
+		cube_jw_str(j, "signal", cube_spec_signal_name(row->value));
+	cube_jw_i64(j, "exit_code", cube_task_exit_code(row->how, row->value));
 	if (!row->started) return;
-	cube_json_open(j, "usage", '{');
-	cube_json_real(j, "wall", (double)(row->finished - row->started) / 1e9);
-	cube_json_real(j, "user", (double)row->user_us / 1e6);
-	cube_json_real(j, "sys", (double)row->sys_us / 1e6);
-	cube_json_u64(j, "max_rss", row->max_rss);
-	cube_json_close(j, '}');
+	cube_jw_open(j, "usage", '{');
+	cube_jw_real(j, "wall", (double)(row->finished - row->started) / 1e9);
+	cube_jw_real(j, "user", (double)row->user_us / 1e6);
+	cube_jw_real(j, "sys", (double)row->sys_us / 1e6);
+	cube_jw_u64(j, "max_rss", row->max_rss);
+	cube_jw_close(j, '}');
 }
 
 static bool is_lost(struct cube_api *api, const struct cube_task_row *row) {
@@ -84,32 +84,32 @@ static bool is_lost(struct cube_api *api, const struct cube_task_row *row) {
 	return node && node->state == CUBE_NODE_LOST;
 }
 
-static void task_fields(struct cube_api *api, struct cube_json *j, const struct cube_task_row *row) {
+static void task_fields(struct cube_api *api, struct cube_jw *j, const struct cube_task_row *row) {
 	const struct cube_api_job *job = find_job(api, row->job);
-	cube_json_u64(j, "id", row->id);
-	cube_json_u64(j, "job", row->job);
-	cube_json_u64(j, "index", row->index);
-	cube_json_str(j, "name", job->name && *job->name ? job->name : NULL);
-	cube_json_str(j, "state", cube_task_state_name(row->state));
-	cube_json_str(j, "reason", row->reason && *row->reason ? row->reason : NULL);
+	cube_jw_u64(j, "id", row->id);
+	cube_jw_u64(j, "job", row->job);
+	cube_jw_u64(j, "index", row->index);
+	cube_jw_str(j, "name", job->name && *job->name ? job->name : NULL);
+	cube_jw_str(j, "state", cube_task_state_name(row->state));
+	cube_jw_str(j, "reason", row->reason && *row->reason ? row->reason : NULL);
 	const char *node = cube_nodes_name(api->m->nodes, row->node);
-	cube_json_str(j, "node", *node ? node : NULL);
-	cube_json_u64(j, "attempt", row->attempt);
-	cube_json_str(j, "command", job->command ? job->command : "");
-	cube_json_time(j, "created", row->created);
-	cube_json_time(j, "started", row->started);
-	cube_json_time(j, "finished", row->finished);
+	cube_jw_str(j, "node", *node ? node : NULL);
+	cube_jw_u64(j, "attempt", row->attempt);
+	cube_jw_str(j, "command", job->command ? job->command : "");
+	cube_jw_time(j, "created", row->created);
+	cube_jw_time(j, "started", row->started);
+	cube_jw_time(j, "finished", row->finished);
 	if (cube_task_final(row->state)) end_json(j, row);
-	cube_json_u64(j, "stdout_bytes", row->out_end);
-	cube_json_u64(j, "stderr_bytes", row->err_end);
-	cube_json_bool(j, "lost", is_lost(api, row));
+	cube_jw_u64(j, "stdout_bytes", row->out_end);
+	cube_jw_u64(j, "stderr_bytes", row->err_end);
+	cube_jw_bool(j, "lost", is_lost(api, row));
 }
 
-void cube_api_task_json(struct cube_api *api, struct cube_json *j, const char *key,
+void cube_api_task_json(struct cube_api *api, struct cube_jw *j, const char *key,
 			const struct cube_task_row *row) {
-	cube_json_open(j, key, '{');
+	cube_jw_open(j, key, '{');
 	task_fields(api, j, row);
-	cube_json_close(j, '}');
+	cube_jw_close(j, '}');
 }
 
 static int take_row(void *arg, const struct cube_task_row *row) {
@@ -251,14 +251,14 @@ void cube_api_tasks_post(void *arg, struct cube_request *req) {
 	if (rc) {
 		cube_reply_error(req, &err);
 	} else {
-		struct cube_json j;
+		struct cube_jw j;
 		struct cube_buf out;
 		cube_api_begin(api, &j, &out);
-		cube_json_open(&j, NULL, '{');
-		cube_json_u64(&j, "job", job);
-		cube_json_u64(&j, "first", first);
-		cube_json_u64(&j, "count", count);
-		cube_json_close(&j, '}');
+		cube_jw_open(&j, NULL, '{');
+		cube_jw_u64(&j, "job", job);
+		cube_jw_u64(&j, "first", first);
+		cube_jw_u64(&j, "count", count);
+		cube_jw_close(&j, '}');
 		cube_reply_json(req, 201, &j);
 	}
 	cube_spec_done(&p.request.spec);
@@ -270,7 +270,7 @@ void cube_api_tasks_post(void *arg, struct cube_request *req) {
 /* --- one task --- */
 
 static int add_spec(void *arg, const struct cube_job_row *row) {
-	cube_json_raw(arg, "spec", row->spec);
+	cube_jw_raw(arg, "spec", row->spec);
 	return 0;
 }
 
@@ -285,13 +285,13 @@ void cube_api_task_show(void *arg, struct cube_request *req) {
 		cube_reply_error(req, &err);
 		return;
 	}
-	struct cube_json j;
+	struct cube_jw j;
 	struct cube_buf out;
 	cube_api_begin(api, &j, &out);
-	cube_json_open(&j, NULL, '{');
+	cube_jw_open(&j, NULL, '{');
 	task_fields(api, &j, &row);
 	api->m->store->ops->job_get(api->m->store, row.job, add_spec, &j, NULL);
-	cube_json_close(&j, '}');
+	cube_jw_close(&j, '}');
 	free((char *)row.reason);
 	cube_reply_json(req, 200, &j);
 }
@@ -330,7 +330,7 @@ void cube_api_task_delete(void *arg, struct cube_request *req) {
 		cube_reply_error(req, &err);
 		return;
 	}
-	struct cube_json j;
+	struct cube_jw j;
 	struct cube_buf out;
 	cube_api_begin(api, &j, &out);
 	cube_api_task_json(api, &j, NULL, &row);
@@ -364,13 +364,13 @@ static int read_signal(struct cube_request *req, int *ret, struct cube_err *err)
 
 static void reply_count(struct cube_api *api, struct cube_request *req, int status, const char *what,
 			uint64_t id, uint64_t n) {
-	struct cube_json j;
+	struct cube_jw j;
 	struct cube_buf out;
 	cube_api_begin(api, &j, &out);
-	cube_json_open(&j, NULL, '{');
-	cube_json_u64(&j, what, id);
-	cube_json_u64(&j, "tasks", n);
-	cube_json_close(&j, '}');
+	cube_jw_open(&j, NULL, '{');
+	cube_jw_u64(&j, what, id);
+	cube_jw_u64(&j, "tasks", n);
+	cube_jw_close(&j, '}');
 	cube_reply_json(req, status, &j);
 }
 

@@ -129,12 +129,12 @@ static size_t sequence(const char *s, size_t n) {
 
 static bool is_bare(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 
-static void put(struct cube_json *j, const void *bytes, size_t n) {
+static void put(struct cube_jw *j, const void *bytes, size_t n) {
 	if (cube_buf_add(j->out, bytes, n)) j->bad = true;
 }
 
-static void putf(struct cube_json *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void putf(struct cube_json *j, const char *fmt, ...) {
+static void putf(struct cube_jw *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void putf(struct cube_jw *j, const char *fmt, ...) {
 	char text[64];
 	va_list ap;
 	va_start(ap, fmt);
@@ -143,7 +143,7 @@ static void putf(struct cube_json *j, const char *fmt, ...) {
 	put(j, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-static void escape(struct cube_json *j, const char *s, size_t n) {
+static void escape(struct cube_jw *j, const char *s, size_t n) {
 	for (size_t i = 0; i < n;) {
 		size_t run = i;
 		while (run < n && is_bare((unsigned char)s[run])) run++;
@@ -162,7 +162,7 @@ static void escape(struct cube_json *j, const char *s, size_t n) {
 	}
 }
 
-static void lead(struct cube_json *j, const char *key) {
+static void lead(struct cube_jw *j, const char *key) {
 	if (j->comma) put(j, ",", 1);
 	j->comma = true;
 	if (!key) return;
@@ -171,30 +171,30 @@ static void lead(struct cube_json *j, const char *key) {
 	put(j, "\":", 2);
 }
 
-void cube_json_open(struct cube_json *j, const char *key, char bracket) {
+void cube_jw_open(struct cube_jw *j, const char *key, char bracket) {
 	lead(j, key);
 	put(j, &bracket, 1);
 	j->comma = false;
 }
 
-void cube_json_close(struct cube_json *j, char bracket) {
+void cube_jw_close(struct cube_jw *j, char bracket) {
 	put(j, &bracket, 1);
 	j->comma = true;
 }
 
-void cube_json_strn(struct cube_json *j, const char *key, const char *s, size_t n) {
+void cube_jw_strn(struct cube_jw *j, const char *key, const char *s, size_t n) {
 	lead(j, key);
 	put(j, "\"", 1);
 	escape(j, s, n);
 	put(j, "\"", 1);
 }
 
-void cube_json_str(struct cube_json *j, const char *key, const char *s) {
-	if (s) cube_json_strn(j, key, s, strlen(s));
-	else cube_json_null(j, key);
+void cube_jw_str(struct cube_jw *j, const char *key, const char *s) {
+	if (s) cube_jw_strn(j, key, s, strlen(s));
+	else cube_jw_null(j, key);
 }
 
-void cube_json_u64(struct cube_json *j, const char *key, uint64_t v) {
+void cube_jw_u64(struct cube_jw *j, const char *key, uint64_t v) {
 	char text[24], *p = text + sizeof text;
 	do *--p = (char)('0' + v % 10);
 	while (v /= 10);
@@ -202,37 +202,37 @@ void cube_json_u64(struct cube_json *j, const char *key, uint64_t v) {
 	put(j, p, (size_t)(text + sizeof text - p));
 }
 
-void cube_json_i64(struct cube_json *j, const char *key, int64_t v) {
+void cube_jw_i64(struct cube_jw *j, const char *key, int64_t v) {
 	lead(j, key);
 	putf(j, "%" PRId64, v);
 }
 
-void cube_json_real(struct cube_json *j, const char *key, double v) {
+void cube_jw_real(struct cube_jw *j, const char *key, double v) {
 	if (!isfinite(v)) {
-		cube_json_null(j, key);
+		cube_jw_null(j, key);
 		return;
 	}
 	lead(j, key);
 	putf(j, "%.9g", v);
 }
 
-void cube_json_bool(struct cube_json *j, const char *key, bool v) {
+void cube_jw_bool(struct cube_jw *j, const char *key, bool v) {
 	lead(j, key);
 	putf(j, "%s", v ? "true" : "false");
 }
 
-void cube_json_null(struct cube_json *j, const char *key) {
+void cube_jw_null(struct cube_jw *j, const char *key) {
 	lead(j, key);
 	put(j, "null", 4);
 }
 
-void cube_json_time(struct cube_json *j, const char *key, int64_t wall) {
+void cube_jw_time(struct cube_jw *j, const char *key, int64_t wall) {
 	char text[32];
-	if (wall) cube_json_str(j, key, cube_clock_rfc3339(wall, text));
-	else cube_json_null(j, key);
+	if (wall) cube_jw_str(j, key, cube_clock_rfc3339(wall, text));
+	else cube_jw_null(j, key);
 }
 
-void cube_json_raw(struct cube_json *j, const char *key, const char *json) {
+void cube_jw_raw(struct cube_jw *j, const char *key, const char *json) {
 	lead(j, key);
 	put(j, json, strlen(json));
 }
@@ -250,15 +250,15 @@ static size_t field_length(const struct cube_err *err) {
 void cube_reply_error(struct cube_request *req, const struct cube_err *err) {
 	struct cube_buf out;
 	cube_buf_init(&out, 8192);
-	struct cube_json j = {.out = &out};
+	struct cube_jw j = {.out = &out};
 	size_t field = field_length(err);
-	cube_json_open(&j, NULL, '{');
-	cube_json_open(&j, "error", '{');
-	cube_json_str(&j, "code", cube_err_name(err->code));
-	cube_json_str(&j, "message", err->msg);
-	if (field) cube_json_strn(&j, "field", err->msg, field);
-	cube_json_close(&j, '}');
-	cube_json_close(&j, '}');
+	cube_jw_open(&j, NULL, '{');
+	cube_jw_open(&j, "error", '{');
+	cube_jw_str(&j, "code", cube_err_name(err->code));
+	cube_jw_str(&j, "message", err->msg);
+	if (field) cube_jw_strn(&j, "field", err->msg, field);
+	cube_jw_close(&j, '}');
+	cube_jw_close(&j, '}');
 	cube_buf_add(&out, "\n", 1);
 	int status = cube_request_refusal(req);
 	cube_reply(req, status ? status : cube_err_http(err->code), CUBE_JSON_TYPE,
@@ -266,7 +266,7 @@ void cube_reply_error(struct cube_request *req, const struct cube_err *err) {
 	cube_buf_done(&out);
 }
 
-void cube_reply_json(struct cube_request *req, int status, struct cube_json *j) {
+void cube_reply_json(struct cube_request *req, int status, struct cube_jw *j) {
 	put(j, "\n", 1);
 	if (j->bad) {
 		struct cube_err err;

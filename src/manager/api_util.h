@@ -46,24 +46,24 @@ int cube_segment_id(struct cube_request *req, const char *name, const char *what
 
 /* --- writing JSON --- */
 
-struct cube_json {
+struct cube_jw {
 	struct cube_buf *out;
 	bool comma; /* before the next value */
 	bool bad;   /* something did not fit: what is in out is no JSON */
 };
 /* key NULL: inside an array, or the top. All that is added is valid JSON, whatever the bytes: what
  * is not UTF-8 becomes U+FFFD. */
-void cube_json_open(struct cube_json *j, const char *key, char bracket);
-void cube_json_close(struct cube_json *j, char bracket);
-void cube_json_str(struct cube_json *j, const char *key, const char *s); /* NULL: null */
-void cube_json_strn(struct cube_json *j, const char *key, const char *s, size_t n);
-void cube_json_u64(struct cube_json *j, const char *key, uint64_t v);
-void cube_json_i64(struct cube_json *j, const char *key, int64_t v);
-void cube_json_real(struct cube_json *j, const char *key, double v); /* not finite: null */
-void cube_json_bool(struct cube_json *j, const char *key, bool v);
-void cube_json_null(struct cube_json *j, const char *key);
-void cube_json_time(struct cube_json *j, const char *key, int64_t wall); /* 0: null */
-void cube_json_raw(struct cube_json *j, const char *key, const char *json); /* JSON text as it is */
+void cube_jw_open(struct cube_jw *j, const char *key, char bracket);
+void cube_jw_close(struct cube_jw *j, char bracket);
+void cube_jw_str(struct cube_jw *j, const char *key, const char *s); /* NULL: null */
+void cube_jw_strn(struct cube_jw *j, const char *key, const char *s, size_t n);
+void cube_jw_u64(struct cube_jw *j, const char *key, uint64_t v);
+void cube_jw_i64(struct cube_jw *j, const char *key, int64_t v);
+void cube_jw_real(struct cube_jw *j, const char *key, double v); /* not finite: null */
+void cube_jw_bool(struct cube_jw *j, const char *key, bool v);
+void cube_jw_null(struct cube_jw *j, const char *key);
+void cube_jw_time(struct cube_jw *j, const char *key, int64_t wall); /* 0: null */
+void cube_jw_raw(struct cube_jw *j, const char *key, const char *json); /* JSON text as it is */
 
 /* --- answers --- */
 
@@ -75,6 +75,6 @@ void cube_json_raw(struct cube_json *j, const char *key, const char *json); /* J
  * of a usage error begins with one. */
 void cube_reply_error(struct cube_request *req, const struct cube_err *err);
 /* Sends what was written (an error where it did not fit) and frees the buffer. */
-void cube_reply_json(struct cube_request *req, int status, struct cube_json *j);
+void cube_reply_json(struct cube_request *req, int status, struct cube_jw *j);
 
 #endif

@@ -133,7 +133,7 @@ int cube_file_in_commit(struct cube_file_in *in, struct cube_err *err) {
 	cube_sha256_final(&in->hash, digest);
 	cube_sha256_hex(digest, hex);
 	if (strcmp(hex, in->name) != 0)
-		rc = cube_fail(err, CUBE_EUSAGE, "sha256: the content's is %.16s..., not %.16s...", hex,
+		rc = cube_fail(err, CUBE_EUSAGE, "sha256: the content's is %s, not %s", hex,
 			       in->name);
 	else if (renameat(in->files->dir, in->temp, in->files->dir, in->name) < 0)
 		rc = cube_fail_sys(err, errno, "cannot store the file");

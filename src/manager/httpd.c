@@ -2,8 +2,8 @@
  *
  * A request that waits (for its answer, for room for its body, for more to send) is suspended: the
  * library then forgets its socket, so we watch that socket for the client's going away. Waking
- * one resumes it, which makes the library's epoll fd ready: nothing here runs the library
- * recursively, and what a flush woke is served before the loop sleeps.
+ * one only marks it; the library runs by a deferred call, once for all that were woken, never
+ * inside one of its own callbacks, and before the loop sleeps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +20,24 @@
 #define ROUNDS      4 /* of the library in one turn, while it has more to do */
 #define SWALLOW_MAX (1u << 20)
 
+static void run(struct cube_httpd *h);
+
+static void run_deferred(void *arg) {
+	struct cube_httpd *h = arg;
+	h->deferred = false;
+	if (h->daemon) run(h);
+	else free(h);
+}
+
 static void mhd_resume(struct cube_request *req) {
+	struct cube_httpd *h = req->h;
 	if (!req->suspended) return;
 	req->suspended = false;
 	MHD_resume_connection(req->connection);
+	h->again = true; /* the library's own timeout does not tell of it */
+	if (h->running || h->deferred) return;
+	h->deferred = true;
+	cube_loop_defer(h->loop, run_deferred, h);
 }
 
 static void on_client_gone(void *arg, uint32_t events) {
@@ -255,10 +269,17 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 static void run(struct cube_httpd *h) {
 	MHD_UNSIGNED_LONG_LONG ms = 0;
 	bool timed = true;
+	h->running = true;
 	for (int i = 0; i < ROUNDS && timed && ms == 0; i++) {
+		bool full = h->connections == CUBE_HTTPD_CONNECTIONS;
+		h->again = false;
 		MHD_run(h->daemon);
+		/* Full, it does not accept, and begins again only when it runs next. */
+		if (full && h->connections < CUBE_HTTPD_CONNECTIONS) h->again = true;
 		timed = MHD_get_timeout(h->daemon, &ms) == MHD_YES;
+		if (h->again) timed = true, ms = 0;
 	}
+	h->running = false;
 	if (!timed) cube_timer_disarm(h->timer);
 	else cube_timer_after(h->timer, ms > 3600000 ? 3600 * CUBE_NS_PER_S : ms * CUBE_NS_PER_MS);
 }
@@ -319,7 +340,8 @@ void cube_httpd_free(struct cube_httpd *h) {
 	}
 	MHD_run(h->daemon);
 	MHD_stop_daemon(h->daemon);
-	free(h);
+	h->daemon = NULL;
+	if (!h->deferred) free(h);
 }
 
 unsigned cube_httpd_connections(const struct cube_httpd *h) { return h->connections; }

@@ -64,7 +64,7 @@ void cube_reply(struct cube_request *req, int status, const char *content_type, 
 /* An answer that is produced over time. */
 struct cube_reply_source {
 	/* Fills at most n bytes at space: > 0 so many; 0 nothing now, wait for cube_reply_wake;
-	 * -1 the end. */
+	 * -1 the end; -2 failed: the client sees the answer cut off. */
 	ssize_t (*pull)(void *arg, uint8_t *space, size_t n);
 	void (*free)(void *arg); /* finished, or the client went away */
 };

@@ -24,6 +24,9 @@ struct cube_httpd {
 	void *arg;
 	struct cube_link requests;
 	unsigned connections;
+	bool running;  /* inside the library */
+	bool again;    /* something was resumed since it last ran */
+	bool deferred; /* a call of the loop will run it; h lives until then */
 };
 
 struct cube_reply_stream {

@@ -83,7 +83,8 @@ static ssize_t on_pull(void *cls, uint64_t pos, char *space, size_t n) {
 	req->woken = false;
 	ssize_t got = req->stream.source.pull(req->stream.arg, (uint8_t *)space, n);
 	if (got > 0) return got;
-	if (got < 0) return MHD_CONTENT_READER_END_OF_STREAM;
+	if (got == -1) return MHD_CONTENT_READER_END_OF_STREAM;
+	if (got < 0) return MHD_CONTENT_READER_END_WITH_ERROR;
 	cube_httpd_suspend(req);
 	if (req->woken) cube_httpd_wake(req);
 	return 0;

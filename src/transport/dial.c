@@ -115,7 +115,8 @@ static void try_next(struct cube_dial *d) {
 		snprintf(d->where, sizeof d->where, "%s port %u",
 			 cube_addr_text(addr, text, sizeof text), d->config->port);
 		int sys = begin_connect(d, addr);
-		if (!sys && cube_io_add(d->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
+		if (!sys &&
+		    cube_io_add(d->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
 			share_time(d);
 			return;
 		}

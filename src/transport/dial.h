@@ -15,7 +15,7 @@ struct cube_dial_events {
 	void (*failed)(void *arg, const struct cube_err *err);
 };
 
-struct cube_dial_spec { /* borrowed during the call */
+struct cube_dial_spec {                       /* borrowed during the call */
 	const char *host;                     /* as the user wrote it: %n */
 	const char *file;                     /* ssh -F for a jump host, or NULL */
 	const struct cube_ssh_config *config; /* must outlive the dial */

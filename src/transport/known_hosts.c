@@ -90,7 +90,7 @@ bool cube_known_names_match(const char *names, size_t n, const char *host) {
 }
 
 char *cube_known_name(const char *host, uint16_t port, const char *alias) {
-	char *name = alias                 ? cube_strdup(alias)
+	char *name = alias                ? cube_strdup(alias)
 		     : port && port != 22 ? cube_strf("[%s]:%u", host, port)
 					  : cube_strdup(host);
 	for (char *p = name; *p; p++) *p = (char)tolower((unsigned char)*p);
@@ -116,9 +116,8 @@ static bool hashed_match(LIBSSH2_SESSION *session, const char *line, const char 
 static bool names_host(LIBSSH2_SESSION *session, const struct cube_known_line *l,
 		       const char *name) {
 	if (*l->names != '|') return cube_known_names_match(l->names, l->names_len, name);
-	cube_autofree char *line =
-		cube_strf("%.*s %.*s %.*s\n", (int)l->names_len, l->names, (int)l->type_len,
-			  l->type, (int)l->key_len, l->key);
+	cube_autofree char *line = cube_strf("%.*s %.*s %.*s\n", (int)l->names_len, l->names,
+					     (int)l->type_len, l->type, (int)l->key_len, l->key);
 	return hashed_match(session, line, name);
 }
 

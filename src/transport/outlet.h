@@ -30,7 +30,9 @@ void cube_outlet_init(struct cube_outlet *o, const struct cube_transport_events 
 		      const bool *gone);
 void cube_outlet_done(struct cube_outlet *o);
 size_t cube_outlet_room(const struct cube_outlet *o);
-static inline size_t cube_outlet_held(const struct cube_outlet *o) { return o->held.len; }
+static inline size_t cube_outlet_held(const struct cube_outlet *o) {
+	return o->held.len;
+}
 /* Hands n <= room bytes on, behind those held. 0, or CUBE_ESYS without memory. */
 int cube_outlet_push(struct cube_outlet *o, const uint8_t *bytes, size_t n);
 void cube_outlet_offer(struct cube_outlet *o); /* the held bytes once more */

@@ -15,7 +15,7 @@ enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
 
 struct cube_proxy {
 	struct cube_loop *loop;
-	pid_t pid; /* 0 when reaped */
+	pid_t pid;  /* 0 when reaped */
 	int err_fd; /* its stderr; read only when somebody wants to know */
 	char text[SAYS_MAX];
 	size_t len;
@@ -79,8 +79,7 @@ void cube_proxy_jump_argv(const char *jumps, const struct cube_proxy_spec *spec,
 			  struct cube_strv *argv) {
 	const char *comma = strrchr(jumps, ',');
 	cube_autofree char *moved = spec->file ? NULL : cube_ssh_moved_config();
-	cube_autofree char *dest =
-		cube_strf("[%s]:%u", spec->config->hostname, spec->config->port);
+	cube_autofree char *dest = cube_strf("[%s]:%u", spec->config->hostname, spec->config->port);
 	cube_strv_add(argv, "ssh");
 	if (spec->file || moved) {
 		cube_strv_add(argv, "-F");

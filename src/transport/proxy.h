@@ -6,7 +6,7 @@
 
 struct cube_proxy;
 
-struct cube_proxy_spec { /* borrowed during the call */
+struct cube_proxy_spec {         /* borrowed during the call */
 	const char *host, *file; /* as in cube_dial_spec */
 	const struct cube_ssh_config *config;
 };

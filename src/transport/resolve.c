@@ -165,8 +165,7 @@ static void on_wake(void *arg, uint32_t events) {
 	s->refs++; /* an answer may free the resolver */
 	for (;;) {
 		if (s->quit || cube_list_empty(&s->done)) break;
-		struct cube_resolve *q =
-			cube_container(s->done.next, struct cube_resolve, link);
+		struct cube_resolve *q = cube_container(s->done.next, struct cube_resolve, link);
 		cube_list_remove(&q->link);
 		pthread_mutex_unlock(&s->lock);
 		answer(q);

@@ -48,17 +48,17 @@ void cube_ssh_free(struct cube_ssh *ssh) {
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-const char *ssh_where(const struct ssh_conn *c) {
+const char *cube_ssh_where(const struct ssh_conn *c) {
 	return c->dial ? cube_dial_where(c->dial) : c->host;
 }
 
-void ssh_step(struct ssh_conn *c, enum cube_transport_step step) {
+void cube_ssh_step(struct ssh_conn *c, enum cube_transport_step step) {
 	c->step = step;
 	if (c->events->on_step) c->events->on_step(c->arg, step);
 }
 
 static void release(struct ssh_conn *c) {
-	ssh_link_stop(c);
+	cube_ssh_link_stop(c);
 	cube_ssh_lookup_cancel(c->lookup);
 	c->lookup = NULL;
 	cube_dial_free(c->dial);
@@ -67,18 +67,18 @@ static void release(struct ssh_conn *c) {
 	c->timer = NULL;
 }
 
-void ssh_fail(struct ssh_conn *c, const struct cube_err *err) {
+void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err) {
 	struct cube_err copy = *err;
-	if (ssh_over(c)) return;
+	if (cube_ssh_over(c)) return;
 	c->state = SSH_FAILED;
 	release(c);
 	c->events->on_fail(c->arg, &copy);
 }
 
-void ssh_opened(struct ssh_conn *c) {
+void cube_ssh_opened(struct ssh_conn *c) {
 	cube_timer_disarm(c->timer);
 	c->state = SSH_IDLE;
-	ssh_step(c, CUBE_STEP_OPEN);
+	cube_ssh_step(c, CUBE_STEP_OPEN);
 	if (!c->gone) c->events->on_open(c->arg);
 }
 
@@ -96,38 +96,38 @@ static void timed_out(struct ssh_conn *c) {
 	const char *proxy = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
 	const char *silent = c->step == CUBE_STEP_KEX && !c->received ? " (no greeting came)" : "";
 	cube_fail(&err, CUBE_ETIMEOUT, "%s %s timed out after %g s%s%s%s", WORDS[c->step],
-		  c->step == CUBE_STEP_RESOLVE ? c->config.hostname : ssh_where(c), s, silent,
+		  c->step == CUBE_STEP_RESOLVE ? c->config.hostname : cube_ssh_where(c), s, silent,
 		  proxy ? "; " : "", proxy ? proxy : "");
-	ssh_fail(c, &err);
+	cube_ssh_fail(c, &err);
 }
 
 static void on_timer(void *arg) {
 	struct ssh_conn *c = arg;
 	if (c->state < SSH_IDLE) timed_out(c);
-	else ssh_channel_timer(c);
+	else cube_ssh_channel_timer(c);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
 static void on_dial_step(void *arg, enum cube_transport_step step) {
-	ssh_step(arg, step);
+	cube_ssh_step(arg, step);
 }
 
 static void on_connected(void *arg, int fd) {
 	struct ssh_conn *c = arg;
 	struct cube_err err;
 	c->state = SSH_KEX;
-	if (ssh_link_start(c, fd, &err) < 0) {
-		ssh_fail(c, &err);
+	if (cube_ssh_link_start(c, fd, &err) < 0) {
+		cube_ssh_fail(c, &err);
 		return;
 	}
-	ssh_kex_start(c);
-	ssh_step(c, CUBE_STEP_KEX);
-	ssh_kick(c);
+	cube_ssh_kex_start(c);
+	cube_ssh_step(c, CUBE_STEP_KEX);
+	cube_ssh_kick(c);
 }
 
 static void on_dial_failed(void *arg, const struct cube_err *err) {
-	ssh_fail(arg, err);
+	cube_ssh_fail(arg, err);
 }
 
 static const struct cube_dial_events DIAL_EVENTS = {
@@ -151,18 +151,17 @@ static int check_names(const char *host, const char *user, struct cube_err *err)
 	return 0;
 }
 
-static void on_config(void *arg, const struct cube_ssh_config *config,
-		      const struct cube_err *err) {
+static void on_config(void *arg, const struct cube_ssh_config *config, const struct cube_err *err) {
 	struct ssh_conn *c = arg;
 	struct cube_err bad;
 	c->lookup = NULL;
 	if (err) {
-		ssh_fail(c, err);
+		cube_ssh_fail(c, err);
 		return;
 	}
 	cube_ssh_config_copy(&c->config, config);
 	if (check_names(config->hostname, config->user, &bad) < 0) {
-		ssh_fail(c, &bad);
+		cube_ssh_fail(c, &bad);
 		return;
 	}
 	if (!c->timeout_ns && config->connect_timeout_s) {
@@ -181,7 +180,7 @@ static void on_config(void *arg, const struct cube_ssh_config *config,
 static void begin(void *arg) {
 	struct ssh_conn *c = arg;
 	if (c->gone) return;
-	ssh_step(c, CUBE_STEP_CONFIG);
+	cube_ssh_step(c, CUBE_STEP_CONFIG);
 	if (c->gone) return;
 	struct cube_ssh_question q = {
 		.host = c->host, .user = c->user, .file = c->file, .port = c->port};
@@ -198,14 +197,14 @@ static int ssh_exec(struct cube_transport *t, const char *line, struct cube_err 
 	struct ssh_conn *c = conn_of(t);
 	if (c->state != SSH_IDLE || c->gone)
 		return cube_fail(err, CUBE_ECONFLICT, "%s is not ready for a command",
-				 ssh_where(c));
+				 cube_ssh_where(c));
 	free(c->line);
 	c->line = cube_strdup(line);
 	c->input_ended = c->eof_sent = c->above_low = false;
 	c->retries = 0;
 	c->status = -1;
 	c->state = SSH_CHANNEL;
-	ssh_kick(c);
+	cube_ssh_kick(c);
 	return 0;
 }
 
@@ -216,7 +215,7 @@ static int ssh_write(struct cube_transport *t, const void *bytes, size_t n) {
 	int rc = cube_buf_add(&c->input, bytes, n);
 	/* Whoever was refused is told when there is room. */
 	if (rc == CUBE_ETOOBIG || cube_buf_len(&c->input) > CUBE_INPUT_LOW) c->above_low = true;
-	if (rc == 0) ssh_kick(c);
+	if (rc == 0) cube_ssh_kick(c);
 	return rc;
 }
 
@@ -228,22 +227,22 @@ static void ssh_end_write(struct cube_transport *t) {
 	struct ssh_conn *c = conn_of(t);
 	if (!has_command(c)) return;
 	c->input_ended = true;
-	ssh_kick(c);
+	cube_ssh_kick(c);
 }
 
 static void resumed(void *arg) {
 	struct ssh_conn *c = arg;
 	c->resume_due = false;
-	if (ssh_over(c)) return;
+	if (cube_ssh_over(c)) return;
 	cube_outlet_offer(&c->outlet);
-	if (ssh_over(c)) return;
-	ssh_channel_check_end(c);
-	ssh_kick(c);
+	if (cube_ssh_over(c)) return;
+	cube_ssh_channel_check_end(c);
+	cube_ssh_kick(c);
 }
 
 static void ssh_resume(struct cube_transport *t) {
 	struct ssh_conn *c = conn_of(t);
-	if (c->resume_due || ssh_over(c)) return;
+	if (c->resume_due || cube_ssh_over(c)) return;
 	c->resume_due = true;
 	cube_loop_defer(c->ssh->loop, resumed, c);
 }

@@ -1,7 +1,7 @@
 /* Logging in: the agent's keys, then key files.
  *
- * libssh2's agent calls block on the agent's socket. That is one local round trip for each key
- * tried and accepted here; the server's side is not waited for.
+ * libssh2's agent calls block on the agent's socket: one local round trip for the list of keys
+ * and one for a signature, each bounded in ssh_link.c. The server's side is never waited for.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "ssh_priv.h"
 
 /* sshd's MaxAuthTries is 6 by default and counts every key: one is kept for a key file. */
-enum { AGENT_TRIES = 5, AGENT_TRIES_ALONE = 6, FILE_MAX = 64 * 1024, SHOWN_MAX = 160 };
+enum { AGENT_TRIES = 5, AGENT_TRIES_ALONE = 6, FILE_MAX = 64 * 1024 };
 
 enum phase { ASK, AGENT, FILES };
 
@@ -122,12 +122,11 @@ static int denied(struct ssh_auth *a) {
 			 a->agent_tried == 1 ? "" : "s", cube_buf_len(&a->notes) ? ", " : "");
 	const char *notes = cube_buf_str(&a->notes);
 	bool nothing = !*agent && !*notes;
-	cube_fail(&err, CUBE_EAUTH, "%s as %s: permission denied (%s%s; %s%s%.*s)%s", ssh_where(c),
-		  c->config.user, c->bye[0] ? c->bye : "server accepts ",
+	cube_fail(&err, CUBE_EAUTH, "%s as %s: permission denied (%s%s; %s%s%.*s)%s",
+		  cube_ssh_where(c), c->config.user, c->bye[0] ? c->bye : "server accepts ",
 		  c->bye[0] ? "" : a->methods, nothing ? "no keys to try" : "tried ", agent,
-		  hint ? 60 : 120, notes,
-		  hint ? "; RSA keys need libssh2 1.11, use ed25519" : "");
-	ssh_fail(c, &err);
+		  hint ? 60 : 120, notes, hint ? "; RSA keys need libssh2 1.11, use ed25519" : "");
+	cube_ssh_fail(c, &err);
 	return CUBE_EAUTH;
 }
 
@@ -138,7 +137,7 @@ static int refused(struct ssh_auth *a, int rc) {
 	case LIBSSH2_ERROR_SOCKET_SEND:
 	case LIBSSH2_ERROR_SOCKET_RECV:
 		if (a->c->bye[0]) return denied(a); /* "Too many authentication failures" */
-		ssh_link_fail(a->c, NULL);
+		cube_ssh_link_fail(a->c, NULL);
 		return CUBE_ECONNECT;
 	default: return 0;
 	}
@@ -147,8 +146,8 @@ static int refused(struct ssh_auth *a, int rc) {
 /* ---- the agent --------------------------------------------------------------------------- */
 
 static const char *agent_path(const struct ssh_conn *c) {
-	const char *path = c->config.identityagent ? c->config.identityagent
-						   : getenv("SSH_AUTH_SOCK");
+	const char *path =
+		c->config.identityagent ? c->config.identityagent : getenv("SSH_AUTH_SOCK");
 	if (!path || !*path || !strcmp(path, "none")) return NULL;
 	return strlen(path) < 100 ? path : NULL; /* what a unix socket's address holds */
 }
@@ -235,15 +234,15 @@ static bool worth_trying(struct ssh_auth *a, const struct key_file *f) {
 		return false;
 	}
 	/* "AAAAB3NzaC1yc2E": the blob of an RSA key; no other type starts so */
-	a->rsa_tried |= strstr(text, "BEGIN RSA") || (f->pub && !strncmp(f->pub, "AAAAB3NzaC1yc2E", 15));
+	a->rsa_tried |=
+		strstr(text, "BEGIN RSA") || (f->pub && !strncmp(f->pub, "AAAAB3NzaC1yc2E", 15));
 	return true;
 }
 
 static int try_file(struct ssh_auth *a, const struct key_file *f) {
 	const char *user = a->c->config.user;
-	int rc = libssh2_userauth_publickey_fromfile_ex(a->c->session, user,
-							(unsigned)strlen(user), NULL, f->path,
-							NULL);
+	int rc = libssh2_userauth_publickey_fromfile_ex(a->c->session, user, (unsigned)strlen(user),
+							NULL, f->path, NULL);
 	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
 	a->trying = false;
 	if (rc == 0) return 0;
@@ -280,7 +279,7 @@ static struct ssh_auth *auth_new(struct ssh_conn *c) {
 	return a;
 }
 
-void ssh_auth_free(struct ssh_auth *a) {
+void cube_ssh_auth_free(struct ssh_auth *a) {
 	if (!a) return;
 	if (a->agent) {
 		libssh2_agent_disconnect(a->agent);
@@ -305,7 +304,7 @@ static int ask(struct ssh_auth *a) {
 	if (!list && libssh2_session_last_errno(c->session) == LIBSSH2_ERROR_EAGAIN)
 		return CUBE_AGAIN;
 	if (!list) {
-		ssh_link_fail(c, NULL);
+		cube_ssh_link_fail(c, NULL);
 		return CUBE_ECONNECT;
 	}
 	a->methods = cube_strf("%.80s", list);
@@ -315,7 +314,7 @@ static int ask(struct ssh_auth *a) {
 	return CUBE_AGAIN;
 }
 
-int ssh_auth_pump(struct ssh_conn *c) {
+int cube_ssh_auth_pump(struct ssh_conn *c) {
 	if (!c->auth) c->auth = auth_new(c);
 	struct ssh_auth *a = c->auth;
 	int rc = CUBE_AGAIN;
@@ -323,7 +322,7 @@ int ssh_auth_pump(struct ssh_conn *c) {
 	if (rc == CUBE_AGAIN && a->phase == AGENT) rc = try_agent(a);
 	if (rc == CUBE_AGAIN && a->phase == FILES) rc = try_files(a);
 	if (rc != 0) return rc; /* after a failure the link, and `a` with it, is gone */
-	ssh_auth_free(a);
+	cube_ssh_auth_free(a);
 	c->auth = NULL;
 	return 0;
 }

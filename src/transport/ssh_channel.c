@@ -29,7 +29,7 @@ static bool open_channel(struct ssh_conn *c) {
 	int rc = libssh2_session_last_errno(c->session);
 	if (rc == LIBSSH2_ERROR_EAGAIN) return false;
 	if (rc != LIBSSH2_ERROR_CHANNEL_FAILURE || !try_again(c))
-		ssh_link_fail(c, "opening a session on");
+		cube_ssh_link_fail(c, "opening a session on");
 	return false;
 }
 
@@ -38,7 +38,7 @@ static bool start_command(struct ssh_conn *c) {
 						 (unsigned)strlen(c->line));
 	if (rc == LIBSSH2_ERROR_EAGAIN) return false;
 	if (rc < 0) {
-		ssh_link_fail(c, "starting a command on");
+		cube_ssh_link_fail(c, "starting a command on");
 		return false;
 	}
 	c->state = SSH_RUN;
@@ -53,19 +53,19 @@ static bool write_input(struct ssh_conn *c) {
 	while (cube_buf_len(&c->input) && cube_buf_len(&c->out) < SSH_OUT_DATA) {
 		size_t n = cube_buf_len(&c->input);
 		if (n > WRITE_MAX) n = WRITE_MAX;
-		ssize_t rc = libssh2_channel_write_ex(
-			c->channel, 0, (const char *)cube_buf_data(&c->input), n);
+		ssize_t rc = libssh2_channel_write_ex(c->channel, 0,
+						      (const char *)cube_buf_data(&c->input), n);
 		if (rc == LIBSSH2_ERROR_EAGAIN || rc == 0) break;
 		if (rc == LIBSSH2_ERROR_CHANNEL_CLOSED || rc == LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
 			cube_buf_clear(&c->input); /* the command is over */
 			break;
 		}
 		if (rc < 0) {
-			ssh_link_fail(c, NULL);
+			cube_ssh_link_fail(c, NULL);
 			return false;
 		}
 		cube_buf_consume(&c->input, (size_t)rc);
-		if (cube_buf_len(&c->out) >= FLUSH_AT) ssh_link_flush(c);
+		if (cube_buf_len(&c->out) >= FLUSH_AT) cube_ssh_link_flush(c);
 	}
 	return true;
 }
@@ -93,20 +93,21 @@ static bool read_stream(struct ssh_conn *c, int stream) {
 		size_t room = stream ? SSH_PLAIN : cube_outlet_room(&c->outlet);
 		if (room > SSH_PLAIN) room = SSH_PLAIN;
 		if (!room) return true;
-		ssize_t n = libssh2_channel_read_ex(c->channel, stream, (char *)c->ssh->plain, room);
+		ssize_t n =
+			libssh2_channel_read_ex(c->channel, stream, (char *)c->ssh->plain, room);
 		if (n == LIBSSH2_ERROR_EAGAIN || n == 0) return true;
 		if (n < 0) {
-			ssh_link_fail(c, NULL);
+			cube_ssh_link_fail(c, NULL);
 			return false;
 		}
 		if (stream) {
 			if (c->events->on_err) c->events->on_err(c->arg, c->ssh->plain, (size_t)n);
 		} else if (cube_outlet_push(&c->outlet, c->ssh->plain, (size_t)n) < 0) {
 			struct cube_err err;
-			cube_fail(&err, CUBE_ESYS, "no memory for output of %s", ssh_where(c));
-			ssh_fail(c, &err);
+			cube_fail(&err, CUBE_ESYS, "no memory for output of %s", cube_ssh_where(c));
+			cube_ssh_fail(c, &err);
 		}
-		if (ssh_over(c)) return false;
+		if (cube_ssh_over(c)) return false;
 	}
 }
 
@@ -114,8 +115,8 @@ static int signal_number(const char *name) {
 	static const struct {
 		const char *name;
 		int number;
-	} SIGNALS[] = {{"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE},	{"HUP", SIGHUP},
-		       {"ILL", SIGILL},	  {"INT", SIGINT},   {"KILL", SIGKILL}, {"PIPE", SIGPIPE},
+	} SIGNALS[] = {{"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE},   {"HUP", SIGHUP},
+		       {"ILL", SIGILL},   {"INT", SIGINT},   {"KILL", SIGKILL}, {"PIPE", SIGPIPE},
 		       {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV}, {"TERM", SIGTERM}, {"USR1", SIGUSR1},
 		       {"USR2", SIGUSR2}};
 	for (size_t i = 0; i < sizeof SIGNALS / sizeof SIGNALS[0]; i++)
@@ -138,8 +139,7 @@ static bool run(struct ssh_conn *c) {
 	if (!write_input(c) || !end_input(c)) return false;
 	if (!read_stream(c, 0) || !read_stream(c, SSH_EXTENDED_DATA_STDERR)) return false;
 	/* End of file is said before the exit status comes: only the close ends it all. */
-	if (libssh2_channel_eof(c->channel) == 1 &&
-	    libssh2_channel_wait_closed(c->channel) == 0) {
+	if (libssh2_channel_eof(c->channel) == 1 && libssh2_channel_wait_closed(c->channel) == 0) {
 		c->status = exit_status(c);
 		c->state = SSH_CLOSE;
 		return true;
@@ -155,10 +155,10 @@ static void finish(struct ssh_conn *c) {
 	cube_outlet_drop(&c->outlet);
 	c->state = SSH_IDLE;
 	c->events->on_end(c->arg, c->status);
-	ssh_kick(c); /* the link may have ended too */
+	cube_ssh_kick(c); /* the link may have ended too */
 }
 
-void ssh_channel_check_end(struct ssh_conn *c) {
+void cube_ssh_channel_check_end(struct ssh_conn *c) {
 	if (c->state != SSH_FLUSH) return;
 	if (!cube_outlet_held(&c->outlet)) finish(c);
 	else cube_timer_after(c->timer, CUBE_OUTLET_GRACE_NS);
@@ -169,16 +169,16 @@ static bool close_channel(struct ssh_conn *c) {
 	c->channel = NULL;
 	cube_buf_clear(&c->input);
 	c->state = SSH_FLUSH;
-	ssh_channel_check_end(c);
+	cube_ssh_channel_check_end(c);
 	return true;
 }
 
-void ssh_channel_timer(struct ssh_conn *c) {
+void cube_ssh_channel_timer(struct ssh_conn *c) {
 	if (c->state == SSH_FLUSH) finish(c);
-	else ssh_kick(c);
+	else cube_ssh_kick(c);
 }
 
-bool ssh_channel_pump(struct ssh_conn *c) {
+bool cube_ssh_channel_pump(struct ssh_conn *c) {
 	switch (c->state) {
 	case SSH_CHANNEL: return open_channel(c);
 	case SSH_EXEC: return start_command(c);

@@ -152,8 +152,7 @@ static struct word trimmed(const char *s, size_t n) {
 	return (struct word){s, n};
 }
 
-static int parse_line(struct cube_ssh_config *c, const char *line, size_t n,
-		      struct cube_err *err) {
+static int parse_line(struct cube_ssh_config *c, const char *line, size_t n, struct cube_err *err) {
 	const char *blank = memchr(line, ' ', n);
 	if (!blank) return 0;
 	struct word key = {line, (size_t)(blank - line)};

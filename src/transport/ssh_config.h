@@ -21,8 +21,8 @@ struct cube_ssh_config {
 	uint16_t port;
 	uint32_t connect_timeout_s; /* 0: not set */
 	bool identities_only;
-	bool strict; /* refuse hosts never seen */
-	struct cube_strv identities; /* ~ expanded; may not exist */
+	bool strict;                               /* refuse hosts never seen */
+	struct cube_strv identities;               /* ~ expanded; may not exist */
 	struct cube_strv user_hosts, global_hosts; /* known_hosts files */
 };
 

@@ -11,13 +11,22 @@ enum { PREFS_MAX = 4096 };
 
 /* Measured with OpenSSL 3 on x86-64 against OpenSSH 9.2: libssh2 encrypts 16 bytes a call, so
  * the shortest key schedule and one hash pass win; AES-GCM (libssh2 1.11) saves the MAC. */
-static const char *const CIPHERS[] = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
-				      "aes128-ctr", "aes192-ctr", "aes256-ctr", NULL};
+static const char *const CIPHERS[] = {"aes128-gcm@openssh.com",
+				      "aes256-gcm@openssh.com",
+				      "aes128-ctr",
+				      "aes192-ctr",
+				      "aes256-ctr",
+				      NULL};
 static const char *const MACS[] = {"hmac-sha2-256-etm@openssh.com", "hmac-sha2-256",
 				   "hmac-sha2-512-etm@openssh.com", "hmac-sha2-512", NULL};
-static const char *const HOST_KEYS[] = {
-	"ssh-ed25519",	"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-	"rsa-sha2-512", "rsa-sha2-256",	       "ssh-rsa",	      NULL};
+static const char *const HOST_KEYS[] = {"ssh-ed25519",
+					"ecdsa-sha2-nistp256",
+					"ecdsa-sha2-nistp384",
+					"ecdsa-sha2-nistp521",
+					"rsa-sha2-512",
+					"rsa-sha2-256",
+					"ssh-rsa",
+					NULL};
 
 static bool listed(const char *const *list, const char *word) {
 	for (; *list; list++)
@@ -30,17 +39,26 @@ static void add_pref(struct cube_buf *out, const char *name) {
 	cube_buf_addstr(out, name);
 }
 
-/* libssh2 drops names it does not have; its own other ones follow as fall-back. */
+static bool have_it(const char *const *have, int n, const char *word) {
+	for (int i = 0; i < n; i++)
+		if (!strcmp(have[i], word)) return true;
+	return false;
+}
+
+/* The preferred ones of what this libssh2 has, then its other ones as fall-back. It would drop
+ * names it lacks, but 1.10 does so with an overlapping memcpy. */
 static void prefer(struct ssh_conn *c, int method, const char *const *first) {
 	struct cube_buf prefs;
 	const char **have = NULL;
-	cube_buf_init(&prefs, PREFS_MAX);
-	for (size_t i = 0; first[i]; i++) add_pref(&prefs, first[i]);
 	int n = libssh2_session_supported_algs(c->session, method, &have);
+	if (n <= 0) return;
+	cube_buf_init(&prefs, PREFS_MAX);
+	for (size_t i = 0; first[i]; i++)
+		if (have_it(have, n, first[i])) add_pref(&prefs, first[i]);
 	for (int i = 0; i < n; i++)
 		if (!listed(first, have[i]) && strcmp(have[i], "none") != 0)
 			add_pref(&prefs, have[i]);
-	if (n > 0) libssh2_free(c->session, have);
+	libssh2_free(c->session, have);
 	libssh2_session_method_pref(c->session, method, cube_buf_str(&prefs));
 	cube_buf_done(&prefs);
 }
@@ -99,8 +117,8 @@ static bool blob_type(const char *blob, size_t len, char *ret, size_t size) {
 	return strlen(ret) == n;
 }
 
-static void host_key_changed(struct ssh_conn *c, const char *name,
-			     const struct cube_known_entry *e, bool revoked) {
+static void host_key_changed(struct ssh_conn *c, const char *name, const struct cube_known_entry *e,
+			     bool revoked) {
 	struct cube_err err;
 	cube_autofree char *command = cube_strf("ssh-keygen -R '%s' -f %s", name, e->file);
 	if (revoked)
@@ -112,7 +130,7 @@ static void host_key_changed(struct ssh_conn *c, const char *name,
 			  e->type, e->file, e->line, command);
 	else /* the command must not be cut */
 		cube_fail(&err, CUBE_EHOSTKEY, "HOST KEY CHANGED; if that is right: %s", command);
-	ssh_fail(c, &err);
+	cube_ssh_fail(c, &err);
 }
 
 static int host_key_new(struct ssh_conn *c, const char *name, const char *type, const char *key) {
@@ -122,7 +140,7 @@ static int host_key_new(struct ssh_conn *c, const char *name, const char *type, 
 			  "host key of %s is not known and strict checking is on; to accept it: "
 			  "ssh -p %u %s",
 			  name, c->config.port, c->config.hostname);
-		ssh_fail(c, &err);
+		cube_ssh_fail(c, &err);
 		return CUBE_EHOSTKEY;
 	}
 	/* As ssh does, go on where it cannot be remembered: a read-only home is no attack. */
@@ -170,15 +188,14 @@ static int check_host_key(struct ssh_conn *c) {
 	if (blob && blob_type(blob, len, type, sizeof type) &&
 	    cube_text_base64(&key, blob, len) == 0)
 		rc = judge(c, type, cube_buf_str(&key));
-	else
-		ssh_link_fail(c, "reading the host key of");
+	else cube_ssh_link_fail(c, "reading the host key of");
 	cube_buf_done(&key);
 	return rc;
 }
 
 /* ---- the exchange ------------------------------------------------------------------------ */
 
-int ssh_kex_start(struct ssh_conn *c) {
+int cube_ssh_kex_start(struct ssh_conn *c) {
 	prefer(c, LIBSSH2_METHOD_CRYPT_CS, CIPHERS);
 	prefer(c, LIBSSH2_METHOD_CRYPT_SC, CIPHERS);
 	prefer(c, LIBSSH2_METHOD_MAC_CS, MACS);
@@ -190,17 +207,17 @@ int ssh_kex_start(struct ssh_conn *c) {
 static void no_common(struct ssh_conn *c) {
 	struct cube_err err;
 	bool old = libssh2_version(0x010b00) == NULL;
-	cube_fail(&err, CUBE_ECONNECT, "%s and libssh2 %s have no algorithm in common%s", ssh_where(c),
-		  libssh2_version(0),
+	cube_fail(&err, CUBE_ECONNECT, "%s and libssh2 %s have no algorithm in common%s",
+		  cube_ssh_where(c), libssh2_version(0),
 		  old ? "; a host with RSA keys only needs libssh2 1.11 or newer" : "");
-	ssh_fail(c, &err);
+	cube_ssh_fail(c, &err);
 }
 
-int ssh_kex_pump(struct ssh_conn *c) {
+int cube_ssh_kex_pump(struct ssh_conn *c) {
 	int rc = libssh2_session_handshake(c->session, c->fd);
 	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
 	if (rc == 0) return check_host_key(c);
 	if (rc == LIBSSH2_ERROR_KEX_FAILURE && !c->link_eof && !c->bye[0]) no_common(c);
-	else ssh_link_fail(c, NULL);
+	else cube_ssh_link_fail(c, NULL);
 	return CUBE_ECONNECT;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,8 @@
 
 #include "cube/text.h"
 #include "ssh_priv.h"
+
+enum { AGENT_MS = 5000 };
 
 static void on_io(void *arg, uint32_t events);
 
@@ -20,10 +23,23 @@ static ssize_t take(uint8_t *to, size_t n, const uint8_t *from, size_t have) {
 	return (ssize_t)n;
 }
 
+/* libssh2 talks to the ssh agent through the same callbacks, with the agent's blocking socket.
+ * An agent that hangs costs the loop 5 s, once: libssh2 gives it up then. */
+static ssize_t agent_io(int fd, void *in, const void *out, size_t n) {
+	struct pollfd wait = {.fd = fd, .events = in ? POLLIN : POLLOUT};
+	ssize_t rc;
+	do rc = poll(&wait, 1, AGENT_MS);
+	while (rc < 0 && errno == EINTR);
+	if (rc == 0) return -ETIMEDOUT;
+	if (rc > 0) rc = in ? recv(fd, in, n, MSG_WAITALL) : send(fd, out, n, MSG_NOSIGNAL);
+	return rc < 0 ? -errno : rc;
+}
+
 static LIBSSH2_RECV_FUNC(feed_session) {
 	struct ssh_conn *c = *abstract;
 	ssize_t n;
 	if (c->fd < 0) return -ECONNRESET; /* being freed */
+	if (socket != c->fd) return agent_io(socket, buffer, NULL, length);
 	if (cube_buf_len(&c->out) > SSH_OUT_STOP) return -EAGAIN;
 	if (cube_buf_len(&c->in)) {
 		n = take(buffer, length, cube_buf_data(&c->in), cube_buf_len(&c->in));
@@ -40,6 +56,7 @@ static LIBSSH2_RECV_FUNC(feed_session) {
 static LIBSSH2_SEND_FUNC(collect) {
 	struct ssh_conn *c = *abstract;
 	if (c->fd < 0) return (ssize_t)length;
+	if (socket != c->fd) return agent_io(socket, NULL, buffer, length);
 	if (length > cube_buf_room(&c->out)) return -EAGAIN;
 	return cube_buf_add(&c->out, buffer, length) == 0 ? (ssize_t)length : -ENOMEM;
 }
@@ -62,12 +79,12 @@ static void set_callback(LIBSSH2_SESSION *s, int which, void (*fn)(void)) {
 #endif
 }
 
-int ssh_link_start(struct ssh_conn *c, int fd, struct cube_err *err) {
+int cube_ssh_link_start(struct ssh_conn *c, int fd, struct cube_err *err) {
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof sa;
 	c->fd = fd;
 	c->tcp = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family != AF_UNIX;
-	c->session = libssh2_session_init_ex(NULL, NULL, NULL, c);
+	c->session = cube_ssh_session_new(c);
 	if (!c->session) return cube_fail(err, CUBE_ESYS, "no memory for an ssh session");
 	libssh2_session_set_blocking(c->session, 0);
 	set_callback(c->session, LIBSSH2_CALLBACK_RECV, (void (*)(void))feed_session);
@@ -77,25 +94,23 @@ int ssh_link_start(struct ssh_conn *c, int fd, struct cube_err *err) {
 }
 
 /* Says goodbye if the socket takes it at once. */
-void ssh_link_stop(struct ssh_conn *c) {
+void cube_ssh_link_stop(struct ssh_conn *c) {
 	cube_io_del(c->io);
 	c->io = NULL;
 	if (c->session && c->fd >= 0 && c->state >= SSH_IDLE && c->state < SSH_FAILED) {
 		libssh2_session_disconnect(c->session, "cube is done");
-		ssh_link_flush(c);
+		cube_ssh_link_flush(c);
 	}
 	if (c->fd >= 0) close(c->fd);
 	c->fd = -1;
-	ssh_auth_free(c->auth);
+	cube_ssh_auth_free(c->auth);
 	c->auth = NULL;
-	if (c->session) libssh2_session_free(c->session); /* channel with it */
-	c->session = NULL;
-	c->channel = NULL;
+	cube_ssh_session_free(c);
 }
 
 /* ---- sending ----------------------------------------------------------------------------- */
 
-void ssh_link_flush(struct ssh_conn *c) {
+void cube_ssh_link_flush(struct ssh_conn *c) {
 	while (cube_buf_len(&c->out)) {
 		ssize_t n = send(c->fd, cube_buf_data(&c->out), cube_buf_len(&c->out),
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -117,7 +132,8 @@ void ssh_link_flush(struct ssh_conn *c) {
 static void note_hello(struct ssh_conn *c, size_t n) {
 	size_t have = strlen(c->hello), room = sizeof c->hello - 1 - have;
 	if (c->state != SSH_KEX || !room) return;
-	for (size_t i = 0; i < n && room && c->fed[i]; i++, room--) c->hello[have++] = (char)c->fed[i];
+	for (size_t i = 0; i < n && room && c->fed[i]; i++, room--)
+		c->hello[have++] = (char)c->fed[i];
 	c->hello[have] = '\0';
 }
 
@@ -148,7 +164,7 @@ static bool may_receive(const struct ssh_conn *c) {
 }
 
 /* Without interest the source goes: a peer that hung up would wake us for ever. */
-void ssh_link_refresh(struct ssh_conn *c) {
+void cube_ssh_link_refresh(struct ssh_conn *c) {
 	struct cube_err err;
 	uint32_t want = (may_receive(c) ? EPOLLIN : 0) | (cube_buf_len(&c->out) ? EPOLLOUT : 0);
 	if (!want) {
@@ -157,7 +173,7 @@ void ssh_link_refresh(struct ssh_conn *c) {
 	} else if (c->io) {
 		cube_io_set(c->io, want);
 	} else if (cube_io_add(c->ssh->loop, c->fd, want, on_io, c, &c->io, &err) < 0) {
-		ssh_fail(c, &err);
+		cube_ssh_fail(c, &err);
 	}
 }
 
@@ -167,18 +183,18 @@ void ssh_link_refresh(struct ssh_conn *c) {
 static bool work(struct ssh_conn *c) {
 	switch (c->state) {
 	case SSH_KEX:
-		if (ssh_kex_pump(c) != 0) return false;
+		if (cube_ssh_kex_pump(c) != 0) return false;
 		c->state = SSH_AUTH;
-		ssh_step(c, CUBE_STEP_AUTH);
+		cube_ssh_step(c, CUBE_STEP_AUTH);
 		return true;
 	case SSH_AUTH:
-		if (ssh_auth_pump(c) != 0) return false;
-		ssh_opened(c);
+		if (cube_ssh_auth_pump(c) != 0) return false;
+		cube_ssh_opened(c);
 		return true;
 	case SSH_CHANNEL:
 	case SSH_EXEC:
 	case SSH_RUN:
-	case SSH_CLOSE: return ssh_channel_pump(c);
+	case SSH_CLOSE: return cube_ssh_channel_pump(c);
 	default: return false;
 	}
 }
@@ -197,20 +213,20 @@ static bool output_waits(const struct ssh_conn *c) {
 }
 
 static void pump(struct ssh_conn *c) {
-	while (!ssh_over(c) && c->session && work(c)) {}
-	if (ssh_over(c) || !c->session) return;
+	while (!cube_ssh_over(c) && c->session && work(c)) {}
+	if (cube_ssh_over(c) || !c->session) return;
 	keep_rest(c);
-	ssh_link_flush(c);
+	cube_ssh_link_flush(c);
 	if (c->link_eof && !output_waits(c)) {
-		ssh_link_fail(c, NULL);
+		cube_ssh_link_fail(c, NULL);
 		return;
 	}
-	ssh_link_refresh(c);
+	cube_ssh_link_refresh(c);
 }
 
 static void on_io(void *arg, uint32_t events) {
 	struct ssh_conn *c = arg;
-	if (events & EPOLLOUT) ssh_link_flush(c);
+	if (events & EPOLLOUT) cube_ssh_link_flush(c);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && may_receive(c)) receive(c);
 	pump(c);
 }
@@ -218,11 +234,11 @@ static void on_io(void *arg, uint32_t events) {
 static void kicked(void *arg) {
 	struct ssh_conn *c = arg;
 	c->kicked = false;
-	if (!ssh_over(c)) pump(c);
+	if (!cube_ssh_over(c)) pump(c);
 }
 
-void ssh_kick(struct ssh_conn *c) {
-	if (c->kicked || ssh_over(c)) return;
+void cube_ssh_kick(struct ssh_conn *c) {
+	if (c->kicked || cube_ssh_over(c)) return;
 	c->kicked = true;
 	cube_loop_defer(c->ssh->loop, kicked, c);
 }
@@ -236,12 +252,12 @@ static void say_hello_trouble(struct ssh_conn *c, struct cube_err *err) {
 		cube_fail(err, CUBE_ECONNECT,
 			  "%s closed the connection before its greeting (too many logins at once, "
 			  "see MaxStartups in sshd_config, or a firewall)",
-			  ssh_where(c));
+			  cube_ssh_where(c));
 		return;
 	}
 	cube_buf_init(&safe, 1024);
 	cube_text_escape(&safe, c->hello, n);
-	cube_fail(err, CUBE_ECONNECT, "%s is no ssh server: it says \"%.80s\"", ssh_where(c),
+	cube_fail(err, CUBE_ECONNECT, "%s is no ssh server: it says \"%.80s\"", cube_ssh_where(c),
 		  cube_buf_str(&safe));
 	cube_buf_done(&safe);
 }
@@ -255,7 +271,7 @@ static const char *cause(struct ssh_conn *c, char **text) {
 	return *text && **text ? *text : "protocol error";
 }
 
-void ssh_link_fail(struct ssh_conn *c, const char *doing) {
+void cube_ssh_link_fail(struct ssh_conn *c, const char *doing) {
 	static const char *const DOING[] = {
 		[SSH_KEX] = "exchanging keys with", [SSH_AUTH] = "authenticating with"};
 	struct cube_err err;
@@ -264,14 +280,15 @@ void ssh_link_fail(struct ssh_conn *c, const char *doing) {
 	bool greeted = strstr(c->hello, "SSH-") != NULL;
 	if (!doing && c->state < SSH_IDLE) doing = DOING[c->state];
 	if (c->state == SSH_KEX && !greeted && proxy)
-		cube_fail(&err, CUBE_ECONNECT, "connecting to %s: %s", ssh_where(c), proxy);
+		cube_fail(&err, CUBE_ECONNECT, "connecting to %s: %s", cube_ssh_where(c), proxy);
 	else if (c->state == SSH_KEX && !greeted && !c->link_sys) say_hello_trouble(c, &err);
 	else if (doing)
-		cube_fail(&err, CUBE_ECONNECT, "%s %s: %s%s%s", doing, ssh_where(c),
+		cube_fail(&err, CUBE_ECONNECT, "%s %s: %s%s%s", doing, cube_ssh_where(c),
 			  cause(c, &text), proxy ? "; " : "", proxy ? proxy : "");
 	else
-		cube_fail(&err, CUBE_ECONNECT, "the connection to %s broke: %s%s%s", ssh_where(c),
-			  cause(c, &text), proxy ? "; " : "", proxy ? proxy : "");
+		cube_fail(&err, CUBE_ECONNECT, "the connection to %s broke: %s%s%s",
+			  cube_ssh_where(c), cause(c, &text), proxy ? "; " : "",
+			  proxy ? proxy : "");
 	err.sys = c->link_sys;
-	ssh_fail(c, &err);
+	cube_ssh_fail(c, &err);
 }

@@ -88,8 +88,8 @@ static void forget(struct cube_ssh_configs *cs, struct entry **at) {
 static const struct cube_ssh_config *recall(struct cube_ssh_lookup *l) {
 	struct entry **at = find(l->cs, l->key);
 	if (!*at) return NULL;
-	bool fresh = (*at)->stamp == l->stamp &&
-		     cube_loop_now(l->cs->loop) - (*at)->asked_at < CACHE_NS;
+	bool fresh =
+		(*at)->stamp == l->stamp && cube_loop_now(l->cs->loop) - (*at)->asked_at < CACHE_NS;
 	if (fresh) return &(*at)->config;
 	forget(l->cs, at);
 	return NULL;
@@ -160,7 +160,9 @@ static void check_done(struct cube_ssh_lookup *l) {
 	if (l->gone || l->pid || !l->eof) return;
 	int rc = -1;
 	if (l->status || l->too_long) complain(l, &err);
-	else rc = cube_ssh_config_parse(cube_buf_str(&l->text), cube_buf_len(&l->text), &config, &err);
+	else
+		rc = cube_ssh_config_parse(cube_buf_str(&l->text), cube_buf_len(&l->text), &config,
+					   &err);
 	if (rc == 0) remember(l, &config);
 	answer(l, rc == 0 ? &config : NULL, rc == 0 ? NULL : &err);
 	cube_ssh_config_done(&config);

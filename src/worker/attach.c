@@ -76,7 +76,6 @@ static _Noreturn void daemon_process(const struct target *t, int ready) {
 				   .managed = true,
 				   .ready_fd = ready};
 
-	umask(077);
 	reset_signals();
 	detach_stdio();
 	close_others(ready);
@@ -148,16 +147,18 @@ static bool nobody_listens(int rc) {
 
 /* Starters stand in line at a lock on the folder itself, which needs no file of its own. */
 static int start_in_turn(const struct target *t, int *ret_sock, struct cube_err *err) {
-	int turn = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = CUBE_AGAIN;
+	int turn = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
 	if (turn < 0) return cube_fail_sys(err, errno, "%s", t->folder);
 	while (flock(turn, LOCK_EX) < 0 && errno == EINTR) {}
-	if (folder_is_here(t->folder)) {
-		rc = cube_connect_unix("sock", ret_sock, err);
-		if (nobody_listens(rc)) rc = start_daemon(t, err) < 0 ? err->code : CUBE_AGAIN;
+	rc = cube_connect_unix("sock", ret_sock, err); /* started while this one stood in line? */
+	if (nobody_listens(rc) && folder_is_here(t->folder)) {
+		rc = start_daemon(t, err);
+		if (rc == 0) rc = cube_connect_unix("sock", ret_sock, err);
 	}
-	if (rc == CUBE_AGAIN && cube_connect_unix("sock", ret_sock, NULL) == 0) rc = 0;
 	close(turn);
+	/* An ending daemon takes its folder along: the next try makes a new one. */
+	if (nobody_listens(rc) || (rc < 0 && !folder_is_here(t->folder))) return CUBE_AGAIN;
 	return rc;
 }
 

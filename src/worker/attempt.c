@@ -12,7 +12,7 @@
 
 /* How long a reaped attempt waits for the end of its pipes (PROTOCOL.md section 6), and the
  * longest time that is told apart from for ever. */
-#define PIPE_GRACE_NS (2 * CUBE_NS_PER_S)
+#define PIPE_GRACE_NS  (2 * CUBE_NS_PER_S)
 #define TIMEOUT_MAX_MS (10ull * 366 * 86400 * 1000)
 
 static void on_timer(void *arg);
@@ -66,7 +66,7 @@ static void on_swept(void *arg) {
 }
 
 static void start_sweep(struct attempt *a, pid_t group) {
-	sweep_start(&a->sweep, a->r->loop, a->cookie, group, a->kill_at, on_swept, a);
+	sweep_start(a->r->sweeper, &a->sweep, a->cookie, group, a->kill_at, on_swept, a);
 }
 
 /* Something left behind holds a pipe open: what is in the pipe now is taken, then it is closed.
@@ -98,7 +98,7 @@ void attempt_end(struct attempt *a, uint8_t how, uint32_t grace_ms) {
 	if (a->stopping) { /* a second STOP can only hasten it */
 		if (kill_at >= a->kill_at) return;
 		a->kill_at = kill_at;
-		if (sweep_running(&a->sweep)) sweep_kill_at(&a->sweep, kill_at);
+		if (sweep_running(&a->sweep)) sweep_kill_at(a->r->sweeper, &a->sweep, kill_at);
 		else if (!a->reaped) arm(a, kill_at);
 		return;
 	}
@@ -140,7 +140,8 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 	output_drain(&a->out); /* mostly all there is, and the end */
 	output_drain(&a->err);
 	if (a->stopping && !a->swept) {
-		/* The group's number stays taken while it has members, so it may still be killed. */
+		/* The group's number stays taken while it has members, so it may still be killed.
+		 */
 		start_sweep(a, kill(-a->pid, 0) == 0 ? a->pid : 0);
 	} else wait_for_pipes(a);
 }

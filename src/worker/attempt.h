@@ -33,12 +33,12 @@ void attempt_release(struct attempt *a);
 
 /* Pipes (pipes.c). */
 int output_open(struct output *o, int fd, struct cube_err *err); /* owns fd, closed on failure */
-void output_close(struct output *o);  /* what is in the pipe is lost */
+void output_close(struct output *o);                             /* what is in the pipe is lost */
 void output_drain(struct output *o);  /* reads what is there now and room allows */
 void output_resume(struct output *o); /* after an ACK made room */
 int input_open(struct input *in, struct attempt *a, int fd, struct cube_err *err);
-void input_close(struct input *in);          /* drops what is buffered and counts it as taken */
-void input_flush(struct attempt *a);         /* writes what the pipe takes */
+void input_close(struct input *in);            /* drops what is buffered and counts it as taken */
+void input_flush(struct attempt *a);           /* writes what the pipe takes */
 void attempt_pipes_changed(struct attempt *a); /* an output reached its end */
 
 #endif

@@ -68,7 +68,7 @@ static void on_connection(void *arg, int fd) {
 	struct arrival *a = cube_alloc(sizeof *a);
 	unsigned waiting = 0;
 
-	cube_list_each(&w->arrivals, old, struct arrival, link) waiting++;
+	cube_list_each (&w->arrivals, old, struct arrival, link) waiting++;
 	*a = (struct arrival){.w = w, .fd = fd};
 	cube_list_append(&w->arrivals, &a->link);
 	if (waiting < ARRIVALS_MAX &&
@@ -79,7 +79,7 @@ static void on_connection(void *arg, int fd) {
 }
 
 static void drop_arrivals(struct worker *w) {
-	cube_list_each(&w->arrivals, a, struct arrival, link) {
+	cube_list_each (&w->arrivals, a, struct arrival, link) {
 		close(a->fd);
 		arrival_free(a);
 	}
@@ -102,7 +102,7 @@ void worker_shutdown(struct worker *w, bool purge) {
 	cube_listen_free(w->listen);
 	w->listen = NULL;
 	runner_kill_all(&w->runner);
-	sweep_start(&w->sweep, w->loop, w->runner.node_cookie, 0, 0, on_all_killed, w);
+	sweep_start(&w->sweeper, &w->sweep, w->runner.node_cookie, 0, 0, on_all_killed, w);
 }
 
 static void on_signal(void *arg, int signo) {
@@ -121,6 +121,7 @@ static void on_swept(void *arg) {
 	files_init(&w->files, w->loop);
 	if (cube_listen_unix(w->loop, "sock", on_connection, w, &w->listen, &err) < 0) {
 		tell(&w->ready_fd, 'E', err.msg);
+		w->failed = true;
 		cube_error("%s", err.msg);
 		cube_loop_stop(w->loop);
 		return;
@@ -150,7 +151,8 @@ static void init(struct worker *w, const struct daemon_options *o, const char *c
 	cube_list_init(&w->sessions);
 	cube_buf_init(&w->frames, FRAMES_MAX);
 	sampler_init(&w->sampler);
-	runner_init(&w->runner, w->loop, &w->files);
+	sweeper_init(&w->sweeper, w->loop);
+	runner_init(&w->runner, w->loop, &w->files, &w->sweeper);
 	w->runner.folder = w->folder;
 	w->runner.node_name = w->name;
 	w->runner.node_cookie = cookie;
@@ -161,8 +163,8 @@ static void init(struct worker *w, const struct daemon_options *o, const char *c
 static void done(struct worker *w) {
 	session_close_all(w);
 	drop_arrivals(w);
-	sweep_cancel(&w->sweep);
 	runner_done(&w->runner);
+	sweeper_done(&w->sweeper);
 	if (w->files.loop) files_done(&w->files);
 	cube_listen_free(w->listen);
 	cube_timer_del(w->again);
@@ -172,17 +174,19 @@ static void done(struct worker *w) {
 
 static int run(struct worker *w, const struct daemon_options *o, struct cube_err *err) {
 	static const int ENDS[] = {SIGTERM, SIGINT, SIGHUP};
-	char cookie[80];
+	char cookie[SELF_PATH + 80];
 	int rc = 0;
 
-	snprintf(cookie, sizeof cookie, "CUBE_NODE_COOKIE=%016" PRIx64 ".%" PRIu32, o->cluster,
-		 o->node);
+	/* With the folder: the same node of the same cluster may be served from two places, and one
+	 * must not take the other's tasks for its own orphans. */
+	snprintf(cookie, sizeof cookie, "CUBE_NODE_COOKIE=%016" PRIx64 ".%" PRIu32 "@%s",
+		 o->cluster, o->node, o->folder);
 	init(w, o, cookie);
 	for (size_t i = 0; rc == 0 && i < sizeof ENDS / sizeof *ENDS; i++)
 		rc = cube_loop_on_signal(w->loop, ENDS[i], on_signal, w, err);
 	if (rc == 0) {
 		/* What a daemon that was killed left running dies before this one is ready. */
-		sweep_start(&w->sweep, w->loop, cookie, 0, 0, on_swept, w);
+		sweep_start(&w->sweeper, &w->sweep, cookie, 0, 0, on_swept, w);
 		rc = cube_loop_run(w->loop, err);
 	}
 	done(w);
@@ -202,6 +206,7 @@ int daemon_run(const struct daemon_options *o) {
 	if (rc == 0) rc = run(w, o, &err);
 	else tell(&ready, rc == CUBE_ECONFLICT ? 'C' : 'E', err.msg);
 	if (rc < 0) cube_error("%s", err.msg);
+	rc = rc < 0 || w->failed;
 	free(w);
-	return rc < 0;
+	return rc;
 }

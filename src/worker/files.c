@@ -181,8 +181,7 @@ static int copy_file(const char *from, int dir, const char *name, mode_t mode) {
 	uint8_t *buf = malloc(65536);
 	ssize_t n = -1;
 
-	if (in >= 0 && buf)
-		out = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (in >= 0 && buf) out = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	while (out >= 0 && (n = read(in, buf, 65536)) > 0)
 		if (write_all(out, buf, (size_t)n) < 0) break;
 	if (out >= 0 && n == 0) rc = fchmod(out, mode);

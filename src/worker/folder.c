@@ -30,6 +30,8 @@ bool folder_is_here(const char *path) {
 	       a.st_ino == b.st_ino;
 }
 
+enum { REMOVE_TRIES = 100 };
+
 /* A walk that empties the folder `top`. */
 struct removal {
 	int top;
@@ -125,11 +127,16 @@ int folder_remove(int dir, const char *name, unsigned steps, struct cube_err *er
 	d = open_dir(dir, name);
 	if (!d) return cube_fail_sys(err, errno, "%s", name);
 	rm.top = dirfd(d);
-	do rc = empty_top(&rm, d, &seen);
-	while (rc == 0 && seen);
+	for (int tries = 0; tries < REMOVE_TRIES; tries++) {
+		do rc = empty_top(&rm, d, &seen);
+		while (rc == 0 && seen);
+		if (rc != 0) break; /* CUBE_AGAIN, or a failure */
+		rc = remove_one(dir, name);
+		if (rc <= 0) break;
+		errno = ENOTEMPTY; /* somebody has put a file into it meanwhile */
+		rc = -1;
+	}
 	if (rc < 0) rc = cube_fail_sys(err, errno, "%s", name);
 	closedir(d);
-	if (rc == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		rc = cube_fail_sys(err, errno, "%s", name);
 	return rc;
 }

@@ -32,7 +32,8 @@ static int move_into_place(const struct self *self, const char *hex, struct cube
 	char folder[SELF_PATH], to[SELF_PATH + CUBE_SHA256_HEX + 1];
 
 	if (strcmp(self->hex, hex) != 0)
-		return cube_fail(err, CUBE_EVERSION, "the file arrived damaged: sha256 %s", self->hex);
+		return cube_fail(err, CUBE_EVERSION, "the file arrived damaged: sha256 %s",
+				 self->hex);
 	memcpy(folder, self->path, sizeof folder);
 	self_parent(folder);
 	snprintf(to, sizeof to, "%s/%s", folder, hex);

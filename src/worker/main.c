@@ -17,11 +17,10 @@
 #include "folder.h"
 #include "install.h"
 
-static const char USAGE[] =
-	"usage: cube-worker version\n"
-	"       cube-worker serve DIR CLUSTER NODE [NAME]\n"
-	"       cube-worker install SHA256 NONCE\n"
-	"       cube-worker attach SHA256 NONCE CLUSTER NODE\n";
+static const char USAGE[] = "usage: cube-worker version\n"
+			    "       cube-worker serve DIR CLUSTER NODE [NAME]\n"
+			    "       cube-worker install SHA256 NONCE\n"
+			    "       cube-worker attach SHA256 NONCE CLUSTER NODE\n";
 
 static int fail(const struct cube_err *err) {
 	fprintf(stderr, "cube-worker: %s\n", err->msg);

@@ -4,9 +4,9 @@
 #include "outbox.h"
 
 enum {
-	PUMP_MAX = 4 << 20,      /* log bytes a turn */
-	BATCH = 16 << 10,        /* control bytes a write */
-	FAIR_FRAME = 64 << 10,   /* payload while several streams want to send */
+	PUMP_MAX = 4 << 20,    /* log bytes a turn */
+	BATCH = 16 << 10,      /* control bytes a write */
+	FAIR_FRAME = 64 << 10, /* payload while several streams want to send */
 	PIECES = 8,
 };
 
@@ -37,8 +37,7 @@ static void encode_exit(const struct attempt *a, struct cube_buf *out) {
 	m.exit.user_us = a->user_us;
 	m.exit.sys_us = a->sys_us;
 	m.exit.max_rss = a->max_rss;
-	if (a->message)
-		snprintf(m.exit.message, sizeof m.exit.message, "%s", a->message);
+	if (a->message) snprintf(m.exit.message, sizeof m.exit.message, "%s", a->message);
 	cube_msg_encode(out, &m);
 }
 

@@ -13,8 +13,10 @@
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-void runner_init(struct runner *r, struct cube_loop *loop, struct files *files) {
+void runner_init(struct runner *r, struct cube_loop *loop, struct files *files,
+		 struct sweeper *sweeper) {
 	*r = (struct runner){.loop = loop, .files = files, .node_name = "", .node_cookie = ""};
+	r->sweeper = sweeper;
 	r->home = getenv("HOME");
 	if (!r->home || r->home[0] != '/' || access(r->home, X_OK) < 0) r->home = "/";
 	r->folder = "";
@@ -95,7 +97,7 @@ static void free_attempt(struct attempt *a) {
 
 void runner_done(struct runner *r) {
 	if (!r->buckets) return;
-	cube_list_each(&r->all, a, struct attempt, all) {
+	cube_list_each (&r->all, a, struct attempt, all) {
 		if (a->state == CUBE_ATTEMPT_RUNNING && !a->reaped)
 			cube_loop_forget_child(r->loop, a->pid);
 		free_attempt(a);
@@ -159,7 +161,7 @@ static void rewind_output(struct output *o) {
 }
 
 void runner_rewind(struct runner *r) {
-	cube_list_each(&r->all, a, struct attempt, all) {
+	cube_list_each (&r->all, a, struct attempt, all) {
 		rewind_output(&a->out);
 		rewind_output(&a->err);
 		if (a->has_stdin) runner_need(a, NEED_STDIN_ACK);
@@ -170,7 +172,7 @@ void runner_rewind(struct runner *r) {
 
 void runner_kill_all(struct runner *r) {
 	r->closing = true;
-	cube_list_each(&r->all, a, struct attempt, all)
+	cube_list_each (&r->all, a, struct attempt, all)
 		if (a->state == CUBE_ATTEMPT_RUNNING && !a->reaped) kill(-a->pid, SIGKILL);
 }
 
@@ -271,8 +273,7 @@ int runner_stdin(struct runner *r, const struct cube_msg *msg, struct cube_err *
 	in = &a->in;
 	rc = new_part(msg, in->taken + cube_buf_len(&in->buf), &part, err);
 	if (rc < 0) return rc;
-	if (part.n && in->eof)
-		return cube_fail(err, CUBE_EPROTO, "STDIN after its end");
+	if (part.n && in->eof) return cube_fail(err, CUBE_EPROTO, "STDIN after its end");
 	takes = in->fd >= 0 || (a->state == CUBE_ATTEMPT_QUEUED && a->has_stdin);
 	if (msg->data.eof) in->eof = true;
 	if (!takes) {

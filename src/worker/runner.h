@@ -84,10 +84,11 @@ struct attempt {
 struct runner {
 	struct cube_loop *loop;
 	struct files *files;
+	struct sweeper *sweeper;
 	const char *home;        /* where tasks run by default */
 	const char *folder;      /* absolute path of the worker's folder */
 	const char *node_name;   /* of the last HELLO; the owner keeps it */
-	const char *node_cookie; /* "CUBE_NODE_COOKIE=..." */
+	const char *node_cookie; /* "CUBE_NODE_COOKIE=<cluster>.<node>@<folder>" */
 	struct attempt **buckets;
 	struct cube_link all, queue, dirty, unsent;
 	uint32_t count, running, slots;
@@ -97,7 +98,8 @@ struct runner {
 	bool kicking;
 };
 
-void runner_init(struct runner *r, struct cube_loop *loop, struct files *files);
+void runner_init(struct runner *r, struct cube_loop *loop, struct files *files,
+		 struct sweeper *sweeper);
 void runner_done(struct runner *r); /* frees all; processes are not looked after any more */
 
 struct attempt *runner_find(struct runner *r, uint64_t task, uint32_t attempt);
@@ -118,9 +120,9 @@ void runner_rewind(struct runner *r);
 void runner_kill_all(struct runner *r);
 
 /* Used between the runner's own files. */
-void runner_need(struct attempt *a, uint8_t needs);    /* a control frame is due */
-void runner_mark_unsent(struct output *o);             /* there are bytes to send, perhaps */
+void runner_need(struct attempt *a, uint8_t needs);        /* a control frame is due */
+void runner_mark_unsent(struct output *o);                 /* there are bytes to send, perhaps */
 void runner_finished(struct attempt *a, bool was_running); /* a has its how, value and times */
-void runner_kick(struct runner *r);                    /* starts queued ones in free slots */
+void runner_kick(struct runner *r);                        /* starts queued ones in free slots */
 
 #endif

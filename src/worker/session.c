@@ -16,10 +16,11 @@
 #include "session.h"
 
 enum {
-	SESSIONS_MAX = 8,         /* links that have not said HELLO, or are ending, included */
-	LINK_PIPE = 256 << 10,    /* where the link is a pipe, it holds this much */
-	OUT_MAX = 8 << 20,        /* an ATTEMPT for each attempt must fit */
-	HELLO_S = 60, GOODBYE_S = 5,
+	SESSIONS_MAX = 8,      /* links that have not said HELLO, or are ending, included */
+	LINK_PIPE = 256 << 10, /* where the link is a pipe, it holds this much */
+	OUT_MAX = 8 << 20,     /* an ATTEMPT for each attempt must fit */
+	HELLO_S = 60,
+	GOODBYE_S = 5,
 };
 
 enum session_state { SESSION_NEW, SESSION_LIVE, SESSION_ENDING, SESSION_DEAD };
@@ -60,18 +61,13 @@ static void session_drop(struct session *s) {
 	if (w->live == s) {
 		w->live = NULL;
 		files_drop_pushes(&w->files);
-		sampler_done(&w->sampler);
 	}
+	if (!w->live) sampler_done(&w->sampler);
 	cube_loop_defer(w->loop, session_free, s);
 }
 
 void session_close_all(struct worker *w) {
-	cube_list_each(&w->sessions, s, struct session, link) {
-		s->state = SESSION_DEAD;
-		session_free(s);
-	}
-	w->live = NULL;
-	sampler_done(&w->sampler);
+	cube_list_each (&w->sessions, s, struct session, link) session_drop(s);
 }
 
 static void send_msg(struct session *s, const struct cube_msg *msg) {
@@ -127,7 +123,7 @@ static void on_timer(void *arg) {
 void session_flush(void *worker) {
 	struct worker *w = worker;
 
-	cube_list_each(&w->sessions, s, struct session, link)
+	cube_list_each (&w->sessions, s, struct session, link)
 		if (s->state == SESSION_ENDING && !cube_stream_queued(s->stream)) session_drop(s);
 	if (!w->live) return;
 	if (outbox_pump(&w->runner, w->live->stream, &w->frames)) cube_timer_after(w->again, 0);
@@ -141,14 +137,14 @@ static void fill_host(struct cube_msg *m) {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (uname(&u) == 0) {
-		snprintf(m->worker_hello.hostname, sizeof m->worker_hello.hostname, "%s", u.nodename);
+		snprintf(m->worker_hello.hostname, sizeof m->worker_hello.hostname, "%s",
+			 u.nodename);
 		snprintf(m->worker_hello.sysname, sizeof m->worker_hello.sysname, "%s", u.sysname);
 		snprintf(m->worker_hello.release, sizeof m->worker_hello.release, "%s", u.release);
 		snprintf(m->worker_hello.machine, sizeof m->worker_hello.machine, "%s", u.machine);
 	}
 	m->worker_hello.cpus = cpus > 0 ? (uint32_t)cpus : 1;
-	if (sysinfo(&info) == 0)
-		m->worker_hello.memory = (uint64_t)info.totalram * info.mem_unit;
+	if (sysinfo(&info) == 0) m->worker_hello.memory = (uint64_t)info.totalram * info.mem_unit;
 }
 
 static void answer_hello(struct session *s) {
@@ -168,7 +164,7 @@ static void answer_hello(struct session *s) {
 }
 
 static void list_attempts(struct session *s) {
-	cube_list_each(&s->w->runner.all, a, struct attempt, all) {
+	cube_list_each (&s->w->runner.all, a, struct attempt, all) {
 		struct cube_msg m = {
 			.type = CUBE_MSG_ATTEMPT, .task = a->task, .attempt = a->attempt};
 
@@ -197,7 +193,8 @@ static uint8_t check_hello(const struct worker *w, const struct cube_msg *m, cha
 		return CUBE_PROTO_ERR_BUILD;
 	}
 	if (m->hello.cluster != w->cluster || m->hello.node != w->node) {
-		snprintf(text, n, "this worker belongs to %016" PRIx64 ".%" PRIu32, w->cluster, w->node);
+		snprintf(text, n, "this worker belongs to %016" PRIx64 ".%" PRIu32, w->cluster,
+			 w->node);
 		return CUBE_PROTO_ERR_IDENTITY;
 	}
 	return 0;
@@ -305,7 +302,8 @@ static void on_conn(void *arg, uint32_t events) {
 	ssize_t n = read(s->conn, &byte, 1);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-	cube_io_set(s->conn_io, 0);
+	cube_io_del(s->conn_io); /* not events 0: its end would be told in each turn */
+	s->conn_io = NULL;
 	if (s->state != SESSION_ENDING) session_drop(s);
 }
 
@@ -314,7 +312,7 @@ static const struct cube_stream_ops OPS = {.data = on_data, .closed = on_closed}
 /* Room for a new link: one that has not come to anything goes first. */
 static void make_room(struct worker *w) {
 	if (w->nsessions < SESSIONS_MAX) return;
-	cube_list_each(&w->sessions, s, struct session, link) {
+	cube_list_each (&w->sessions, s, struct session, link) {
 		if (s->state == SESSION_LIVE || s->state == SESSION_DEAD) continue;
 		session_drop(s);
 		return;

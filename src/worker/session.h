@@ -9,7 +9,7 @@
 void session_open(struct worker *w, int rfd, int wfd, int conn);
 /* Before each sleep: writes what is due and buries what is over. */
 void session_flush(void *worker);
-/* Closes all links at once. */
+/* Closes all links, at the latest when the loop is freed. */
 void session_close_all(struct worker *w);
 
 #endif

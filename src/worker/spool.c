@@ -32,7 +32,7 @@ void spool_done(struct spool *s) {
 static int add_segment(struct spool *s, size_t want) {
 	size_t held = (size_t)(s->end - s->begin);
 	size_t cap = want > SEG_MIDDLE || held > 4 * SEG_MIDDLE ? SEG_LARGE
-		     : want > SEG_SMALL || held > SEG_SMALL	? SEG_MIDDLE
+		     : want > SEG_SMALL || held > SEG_SMALL     ? SEG_MIDDLE
 								: SEG_SMALL;
 	struct spool_seg *seg = malloc(sizeof *seg + cap);
 
@@ -93,8 +93,8 @@ int spool_peek(struct spool *s, uint64_t offset, size_t max, struct iovec *iov, 
 
 int spool_ack(struct spool *s, uint64_t offset, struct cube_err *err) {
 	if (offset > s->end)
-		return cube_fail(err, CUBE_EPROTO, "ACK of byte %" PRIu64 " of a stream of %" PRIu64,
-				 offset, s->end);
+		return cube_fail(err, CUBE_EPROTO,
+				 "ACK of byte %" PRIu64 " of a stream of %" PRIu64, offset, s->end);
 	if (offset <= s->begin) return 0;
 	s->begin = offset;
 	if (s->begin == s->end) {

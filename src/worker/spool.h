@@ -28,8 +28,12 @@ struct spool { /* fields are private */
 void spool_init(struct spool *s, size_t limit);
 void spool_done(struct spool *s); /* frees all bytes; begin and end stay as they are */
 
-static inline uint64_t spool_begin(const struct spool *s) { return s->begin; }
-static inline uint64_t spool_end(const struct spool *s) { return s->end; }
+static inline uint64_t spool_begin(const struct spool *s) {
+	return s->begin;
+}
+static inline uint64_t spool_end(const struct spool *s) {
+	return s->end;
+}
 static inline size_t spool_room(const struct spool *s) {
 	return s->limit - (size_t)(s->end - s->begin);
 }

@@ -6,130 +6,179 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cube/procfs.h"
+#include "cube/clock.h"
+#include "cube/parse.h"
 #include "sweep.h"
 
-enum { CHUNK = 16384, COUNT_MS = 20, KILL_MS = 4, KILLS_MAX = 2500 };
+enum { CHUNK = 16384, COOKIES_MAX = 4, KILLS_MAX = 2500 };
 
-static int hold_open(int dir, const char *path) {
-	int fd;
+/* Between two passes: while killing, and while only counting (doubled each time). */
+#define KILL_PAUSE  (4 * CUBE_NS_PER_MS)
+#define COUNT_PAUSE (5 * CUBE_NS_PER_MS)
+#define COUNT_MAX   (160 * CUBE_NS_PER_MS)
 
-	do fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-	while (fd < 0 && errno == EINTR);
-	return fd;
+/* ---- one process ---------------------------------------------------------------------------- */
+
+static bool is_cookie(const char *entry) {
+	return strncmp(entry, "CUBE_", 5) == 0 && (strncmp(entry + 5, "COOKIE=", 7) == 0 ||
+						   strncmp(entry + 5, "NODE_COOKIE=", 12) == 0);
 }
 
-/* Environments can be megabytes: looked at in chunks that end with a whole entry. `buf` holds
- * CHUNK bytes; an entry longer than that cannot be the one looked for and is skipped. */
-static bool environ_has(int fd, char *buf, const char *entry) {
+/* All sweeps that look for this entry have found pid. */
+static void meet(struct sweeper *w, const char *entry, pid_t pid) {
+	cube_list_each (&w->sweeps, s, struct sweep, link) {
+		if (strcmp(s->entry, entry) != 0) continue;
+		s->found++;
+		if (s->killing) kill(pid, SIGKILL);
+	}
+}
+
+/* Entries that end with a NUL each. */
+static void look_at(struct sweeper *w, const char *p, const char *end, pid_t pid) {
+	while (p < end) {
+		if (is_cookie(p)) meet(w, p, pid);
+		p += strlen(p) + 1;
+	}
+}
+
+/* Environments can be megabytes: read in chunks that are cut behind an entry's NUL. What is longer
+ * than a chunk is no cookie and is skipped. buf has CHUNK + 1 bytes. */
+static void look_into(struct sweeper *w, int fd, char *buf, pid_t pid) {
 	size_t kept = 0;
-	bool skipping = false;
+	bool inside = false; /* of an entry that is being skipped */
 
 	for (;;) {
 		ssize_t n = read(fd, buf + kept, CHUNK - kept);
-		size_t whole;
-		char *end;
+		char *from = buf, *end;
 
 		if (n < 0 && errno == EINTR) continue;
-		if (n <= 0) return !skipping && cube_procfs_environ_has(buf, kept, entry);
+		if (n <= 0) break;
 		kept += (size_t)n;
 		end = memrchr(buf, '\0', kept);
 		if (!end) {
 			if (kept < CHUNK) continue;
-			skipping = true;
+			inside = true;
 			kept = 0;
 			continue;
 		}
-		whole = (size_t)(end + 1 - buf);
-		if (skipping) { /* the rest of the long entry, up to its NUL */
-			size_t rest = (size_t)((char *)memchr(buf, '\0', kept) + 1 - buf);
-
-			skipping = false;
-			if (cube_procfs_environ_has(buf + rest, whole - rest, entry)) return true;
-		} else if (cube_procfs_environ_has(buf, whole, entry)) return true;
-		kept -= whole;
-		memmove(buf, buf + whole, kept);
+		end++;
+		if (inside) from = (char *)memchr(buf, '\0', kept) + 1;
+		inside = false;
+		look_at(w, from, end, pid);
+		kept -= (size_t)(end - buf);
+		memmove(buf, end, kept);
 	}
+	buf[kept] = '\0';
+	if (!inside) look_at(w, buf, buf + kept, pid);
 }
 
-static bool process_has(int proc, const char *pid, char *buf, const char *entry) {
-	char path[32];
-	size_t len = strlen(pid);
-	int fd;
-	bool has;
-
-	memcpy(path, pid, len);
-	memcpy(path + len, "/environ", sizeof "/environ");
-	fd = hold_open(proc, path);
-	if (fd < 0) return false;
-	has = environ_has(fd, buf, entry);
-	close(fd);
-	return has;
-}
-
-unsigned sweep_pass(const char *entry, int signo) {
+static void look_at_all(struct sweeper *w) {
 	DIR *proc = opendir("/proc");
-	char *buf = malloc(CHUNK);
-	unsigned found = 0;
+	char *buf = malloc(CHUNK + 1), path[32];
 	struct dirent *e;
 	pid_t self = getpid();
 
 	while (proc && buf && (e = readdir(proc))) {
-		char *end;
-		long pid;
+		size_t len = strlen(e->d_name);
+		uint64_t pid;
+		int fd;
 
-		if (e->d_name[0] < '1' || e->d_name[0] > '9' || strlen(e->d_name) > 10) continue;
-		pid = strtol(e->d_name, &end, 10);
-		if (*end || pid == self || !process_has(dirfd(proc), e->d_name, buf, entry)) continue;
-		found++;
-		if (signo) kill((pid_t)pid, signo);
+		if (cube_parse_u64(e->d_name, 1, INT32_MAX, &pid, NULL) < 0) continue;
+		if ((pid_t)pid == self || len > 10) continue;
+		memcpy(path, e->d_name, len);
+		memcpy(path + len, "/environ", sizeof "/environ");
+		fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0) continue; /* another user's, or gone */
+		look_into(w, fd, buf, (pid_t)pid);
+		close(fd);
 	}
 	free(buf);
 	if (proc) closedir(proc);
-	return found;
 }
 
-static void pass(void *arg) {
-	struct sweep *s = arg;
-	bool killing = cube_loop_now(s->loop) >= s->kill_at;
-	unsigned left = 0;
-	uint64_t next;
+/* ---- passes --------------------------------------------------------------------------------- */
 
-	if (s->group && kill(-s->group, killing ? SIGKILL : 0) == 0) left++;
-	left += sweep_pass(s->entry, killing ? SIGKILL : 0);
-	if (killing) s->kills++;
-	if (!left || s->kills > KILLS_MAX) {
-		sweep_done_fn *done = s->done;
+static void prepare(struct sweep *s, uint64_t now) {
+	s->killing = now >= s->kill_at;
+	s->found = s->group && kill(-s->group, s->killing ? SIGKILL : 0) == 0;
+	s->kills += s->killing;
+}
 
-		sweep_cancel(s);
-		done(s->arg);
-		return;
+static void plan(struct sweep *s, uint64_t now) {
+	s->next = now + (s->killing ? KILL_PAUSE : s->pause);
+	if (s->pause < COUNT_MAX) s->pause *= 2;
+	if (!s->killing && s->next > s->kill_at) s->next = s->kill_at;
+}
+
+static void arm(struct sweeper *w) {
+	uint64_t next = UINT64_MAX;
+
+	cube_list_each (&w->sweeps, s, struct sweep, link)
+		if (s->next < next) next = s->next;
+	if (next != UINT64_MAX) cube_timer_arm(w->timer, next);
+}
+
+static void on_timer(void *arg) {
+	struct sweeper *w = arg;
+	uint64_t now = cube_loop_now(w->loop);
+	struct cube_link over;
+
+	cube_list_each (&w->sweeps, s, struct sweep, link) prepare(s, now);
+	look_at_all(w);
+	cube_list_init(&over);
+	cube_list_each (&w->sweeps, s, struct sweep, link) {
+		plan(s, now);
+		if (s->found && s->kills <= KILLS_MAX) continue;
+		cube_list_remove(&s->link);
+		cube_list_append(&over, &s->link);
 	}
-	next = cube_loop_now(s->loop) + (killing ? KILL_MS : COUNT_MS) * 1000000ull;
-	cube_timer_arm(s->timer, !killing && next > s->kill_at ? s->kill_at : next);
+	while (!cube_list_empty(
+		&over)) { /* a callback may cancel others of them, or start new ones */
+		struct sweep *s = cube_container(over.next, struct sweep, link);
+
+		cube_list_remove(&s->link);
+		s->done(s->arg);
+	}
+	arm(w);
 }
 
-void sweep_start(struct sweep *s, struct cube_loop *loop, const char *entry, pid_t group,
+void sweeper_init(struct sweeper *w, struct cube_loop *loop) {
+	w->loop = loop;
+	w->timer = cube_timer_add(loop, on_timer, w);
+	cube_list_init(&w->sweeps);
+}
+
+void sweeper_done(struct sweeper *w) {
+	cube_list_each (&w->sweeps, s, struct sweep, link) cube_list_remove(&s->link);
+	cube_timer_del(w->timer);
+	w->timer = NULL;
+}
+
+void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t group,
 		 uint64_t kill_at, sweep_done_fn *done, void *arg) {
 	sweep_cancel(s);
-	*s = (struct sweep){.loop = loop, .entry = entry, .group = group, .kill_at = kill_at};
-	s->done = done;
-	s->arg = arg;
-	s->timer = cube_timer_add(loop, pass, s);
-	cube_timer_after(s->timer, 0);
+	*s = (struct sweep){.entry = entry,
+			    .group = group,
+			    .kill_at = kill_at,
+			    .next = cube_loop_now(w->loop),
+			    .pause = COUNT_PAUSE,
+			    .done = done,
+			    .arg = arg};
+	cube_list_append(&w->sweeps, &s->link);
+	arm(w);
 }
 
 bool sweep_running(const struct sweep *s) {
-	return s->timer;
+	return cube_link_linked(&s->link);
 }
 
-void sweep_kill_at(struct sweep *s, uint64_t kill_at) {
+void sweep_kill_at(struct sweeper *w, struct sweep *s, uint64_t kill_at) {
 	if (kill_at >= s->kill_at) return;
 	s->kill_at = kill_at;
-	cube_timer_after(s->timer, 0);
+	if (s->next > kill_at) s->next = kill_at;
+	arm(w);
 }
 
 void sweep_cancel(struct sweep *s) {
-	cube_timer_del(s->timer);
-	s->timer = NULL;
+	cube_list_remove(&s->link);
 }

@@ -2,7 +2,9 @@
  *
  * Process groups miss what called setsid, so a task's processes are known by a random cookie in
  * their environment, which they inherit and cannot lose by forking. A sweep looks through /proc
- * again and again until a pass finds none, because a process may fork while it is being looked for.
+ * again and again until a pass finds none, because a process may fork while it is being looked
+ * for. All sweeps of a sweeper share each pass: stopping a hundred tasks costs one look at /proc,
+ * not a hundred.
  */
 #ifndef WORKER_SWEEP_H
 #define WORKER_SWEEP_H
@@ -11,33 +13,42 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "cube/list.h"
 #include "cube/loop.h"
 
-/* One pass: sends signo (0: none) to each process but this one whose environment holds `entry`
- * ("KEY=value") and which can be read; returns how many live ones there were. */
-unsigned sweep_pass(const char *entry, int signo);
+struct sweeper {
+	struct cube_loop *loop;
+	struct cube_timer *timer;
+	struct cube_link sweeps;
+};
 
 typedef void sweep_done_fn(void *arg);
 
 struct sweep { /* fields are private; zero-initialised = not running */
-	struct cube_loop *loop;
-	struct cube_timer *timer;
+	struct cube_link link;
 	const char *entry;
 	pid_t group;
-	uint64_t kill_at;
-	unsigned kills;
+	uint64_t kill_at, next, pause;
+	unsigned found, kills;
+	bool killing;
 	sweep_done_fn *done;
 	void *arg;
 };
 
-/* Looks at once and then each few milliseconds, only counting until the loop's time kill_at and
- * with SIGKILL from then on. done(arg) is called from the loop, never from here, when none is
- * left or 10 s of killing did not help (a process may be stuck in the kernel). entry stays the
- * caller's. group, where not 0, is a process group that counts and is killed too. */
-void sweep_start(struct sweep *s, struct cube_loop *loop, const char *entry, pid_t group,
+void sweeper_init(struct sweeper *w, struct cube_loop *loop);
+void sweeper_done(struct sweeper *w);
+
+/* Looks for processes with entry (one of the two cookies: "CUBE_COOKIE=..." or
+ * "CUBE_NODE_COOKIE=...") until none is left, only counting until the loop's time kill_at and with
+ * SIGKILL from then on. done(arg) is called from the loop, never from here, when none is left or 10
+ * s of killing did not help (a process may be stuck in the kernel). entry stays the caller's.
+ * group, where not 0, is a process group that counts and is killed too. A running sweep begins
+ * anew. */
+void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t group,
 		 uint64_t kill_at, sweep_done_fn *done, void *arg);
 bool sweep_running(const struct sweep *s);
-void sweep_kill_at(struct sweep *s, uint64_t kill_at); /* moves the time forward, never back */
-void sweep_cancel(struct sweep *s);                    /* done will not be called */
+/* Moves the time forward, never back. */
+void sweep_kill_at(struct sweeper *w, struct sweep *s, uint64_t kill_at);
+void sweep_cancel(struct sweep *s); /* done will not be called */
 
 #endif

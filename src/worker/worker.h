@@ -24,22 +24,23 @@ struct worker {
 	struct files files;
 	struct runner runner;
 	struct sampler sampler;
-	struct sweep sweep;         /* of the node's cookie: at the start and at the end */
-	struct cube_link arrivals;  /* connections that have not handed over their fds yet */
-	struct cube_link sessions;  /* all of them; at most one is live */
+	struct sweeper sweeper;
+	struct sweep sweep;        /* of the node's cookie: at the start and at the end */
+	struct cube_link arrivals; /* connections that have not handed over their fds yet */
+	struct cube_link sessions; /* all of them; at most one is live */
 	unsigned nsessions;
-	struct session *live;       /* the one whose HELLO was accepted, or NULL */
-	struct cube_timer *again;   /* there is more to pump than fits in one turn */
-	struct cube_buf frames;     /* where control frames are encoded; empty between calls */
+	struct session *live;     /* the one whose HELLO was accepted, or NULL */
+	struct cube_timer *again; /* there is more to pump than fits in one turn */
+	struct cube_buf frames;   /* where control frames are encoded; empty between calls */
 	uint64_t cluster, boot;
 	uint32_t node;
-	char name[256];             /* the node's name, of the last HELLO */
-	char folder[SELF_PATH];     /* absolute; the working directory */
+	char name[256];         /* the node's name, of the last HELLO */
+	char folder[SELF_PATH]; /* absolute; the working directory */
 	const struct daemon_options *options;
 	const struct self *self;
-	bool managed;               /* started by attach: the folder is all ours */
-	bool closing, purge;
-	int ready_fd;               /* told when it listens; -1 afterwards */
+	bool managed; /* started by attach: the folder is all ours */
+	bool closing, purge, failed;
+	int ready_fd; /* told when it listens; -1 afterwards */
 };
 
 /* Kills every task, removes the folder (with purge also what the bootstrap left), then ends the

@@ -89,7 +89,8 @@ test_logs() {
 	out_is 'one\ntwo\nthree\n'
 	err_has '^bad$'
 	ok cube logs -n 2 "$id"
-	out_is 'two\nthree\n'
+	is "$(cat "$O" "$E" | wc -l)" 2 'lines of both streams'
+	out_has three
 	ok cube logs -t "$id"
 	out_has '^20[0-9]{2}-[0-9-]+T[0-9:.]+Z? one$'
 	run cube logs 99999
@@ -114,7 +115,7 @@ test_inspect() {
 	local id
 	id=$(listed)
 	ok cube inspect "$id"
-	ok cube inspect -o json "$id"
+	ok cube inspect "$id"
 	jq -e . "$O" >/dev/null || fail 'no JSON'
 	out_has listed
 	run cube inspect 99999
@@ -144,7 +145,7 @@ test_top_snapshot() {
 	# Two samples are needed for rates.
 	ready() { cube nodes -o json | jq -e '[.nodes[].metrics.cpu | numbers] | length == 3'; }
 	soon ready
-	ok cube top -n 1
+	ok cube top
 	for n in "${NODES[@]}"; do out_has "$n"; done
 	ok cube nodes -o wide
 	out_has 'CPU|MEM'
@@ -158,7 +159,7 @@ test_stop() {
 	ok cube stop "$id"
 	run cube wait "$id"
 	[ $((SECONDS - begin)) -lt 8 ] || fail "stopping took $((SECONDS - begin)) s"
-	ok cube inspect -o json "$id"
+	ok cube inspect "$id"
 	json_is '.how // .tasks[0].how' stopped
 	run cube stop 99999
 	[ $rc != 0 ] || fail 'stopped what is not there'

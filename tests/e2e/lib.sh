@@ -12,6 +12,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 ON=${ON:-local}
 SCRIPT=$(basename "$0" .sh)
+FILE=$(cd "$(dirname "$0")" && pwd)/$SCRIPT.sh
 T=${T:-$(mktemp -d /tmp/cube-e2e.XXXXXX)}
 CUBE=${CUBE:-$ROOT/build/cube}
 PATH=$(dirname "$CUBE"):$PATH
@@ -140,7 +141,7 @@ mine() {
 		*) grep -qzxF "CUBE_E2E_MARK=$T" "$proc/environ" 2>/dev/null || continue ;;
 		esac
 		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | head -c 200)"
-	done | grep -vE "^[0-9]+ ((timeout|bash) .*$SCRIPT.sh|grep -qzxF|tr |head |readlink )" || true
+	done | grep -vE "^[0-9]+ ((timeout|bash) .*$SCRIPT.sh|grep |tr |head |readlink )" || true
 }
 none_of_mine() { [ ! "$(mine)" ]; }
 
@@ -199,7 +200,7 @@ main() {
 		(set -e; :) && setup
 	fi
 	touch "$T/start"
-	mapfile -t all < <(grep -oE '^test_[a-z0-9_]+' "$0")
+	mapfile -t all < <(grep -oE '^test_[a-z0-9_]+' "$FILE")
 	for t in "${all[@]}"; do
 		[ ${#only[@]} = 0 ] || [[ " ${only[*]} " == *" $t "* ]] || continue
 		rm -f "$T/skipped"

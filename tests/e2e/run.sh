@@ -201,7 +201,7 @@ test_detached() {
 	rc_is 4
 	ok cube logs "$id"
 	out_is 'later\n'
-	ok cube inspect -o json "$id"
+	ok cube inspect "$id"
 	json_is '.name // .tasks[0].name' fine
 	json_is '.exit_code // .tasks[0].exit_code' 4
 }

@@ -29,8 +29,8 @@ static void open_shim(const struct cube_shim_plan *plan) {
 	struct cube_target target = {.name = "here"};
 	struct cube_transport *inner;
 	p.t = cube_shim_new(loop, plan, &PEER_EVENTS, &p);
-	ck_assert_int_eq(
-		cube_transport_local(loop, &target, cube_shim_events(), p.t, &inner, NULL), 0);
+	ck_assert_int_eq(cube_transport_local(loop, &target, cube_shim_events(), p.t, &inner, NULL),
+			 0);
 	cube_shim_attach(p.t, inner);
 	peer_wait_open(&p);
 }
@@ -98,7 +98,9 @@ END_TEST
 
 START_TEST(test_unread_input_keeps_output) {
 	open_local();
-	peer_exec(&p, "exec 0<&-; i=0; while [ $i -lt 2000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done");
+	peer_exec(
+		&p,
+		"exec 0<&-; i=0; while [ $i -lt 2000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done");
 	peer_send(&p, 4 << 20);
 	RUN_UNTIL(&p, p.ended);
 	ck_assert_uint_eq(p.got, 2000 * 41);
@@ -137,7 +139,9 @@ START_TEST(test_hold_at_end) {
 END_TEST
 
 static uint64_t fake_now;
-static uint64_t fake_clock(void) { return fake_now; }
+static uint64_t fake_clock(void) {
+	return fake_now;
+}
 
 /* A torn last frame is never taken: the end comes all the same, after the grace. */
 START_TEST(test_torn_end) {

@@ -23,12 +23,12 @@ struct peer {
 	unsigned steps; /* bits */
 	struct cube_err err;
 	struct cube_buf out, errs;
-	uint64_t got, hash;          /* of stdout */
+	uint64_t got, hash; /* of stdout */
 	uint64_t to_send, sent, sent_hash;
 	bool sending;
-	unsigned take;  /* 0: all, else at most so many bytes a call */
-	bool hold;      /* take nothing */
-	char free_in;   /* 's'tep, 'o'pen, 'd'ata, 'e'nd, 'f'ail: free the transport there */
+	unsigned take; /* 0: all, else at most so many bytes a call */
+	bool hold;     /* take nothing */
+	char free_in;  /* 's'tep, 'o'pen, 'd'ata, 'e'nd, 'f'ail: free the transport there */
 };
 
 static uint64_t fnv(uint64_t h, const uint8_t *p, size_t n) {
@@ -78,7 +78,9 @@ static void p_err(void *arg, const uint8_t *bytes, size_t n) {
 	cube_buf_add(&p->errs, bytes, n);
 }
 
-static uint8_t pattern(uint64_t i) { return (uint8_t)(i * 2654435761u >> 13 ^ i); }
+static uint8_t pattern(uint64_t i) {
+	return (uint8_t)(i * 2654435761u >> 13 ^ i);
+}
 
 static void peer_pump(struct peer *p) {
 	uint8_t chunk[8192];
@@ -147,9 +149,9 @@ static void peer_done(struct peer *p) {
 }
 
 /* Every wait has an end: libcheck's time limit kills a test that hangs. */
-#define RUN_UNTIL(p, cond)                                                                         \
-	do {                                                                                       \
-		while (!(cond)) turn((p)->loop);                                                   \
+#define RUN_UNTIL(p, cond)                       \
+	do {                                     \
+		while (!(cond)) turn((p)->loop); \
 	} while (0)
 
 static void peer_wait_open(struct peer *p) {

@@ -24,7 +24,9 @@ struct shim {
 	bool ended, ending, end_told, above, inner_waits, stuck, failed, gone;
 };
 
-static struct shim *shim_of(const void *t) { return (struct shim *)t; }
+static struct shim *shim_of(const void *t) {
+	return (struct shim *)t;
+}
 
 static uint32_t rnd(struct shim *s, uint32_t below) {
 	s->random ^= s->random << 13;
@@ -110,7 +112,9 @@ static void in_fail(void *arg, const struct cube_err *err) {
 	s->events->on_fail(s->arg, err);
 }
 
-static void in_drained(void *arg) { wake(shim_of(arg)); }
+static void in_drained(void *arg) {
+	wake(shim_of(arg));
+}
 
 /* ---- to the command ---------------------------------------------------------------------- */
 
@@ -120,7 +124,8 @@ static void send_on(struct shim *s) {
 		n = piece(s, n);
 		if (s->plan.cut_write - s->was_written < n)
 			n = (size_t)(s->plan.cut_write - s->was_written);
-		if (n && s->inner && cube_transport_write(s->inner, cube_buf_data(&s->queue), n) != CUBE_ETOOBIG) {
+		if (n && s->inner &&
+		    cube_transport_write(s->inner, cube_buf_data(&s->queue), n) != CUBE_ETOOBIG) {
 			cube_buf_consume(&s->queue, n);
 			s->was_written += n;
 		}

@@ -15,7 +15,9 @@ static void start_server(void) {
 	snprintf(config, sizeof config, "%s/.ssh/config", server.dir);
 }
 
-static void stop_server(void) { sshd_cleanup(&server); }
+static void stop_server(void) {
+	sshd_cleanup(&server);
+}
 
 static void setup(void) {
 	signal(SIGPIPE, SIG_IGN);
@@ -170,7 +172,8 @@ START_TEST(test_shim) {
 	struct cube_target target = box();
 	struct cube_transport *inner;
 	p.t = cube_shim_new(loop, &plan, &PEER_EVENTS, &p);
-	ck_assert_int_eq(cube_transport_ssh(ssh, &target, cube_shim_events(), p.t, &inner, NULL), 0);
+	ck_assert_int_eq(cube_transport_ssh(ssh, &target, cube_shim_events(), p.t, &inner, NULL),
+			 0);
 	cube_shim_attach(p.t, inner);
 	peer_wait_open(&p);
 	peer_exec(&p, "cat; exit 4");
@@ -217,7 +220,8 @@ START_TEST(test_free_in_event) {
 	while (p.t) {
 		turn(loop);
 		if (p.open && p.t && !p.ended)
-			cube_transport_exec(p.t, "echo x; echo y >&2; head -c 100000 /dev/zero", NULL);
+			cube_transport_exec(p.t, "echo x; echo y >&2; head -c 100000 /dev/zero",
+					    NULL);
 	}
 }
 END_TEST
@@ -237,7 +241,7 @@ END_TEST
 START_TEST(test_free_after_turns) {
 	struct cube_target target = box();
 	begin(&target);
-	for (int i = 0; i < _i * 2; i++) {
+	for (int i = 0; i < _i * 2 && !p.ended; i++) {
 		turn(loop);
 		if (p.open && !p.ended && !p.got && p.status == 0 &&
 		    cube_transport_exec(p.t, "cat; echo bye", NULL) == 0) {
@@ -318,12 +322,13 @@ START_TEST(test_changed) {
 	write_file(server.dir, ".ssh/known_hosts", 0600, text);
 	if (_i == 1) {
 		cube_autofree char *path = cube_strf("%s/.ssh/known_hosts", server.dir);
-		char *argv[] = {"ssh-keygen", "-q", "-H", "-f", path, NULL};
-		write_file(server.dir, ".ssh/known_hosts", 0600, strchr(strchr(text, '\n') + 1, '\n') + 1);
+		const char *argv[] = {"ssh-keygen", "-q", "-H", "-f", path, NULL};
+		write_file(server.dir, ".ssh/known_hosts", 0600,
+			   strchr(strchr(text, '\n') + 1, '\n') + 1);
 		run_program(argv);
 	}
-	cube_autofree char *want = cube_strf("ssh-keygen -R '[127.0.0.1]:%u' -f %s/.ssh/known_hosts",
-					     server.port, server.dir);
+	cube_autofree char *want = cube_strf(
+		"ssh-keygen -R '[127.0.0.1]:%u' -f %s/.ssh/known_hosts", server.port, server.dir);
 	must_fail(&target, CUBE_EHOSTKEY, want);
 	cube_autofree char *line = cube_strf("/.ssh/known_hosts:%d", _i == 1 ? 1 : 3);
 	ck_assert_msg(strstr(p.err.msg, line) != NULL, "%s", p.err.msg);
@@ -379,7 +384,8 @@ START_TEST(test_no_greeting) {
 	} cases[] = {
 		{"", "MaxStartups"},
 		{"Exceeded MaxStartups\r\n", "MaxStartups"},
-		{"HTTP/1.0 400 \033[1mBad\r\n", "is no ssh server: it says \"HTTP/1.0 400 \\x1b[1mBad\""},
+		{"HTTP/1.0 400 \033[1mBad\r\n",
+		 "is no ssh server: it says \"HTTP/1.0 400 \\x1b[1mBad\""},
 	};
 	struct cube_target target = box();
 	target.host = "127.0.0.1";
@@ -403,7 +409,8 @@ START_TEST(test_garbage) {
 	struct cube_target target = box();
 	uint8_t noise[4096];
 	uint32_t x = 77 + (uint32_t)_i;
-	for (size_t i = 0; i < sizeof noise; i++) noise[i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
+	for (size_t i = 0; i < sizeof noise; i++)
+		noise[i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
 	if (_i % 2) memset(noise, 0, 3); /* a believable packet length */
 	target.host = "127.0.0.1";
 	int fd = listen_any(&target.port);
@@ -451,7 +458,9 @@ END_TEST
 
 START_TEST(test_proxy_fails) {
 	cube_autofree char *file = cube_strf("%s/proxy2.config", server.dir);
-	write_config("proxy2.config", "Host far\n  HostName h\n  ProxyCommand echo no way to %h %p %% >&2; exit 1\n");
+	write_config(
+		"proxy2.config",
+		"Host far\n  HostName h\n  ProxyCommand echo no way to %h %p %% >&2; exit 1\n");
 	struct cube_target target = box();
 	target.host = "far";
 	target.ssh_config = file;
@@ -512,10 +521,10 @@ static void agent_start(char *sock, size_t size, pid_t *ret) {
 	unlink(sock);
 	*ret = fork();
 	if (!*ret) {
-		char *argv[] = {"ssh-agent", "-D", "-a", sock, NULL};
+		const char *argv[] = {"ssh-agent", "-D", "-a", sock, NULL};
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, 1);
-		execvp(argv[0], argv);
+		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
 	while (access(sock, F_OK) < 0) poll(NULL, 0, 1);
@@ -529,15 +538,15 @@ START_TEST(test_agent) {
 	cube_autofree char *id = cube_strf("%s/id", server.dir);
 	cube_autofree char *id2 = cube_strf("%s/id2", server.dir);
 	agent_start(sock, sizeof sock, &agent);
-	cube_autofree char *text = cube_strf(
-		"Host box\n  HostName 127.0.0.1\n  Port %u\n"
-		"Host *\n  IdentityFile none\n  UserKnownHostsFile %s/.ssh/known_hosts\n",
-		server.port, server.dir);
+	cube_autofree char *text =
+		cube_strf("Host box\n  HostName 127.0.0.1\n  Port %u\n"
+			  "Host *\n  IdentityFile none\n  UserKnownHostsFile %s/.ssh/known_hosts\n",
+			  server.port, server.dir);
 	write_file(server.dir, "agent.config", 0600, text);
 	struct cube_target target = box();
 	target.ssh_config = file;
-	char *add2[] = {"ssh-add", "-q", id2, NULL};
-	char *add[] = {"ssh-add", "-q", id, NULL};
+	const char *add2[] = {"ssh-add", "-q", id2, NULL};
+	const char *add[] = {"ssh-add", "-q", id, NULL};
 	run_program(add2);
 	must_fail(&target, CUBE_EAUTH, "tried agent (1 key)");
 	again();

@@ -45,7 +45,7 @@ static char *read_file(const char *dir, const char *name) {
 	return text;
 }
 
-static void run_program(char *const argv[]) {
+static void run_program(const char *const argv[]) {
 	int status;
 	pid_t pid = fork();
 	ck_assert(pid >= 0);
@@ -53,7 +53,7 @@ static void run_program(char *const argv[]) {
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, 0);
 		dup2(null, 1);
-		execvp(argv[0], argv);
+		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -62,8 +62,8 @@ static void run_program(char *const argv[]) {
 
 static void make_key(const char *dir, const char *name, const char *type, const char *pass) {
 	cube_autofree char *path = cube_strf("%s/%s", dir, name);
-	char *argv[] = {"ssh-keygen", "-q",         "-t", (char *)type, "-N", (char *)pass,
-			"-f",	      path, "-C", "test", NULL};
+	const char *argv[] = {"ssh-keygen", "-q", "-t", type,   "-N", pass,
+			      "-f",         path, "-C", "test", NULL};
 	run_program(argv);
 }
 
@@ -103,7 +103,7 @@ static bool greets(uint16_t port) {
 	return ok;
 }
 
-/* Asked to stop, not killed, so that it takes the port's other listeners' time with it. */
+/* By its id, and waited for. */
 static void sshd_stop(struct sshd *s) {
 	if (s->pid <= 0) return;
 	kill(s->pid, SIGTERM);
@@ -124,11 +124,11 @@ static void sshd_start(struct sshd *s, const char *host_key, const char *more) {
 	s->pid = fork();
 	ck_assert(s->pid >= 0);
 	if (!s->pid) {
-		char *argv[] = {"/usr/sbin/sshd", "-D", "-e", "-f", path, NULL};
+		const char *argv[] = {"/usr/sbin/sshd", "-D", "-e", "-f", path, NULL};
 		cube_autofree char *log = cube_strf("%s/sshd.log", s->dir);
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		dup2(fd, 2);
-		execv(argv[0], argv);
+		execv(argv[0], (char *const *)argv);
 		_exit(127);
 	}
 	while (!greets(s->port)) {
@@ -148,11 +148,11 @@ static void sshd_prepare(struct sshd *s) {
 	close(fd);
 	cube_autofree char *ssh = cube_strf("%s/.ssh", s->dir);
 	ck_assert_int_eq(mkdir(ssh, 0700), 0);
-	cube_autofree char *config = cube_strf(
-		"Host box\n  HostName 127.0.0.1\n  Port %u\n"
-		"Host *\n  IdentityFile %s/id\n  IdentityAgent none\n"
-		"  UserKnownHostsFile %s/.ssh/known_hosts\n  GlobalKnownHostsFile none\n",
-		s->port, s->dir, s->dir);
+	cube_autofree char *config =
+		cube_strf("Host box\n  HostName 127.0.0.1\n  Port %u\n"
+			  "Host *\n  IdentityFile %s/id\n  IdentityAgent none\n"
+			  "  UserKnownHostsFile %s/.ssh/known_hosts\n  GlobalKnownHostsFile none\n",
+			  s->port, s->dir, s->dir);
 	write_file(s->dir, ".ssh/config", 0600, config);
 	setenv("HOME", s->dir, 1);
 	unsetenv("SSH_AUTH_SOCK");
@@ -160,7 +160,7 @@ static void sshd_prepare(struct sshd *s) {
 
 static void sshd_cleanup(struct sshd *s) {
 	sshd_stop(s);
-	char *argv[] = {"rm", "-rf", s->dir, NULL};
+	const char *argv[] = {"rm", "-rf", s->dir, NULL};
 	run_program(argv);
 }
 

@@ -1,7 +1,7 @@
 /* A worker's life, with the real binary: installing, starting, who may talk to it, the end. */
 #include "worker_link.h"
 
-/* ---- install -------------------------------------------------------------------------------- */
+/* ---- install ------------------------------------------------------------------------------ */
 
 START_TEST(install_good) {
 	char upload[PATH_MAX + 32], old[PATH_MAX + 32], fresh[PATH_MAX + 32], text[1024];
@@ -82,7 +82,7 @@ START_TEST(attach_refuses_symlink) {
 }
 END_TEST
 
-/* ---- one daemon ----------------------------------------------------------------------------- */
+/* ---- one daemon --------------------------------------------------------------------------- */
 
 START_TEST(attach_finds_the_daemon) {
 	struct link a, b;
@@ -143,15 +143,51 @@ START_TEST(attach_race) {
 }
 END_TEST
 
-/* ---- who may talk to it ----------------------------------------------------------------------- */
+/* A link that is asked for while the daemon ends either ends without a word or is served by the
+ * next daemon; and one of the next tries is served. */
+START_TEST(attach_while_shutting_down) {
+	struct cube_msg m = {.type = CUBE_MSG_SHUTDOWN}, hello;
+	struct link old, new;
+	struct host h;
+
+	host_make(&h, "while");
+	hello = hello_msg(&h, 1);
+	link_open(&new, &h, 1);
+	for (int i = 0; i < 40; i++) {
+		bool served = false;
+
+		old = new;
+		link_send(&old, &m);
+		for (int tries = 0; !served; tries++) {
+			ck_assert_int_lt(tries, 5);
+			link_open_raw(&new, &h);
+			cube_msg_encode(&new.out, &hello);
+			link_flush(&new);
+			served = link_next(&new, &m);
+			if (!served) link_drop(&new);
+		}
+		ck_assert_int_eq(m.type, CUBE_MSG_WORKER_HELLO);
+		ck_assert_int_ne((pid_t)m.worker_hello.pid, old.daemon);
+		new.daemon = (pid_t)m.worker_hello.pid;
+		link_expect(&new, CUBE_MSG_READY, &m);
+		while (link_next(&old, &m)) {}
+		link_close(&old);
+		m = (struct cube_msg){.type = CUBE_MSG_SHUTDOWN};
+	}
+	link_shutdown(&new, true);
+	ck_assert(!exists(h.base));
+}
+END_TEST
+
+/* ---- who may talk to it ------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
 	uint8_t code;
 } REFUSED[] = {
-	{"version", CUBE_PROTO_ERR_VERSION}, {"build", CUBE_PROTO_ERR_BUILD},
-	{"cluster", CUBE_PROTO_ERR_IDENTITY}, {"node", CUBE_PROTO_ERR_IDENTITY},
-	{"magic", CUBE_PROTO_ERR_MALFORMED}, {"first", CUBE_PROTO_ERR_MALFORMED},
+	{"version", CUBE_PROTO_ERR_VERSION},   {"build", CUBE_PROTO_ERR_BUILD},
+	{"cluster", CUBE_PROTO_ERR_IDENTITY},  {"node", CUBE_PROTO_ERR_IDENTITY},
+	{"magic", CUBE_PROTO_ERR_MALFORMED},   {"first", CUBE_PROTO_ERR_MALFORMED},
 	{"garbage", CUBE_PROTO_ERR_MALFORMED}, {"huge", CUBE_PROTO_ERR_MALFORMED},
 };
 
@@ -229,6 +265,45 @@ START_TEST(broken_rules) {
 }
 END_TEST
 
+#ifndef __SANITIZE_ADDRESS__
+/* Resident size in KB. */
+static long rss_of(pid_t pid) {
+	char path[64], line[256];
+	long kb = -1;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof line, f))
+		if (strncmp(line, "VmRSS:", 6) == 0) kb = strtol(line + 6, NULL, 10);
+	if (f) fclose(f);
+	return kb;
+}
+
+/* Also after much output: nothing is kept. */
+START_TEST(small_while_idle) {
+	struct cube_msg m;
+	struct seen s;
+	struct host h;
+	struct link l;
+
+	host_make(&h, "small");
+	link_open(&l, &h, 1);
+	seen_init(&s);
+	link_sh(&l, 1, "head -c 20000000 /dev/zero");
+	link_watch(&l, &s, true);
+	link_forget(&l, 1);
+	m = (struct cube_msg){.type = CUBE_MSG_PING};
+	link_send(&l, &m);
+	link_expect(&l, CUBE_MSG_PONG, &m); /* by then all before it was taken */
+	ck_assert_int_gt(rss_of(l.daemon), 0);
+	ck_assert_int_lt(rss_of(l.daemon), 1024);
+	seen_done(&s);
+	link_shutdown(&l, true);
+}
+END_TEST
+#endif
+
 START_TEST(metric_arrives) {
 	struct cube_msg m;
 	struct host h;
@@ -248,7 +323,7 @@ START_TEST(metric_arrives) {
 }
 END_TEST
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------ */
 
 START_TEST(shutdown_keeps_the_binary) {
 	char run[PATH_MAX + 8];
@@ -286,7 +361,7 @@ START_TEST(purge_leaves_nothing) {
 	link_shutdown(&l, true);
 	ck_assert(!exists(h.base));
 	ck_assert(!exists(outer.base));
-	wait_gone(l.daemon);
+	ck_assert(wait_gone(l.daemon, 10000));
 }
 END_TEST
 
@@ -335,7 +410,8 @@ START_TEST(killed_daemon_leaves_no_orphans) {
 	host_make(&h, "orphans");
 	link_open(&l, &h, 1);
 	seen_init(&s);
-	link_sh(&l, 1, "trap '' HUP PIPE; setsid sh -c 'echo pid $$; while :; do sleep 1000; done'");
+	link_sh(&l, 1,
+		"trap '' HUP PIPE; setsid sh -c 'echo pid $$; while :; do sleep 1000; done'");
 	link_wait_text(&l, &s, "\n");
 	orphan = (pid_t)strtol(strstr(cube_buf_str(&s.out[1]), "pid ") + 4, NULL, 10);
 	ck_assert(alive(orphan));
@@ -402,8 +478,12 @@ int main(void) {
 	tcase_add_test(tc, attach_refuses_symlink);
 	tcase_add_test(tc, attach_finds_the_daemon);
 	tcase_add_test(tc, attach_race);
+	tcase_add_test(tc, attach_while_shutting_down);
 	tcase_add_loop_test(tc, hello_refused, 0, sizeof REFUSED / sizeof *REFUSED);
 	tcase_add_test(tc, broken_rules);
+#ifndef __SANITIZE_ADDRESS__
+	tcase_add_test(tc, small_while_idle);
+#endif
 	tcase_add_test(tc, metric_arrives);
 	tcase_add_test(tc, shutdown_keeps_the_binary);
 	tcase_add_test(tc, purge_leaves_nothing);

@@ -3,6 +3,7 @@
 #define TESTS_WORKER_LINK_H
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -39,10 +40,10 @@ struct host {
 
 struct link {
 	const struct host *host;
-	int fd;     /* both directions */
-	pid_t pid;  /* of the attach process */
+	int fd;    /* both directions */
+	pid_t pid; /* of the attach process */
 	struct cube_buf in, out;
-	size_t used;           /* bytes of the frame handed out last */
+	size_t used; /* bytes of the frame handed out last */
 	pid_t daemon;
 	uint64_t boot;
 	unsigned metrics;
@@ -56,7 +57,7 @@ struct seen {
 	uint32_t pid;
 };
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files -------------------------------------------------------------------------------- */
 
 static inline void read_whole(const char *path, struct cube_buf *b) {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -102,7 +103,7 @@ static inline const char *worker_binary(void) {
 	return path;
 }
 
-/* ---- the worker's commands -------------------------------------------------------------------- */
+/* ---- the worker's commands ---------------------------------------------------------------- */
 
 /* Runs a program to its end; its stdout into text. Returns the exit status. */
 static inline int run_program(char *const *argv, char *text, size_t size) {
@@ -161,7 +162,7 @@ static inline void host_make(struct host *h, const char *name) {
 	ck_assert_int_eq(run_install(upload, h->sha, text, sizeof text), 0);
 }
 
-/* ---- the link ----------------------------------------------------------------------------------- */
+/* ---- the link ----------------------------------------------------------------------------- */
 
 static inline void link_open_raw(struct link *l, const struct host *h) {
 	static const char MARK[] = "CUBE " NONCE " attach\n";
@@ -231,7 +232,8 @@ static inline bool link_next(struct link *l, struct cube_msg *m) {
 
 		cube_buf_consume(&l->in, l->used);
 		l->used = 0;
-		rc = cube_msg_decode(cube_buf_data(&l->in), cube_buf_len(&l->in), m, &l->used, &err);
+		rc = cube_msg_decode(cube_buf_data(&l->in), cube_buf_len(&l->in), m, &l->used,
+				     &err);
 		ck_assert_msg(rc >= 0, "%s", rc < 0 ? err.msg : "");
 		if (rc == 0 && m->type == CUBE_MSG_METRIC) l->metrics++;
 		else if (rc == 0) return true;
@@ -285,14 +287,19 @@ static inline void link_open(struct link *l, const struct host *h, uint32_t slot
 	ck_assert_uint_eq(link_hello(l, slots, NULL, 0), 0);
 }
 
-static inline void link_close(struct link *l) {
+/* Closes the link; returns how the attach process ended. */
+static inline int link_drop(struct link *l) {
 	int status;
 
 	close(l->fd);
 	cube_buf_done(&l->in);
 	cube_buf_done(&l->out);
 	ck_assert_int_eq(waitpid(l->pid, &status, 0), l->pid);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "attach: status %x", status);
+	return status;
+}
+
+static inline void link_close(struct link *l) {
+	ck_assert_int_eq(link_drop(l), 0);
 }
 
 /* SHUTDOWN; returns when the daemon is gone (the test is its reaper: main is a subreaper). */
@@ -305,7 +312,7 @@ static inline void link_shutdown(struct link *l, bool purge) {
 	link_close(l);
 }
 
-/* ---- attempts ------------------------------------------------------------------------------------- */
+/* ---- attempts ----------------------------------------------------------------------------- */
 
 static inline struct cube_msg_start start_of(uint64_t task, const char *const *argv) {
 	static const char *const none[] = {NULL};
@@ -374,9 +381,10 @@ static inline void seen_take(struct seen *s, const struct cube_msg *m) {
 	} else if (m->type == CUBE_MSG_EXIT) {
 		s->exit = *m;
 		s->exited = true;
-	} else ck_assert_msg(m->type == CUBE_MSG_STDIN_ACK, "unexpected %s (%s)",
-			     cube_msg_name(m->type),
-			     m->type == CUBE_MSG_ERROR ? m->error.message : "");
+	} else
+		ck_assert_msg(m->type == CUBE_MSG_STDIN_ACK, "unexpected %s (%s)",
+			      cube_msg_name(m->type),
+			      m->type == CUBE_MSG_ERROR ? m->error.message : "");
 }
 
 /* Up to the EXIT of the only attempt that runs; each LOG is acknowledged at once if `ack`. */
@@ -421,16 +429,18 @@ static inline bool alive(pid_t pid) {
 	return paren && paren[1] && paren[2] != 'Z' && paren[2] != 'X';
 }
 
-/* Waits for the end of a process that is not this one's child. */
-static inline void wait_gone(pid_t pid) {
+/* Waits for the end of a process; false after timeout_ms. */
+static inline bool wait_gone(pid_t pid, int timeout_ms) {
 	struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+	bool gone;
 
-	if (p.fd < 0) return;
-	ck_assert_int_eq(poll(&p, 1, 10000), 1);
+	if (p.fd < 0) return true;
+	gone = poll(&p, 1, timeout_ms) == 1;
 	close(p.fd);
+	return gone;
 }
 
-/* ---- main --------------------------------------------------------------------------------------- */
+/* ---- main --------------------------------------------------------------------------------- */
 
 /* Kills and reaps what is left: a test that failed leaves its daemon, whose tasks come next. */
 static inline unsigned kill_leftovers(void) {
@@ -448,29 +458,55 @@ static inline unsigned kill_leftovers(void) {
 		if (n <= 0) return killed;
 		text[n] = '\0';
 		for (long pid; (pid = strtol(at, &at, 10)) > 0;) {
-			killed += alive((pid_t)pid);
+			if (wait_gone((pid_t)pid, 3000)) continue; /* was on its way */
+			killed++;
 			kill((pid_t)pid, SIGKILL);
 		}
 		while (waitpid(-1, NULL, 0) > 0) {}
 	}
 }
 
+/* Shows what sanitizers wrote about the workers below root; returns whether there was anything. */
+static inline bool sanitizer_reports(const char *root) {
+	DIR *d = opendir(root);
+	struct dirent *e;
+	bool any = false;
+
+	while (d && (e = readdir(d))) {
+		char path[PATH_MAX], line[512];
+		FILE *f;
+
+		if (strncmp(e->d_name, "report.", 7) != 0) continue;
+		any = true;
+		snprintf(path, sizeof path, "%s/%s", root, e->d_name);
+		f = fopen(path, "re");
+		while (f && fgets(line, sizeof line, f)) fputs(line, stderr);
+		if (f) fclose(f);
+	}
+	if (d) closedir(d);
+	return any;
+}
+
 /* Runs the suite in a scratch folder of its own, CUBE_TEST_ROOT. */
 static inline int worker_test_main(Suite *suite) {
 	char root[] = "/tmp/cube-worker-test.XXXXXX";
-	char *rm[] = {"/bin/rm", "-rf", root, NULL};
+	char *rm[] = {"/bin/rm", "-rf", root, NULL}, options[128];
 	SRunner *runner = srunner_create(suite);
 	unsigned left;
 	int failed;
 
 	if (!mkdtemp(root)) return 1;
 	setenv("CUBE_TEST_ROOT", root, 1);
+	snprintf(options, sizeof options, "log_path=%s/report", root);
+	setenv("ASAN_OPTIONS", options, 1);
+	setenv("UBSAN_OPTIONS", options, 1);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
 	left = kill_leftovers();
 	if (left) fprintf(stderr, "%u processes were left over\n", left);
+	failed += sanitizer_reports(root);
 	if (fork() == 0) {
 		execv(rm[0], rm);
 		_exit(99);

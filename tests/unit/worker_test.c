@@ -26,7 +26,7 @@ static void reopen(unsigned want_known, struct cube_msg *known) {
 	ck_assert_uint_eq(link_hello(&worker, 4, known, want_known), want_known);
 }
 
-/* ---- output and ends ------------------------------------------------------------------------ */
+/* ---- output and ends ---------------------------------------------------------------------- */
 
 START_TEST(output_exact) {
 	struct cube_buf want;
@@ -115,19 +115,18 @@ START_TEST(grandchild_holds_pipe) {
 }
 END_TEST
 
-/* ---- stopping ----------------------------------------------------------------------------------- */
+/* ---- stopping ----------------------------------------------------------------------------- */
 
 /* Prints the pid of a process that left group and session, is nobody's child and minds no TERM. */
-#define STUBBORN \
-	"trap '' TERM; setsid sh -c 'sh -c \"echo pid \\$\\$; sleep 1000; sleep 1000\" &'"
+#define STUBBORN "trap '' TERM; setsid sh -c 'sh -c \"echo pid \\$\\$; sleep 1000; sleep 1000\" &'"
 
 static pid_t wait_pid(void) {
 	return (pid_t)strtol(strstr(link_wait_text(&worker, &seen, "\n"), "pid ") + 4, NULL, 10);
 }
 
 START_TEST(timeout_ends) {
-	const char *argv[] = {"/bin/sh", "-c", _i ? "trap '' TERM; sleep 1000; sleep 1000" : "sleep 1000",
-			      NULL};
+	const char *argv[] = {"/bin/sh", "-c",
+			      _i ? "trap '' TERM; sleep 1000; sleep 1000" : "sleep 1000", NULL};
 	struct cube_msg_start s = start_of(1, argv);
 
 	s.timeout_ms = 60;
@@ -152,10 +151,39 @@ START_TEST(stop_kills_grandchild) {
 }
 END_TEST
 
+/* Many at once, which TERM does not impress. */
+START_TEST(stop_many) {
+	enum { MANY = 40 };
+	struct cube_msg m;
+	unsigned started = 0;
+	pid_t pids[MANY];
+
+	link_close(&worker);
+	link_open_raw(&worker, &host);
+	link_hello(&worker, MANY, NULL, 0);
+	for (uint64_t i = 1; i <= MANY; i++)
+		link_sh(&worker, i, "trap '' TERM; echo; setsid sleep 1000; sleep 1000");
+	for (unsigned lines = 0; lines < MANY;) {
+		ck_assert(link_next(&worker, &m));
+		if (m.type == CUBE_MSG_STARTED) pids[started++] = (pid_t)m.started.pid;
+		else lines++;
+	}
+	ck_assert_uint_eq(started, MANY);
+	for (uint64_t i = 1; i <= MANY; i++) link_stop(&worker, i, 50);
+	for (unsigned i = 0; i < MANY; i++) {
+		link_expect(&worker, CUBE_MSG_EXIT, &m);
+		ck_assert_int_eq(m.exit.how, CUBE_EXIT_STOPPED);
+		ck_assert_int_eq(m.exit.value, SIGKILL);
+	}
+	for (unsigned i = 0; i < MANY; i++) ck_assert(!alive(pids[i]));
+}
+END_TEST
+
 /* A long grace is cut short by a second STOP, and not waited for when all left on the TERM. */
 START_TEST(stop_grace) {
-	link_sh(&worker, 1, _i ? "trap '' TERM; echo up; while :; do sleep 1000; done"
-			       : "trap 'exit 5' TERM; echo up; while :; do sleep 0.01; done");
+	link_sh(&worker, 1,
+		_i ? "trap '' TERM; echo up; while :; do sleep 1000; done"
+		   : "trap 'exit 5' TERM; echo up; while :; do sleep 0.01; done");
 	link_wait_text(&worker, &seen, "up\n");
 	link_stop(&worker, 1, 100000);
 	if (_i) link_stop(&worker, 1, 0);
@@ -180,7 +208,7 @@ START_TEST(signal_reaches_group) {
 }
 END_TEST
 
-/* ---- stdin ---------------------------------------------------------------------------------------- */
+/* ---- stdin -------------------------------------------------------------------------------- */
 
 static struct cube_msg_start start_stdin(const char *const *argv) {
 	struct cube_msg_start s = start_of(1, argv);
@@ -245,7 +273,7 @@ START_TEST(stdin_not_read) {
 }
 END_TEST
 
-/* ---- much output, late ACKs, lost links ------------------------------------------------------------- */
+/* ---- much output, late ACKs, lost links --------------------------------------------------- */
 
 enum { PATTERN = 20000000 };
 
@@ -368,7 +396,7 @@ START_TEST(newer_link_replaces) {
 }
 END_TEST
 
-/* ---- START again, slots -------------------------------------------------------------------------------- */
+/* ---- START again, slots ------------------------------------------------------------------- */
 
 START_TEST(start_again_is_harmless) {
 	struct cube_msg m;
@@ -418,7 +446,36 @@ START_TEST(slots_and_queue) {
 }
 END_TEST
 
-/* ---- files ----------------------------------------------------------------------------------------------- */
+START_TEST(many_small) {
+	enum { MANY = 400 };
+	const char *argv[] = {"/bin/true", NULL};
+	bool ended[MANY + 1] = {false};
+	struct cube_msg m;
+
+	for (uint64_t i = 1; i <= MANY; i++) {
+		struct cube_msg_start s = start_of(i, argv);
+
+		ck_assert_int_eq(cube_msg_encode_start(&worker.out, &s), 0);
+	}
+	link_flush(&worker);
+	for (unsigned n = 0, started = 0; n < MANY;) {
+		ck_assert(link_next(&worker, &m));
+		if (m.type == CUBE_MSG_STARTED) {
+			ck_assert_uint_eq(m.task, ++started); /* in the order of arrival */
+			continue;
+		}
+		ck_assert_int_eq(m.type, CUBE_MSG_EXIT);
+		ck_assert_int_eq(m.exit.how, CUBE_EXIT_EXITED);
+		ck_assert(!ended[m.task]);
+		ended[m.task] = true;
+		ck_assert_uint_ge(started, ++n); /* STARTED comes before EXIT */
+		link_forget(&worker, m.task);
+	}
+	reopen(0, NULL);
+}
+END_TEST
+
+/* ---- files -------------------------------------------------------------------------------- */
 
 static void push(const char *text, const uint8_t *sha256, struct cube_msg *done) {
 	struct cube_msg m = {.type = CUBE_MSG_PUSH};
@@ -478,7 +535,8 @@ START_TEST(file_pushed_and_used) {
 	cube_buf_clear(&seen.out[1]);
 	start_with_file(2, sha256, "data", 0644, "cat data; test -x data || echo no program");
 	link_watch(&worker, &seen, true);
-	ck_assert_ptr_nonnull(strstr(cube_buf_str(&seen.out[1]), "echo from the file\nno program\n"));
+	ck_assert_ptr_nonnull(
+		strstr(cube_buf_str(&seen.out[1]), "echo from the file\nno program\n"));
 }
 END_TEST
 
@@ -499,7 +557,7 @@ START_TEST(file_wrong_or_missing) {
 }
 END_TEST
 
-/* 3,000 nested folders and more: nothing of it stays, and the worker answers meanwhile. */
+/* 600 nested folders and 3,000 files: nothing of it stays. */
 START_TEST(deep_scratch_removed) {
 	char scratch[PATH_MAX + 128];
 	uint8_t sha256[32];
@@ -508,11 +566,18 @@ START_TEST(deep_scratch_removed) {
 	cube_sha256_of("text", 4, sha256);
 	push("text", sha256, &m);
 	start_with_file(1, sha256, "f", 0644,
-			"i=0; while [ $i -lt 3000 ]; do mkdir d; cd d; : >x; i=$((i+1)); done");
+			"set -e; seq 3000 | xargs touch; p=$(printf 'd/%.0s' $(seq 200)); i=0;"
+			"while [ $i -lt 3 ]; do mkdir -p $p; cd $p; touch x; i=$((i+1)); done");
 	link_watch(&worker, &seen, true);
 	ck_assert_int_eq(seen.exit.exit.value, 0);
 	snprintf(scratch, sizeof scratch, "%s/scratch/1.1", host.run);
 	ck_assert(!exists(scratch));
+	snprintf(scratch, sizeof scratch, "%s/scratch/dead.0", host.run);
+	do { /* it goes bit by bit, and the worker answers meanwhile */
+		m = (struct cube_msg){.type = CUBE_MSG_PING};
+		link_send(&worker, &m);
+		link_expect(&worker, CUBE_MSG_PONG, &m);
+	} while (exists(scratch));
 }
 END_TEST
 
@@ -528,6 +593,7 @@ int main(void) {
 	tcase_add_test(tc, grandchild_holds_pipe);
 	tcase_add_loop_test(tc, timeout_ends, 0, 2);
 	tcase_add_test(tc, stop_kills_grandchild);
+	tcase_add_test(tc, stop_many);
 	tcase_add_loop_test(tc, stop_grace, 0, 2);
 	tcase_add_test(tc, signal_reaches_group);
 	tcase_add_test(tc, stdin_echo);
@@ -539,6 +605,7 @@ int main(void) {
 	tcase_add_test(tc, newer_link_replaces);
 	tcase_add_test(tc, start_again_is_harmless);
 	tcase_add_test(tc, slots_and_queue);
+	tcase_add_test(tc, many_small);
 	tcase_add_test(tc, file_pushed_and_used);
 	tcase_add_test(tc, file_wrong_or_missing);
 	tcase_add_test(tc, deep_scratch_removed);

@@ -1,0 +1,139 @@
+/* GET /v1/events: server-sent events. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_impl.h"
+#include "cube/clock.h"
+#include "cube/mem.h"
+#include "cube/parse.h"
+#include "events.h"
+
+#define PAGE          256u
+#define PROGRESS_MAX  (64u << 10) /* queued for a client that does not read: more is dropped */
+#define KEEP_ALIVE_NS (15 * CUBE_NS_PER_S)
+
+struct sse {
+	struct cube_pages pages;
+	bool follow;
+	uint64_t after; /* sent so far */
+	uint64_t until; /* without follow: the newest when it was asked */
+	struct cube_events_watcher watcher;
+	struct cube_timer *timer;
+};
+
+struct page {
+	struct sse *sse;
+	uint64_t last; /* what may be shown */
+};
+
+static int add_event(void *arg, const struct cube_event_row *row) {
+	struct page *page = arg;
+	struct sse *sse = page->sse;
+	if (row->seq > page->last) return 1;
+	struct cube_buf *out = &sse->pages.out;
+	const char *node = cube_nodes_name(sse->pages.api->m->nodes, row->node);
+	cube_buf_printf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)row->seq, row->kind);
+	struct cube_jw j = {.out = out};
+	cube_jw_open(&j, NULL, '{');
+	cube_jw_u64(&j, "seq", row->seq);
+	cube_jw_time(&j, "time", row->wall);
+	cube_jw_str(&j, "kind", row->kind);
+	if (row->task) cube_jw_u64(&j, "task", row->task);
+	else cube_jw_null(&j, "task");
+	cube_jw_str(&j, "node", *node ? node : NULL);
+	cube_jw_str(&j, "old", row->old_state && *row->old_state ? row->old_state : NULL);
+	cube_jw_str(&j, "new", row->new_state);
+	cube_jw_str(&j, "reason", row->reason && *row->reason ? row->reason : NULL);
+	cube_jw_close(&j, '}');
+	cube_buf_addstr(out, "\n\n");
+	sse->after = row->seq;
+	return 0;
+}
+
+static int fill(struct cube_pages *p) {
+	struct sse *sse = cube_container(p, struct sse, pages);
+	struct cube_store *s = p->api->m->store;
+	struct page page = {sse, cube_events_committed(p->api->m->events)};
+	if (!sse->follow && page.last > sse->until) page.last = sse->until;
+	if (sse->after < page.last) {
+		uint64_t before = sse->after;
+		if (s->ops->event_list(s, sse->after, PAGE, add_event, &page, NULL) < 0)
+			p->broken = true;
+		if (sse->after > before) return 1;
+	}
+	return sse->follow ? 0 : -1;
+}
+
+static void on_changed(void *arg) {
+	struct sse *sse = arg;
+	cube_pages_wake(&sse->pages);
+}
+
+static void on_progress(void *arg, uint32_t node, const char *step, double progress) {
+	struct sse *sse = arg;
+	struct cube_buf *out = &sse->pages.out;
+	if (cube_buf_len(out) > PROGRESS_MAX) return;
+	cube_buf_addstr(out, "event: progress\ndata: ");
+	struct cube_jw j = {.out = out};
+	cube_jw_open(&j, NULL, '{');
+	cube_jw_str(&j, "node", cube_nodes_name(sse->pages.api->m->nodes, node));
+	cube_jw_str(&j, "step", step);
+	if (progress >= 0) cube_jw_real(&j, "progress", progress);
+	else cube_jw_null(&j, "progress");
+	cube_jw_close(&j, '}');
+	cube_buf_addstr(out, "\n\n");
+	cube_pages_wake(&sse->pages);
+}
+
+static void on_timer(void *arg) {
+	struct sse *sse = arg;
+	cube_timer_after(sse->timer, KEEP_ALIVE_NS);
+	if (cube_buf_len(&sse->pages.out)) return;
+	cube_buf_addstr(&sse->pages.out, ":\n\n");
+	cube_pages_wake(&sse->pages);
+}
+
+static void release(struct cube_pages *p) {
+	struct sse *sse = cube_container(p, struct sse, pages);
+	cube_events_unwatch(&sse->watcher);
+	cube_timer_del(sse->timer);
+	free(sse);
+}
+
+/* Last-Event-ID is what a client that lost its connection has seen; the address is older. */
+static int read_after(struct cube_api *api, struct cube_request *req, uint64_t *ret,
+		      struct cube_err *err) {
+	const char *seen = cube_request_header(req, "Last-Event-ID");
+	const char *after = cube_request_query(req, "after");
+	*ret = 0;
+	if (seen && cube_parse_u64(seen, 0, INT64_MAX, ret, NULL) == 0) return 0;
+	if (!after || strcmp(after, "-1") != 0) return cube_query_u64(req, "after", INT64_MAX, ret, err);
+	*ret = cube_events_last(api->m->events);
+	return 0;
+}
+
+void cube_api_events_get(void *arg, struct cube_request *req) {
+	struct cube_api *api = arg;
+	struct cube_err err;
+	uint64_t after;
+	cube_manager_commit(api->m);
+	if (read_after(api, req, &after, &err)) {
+		cube_reply_error(req, &err);
+		return;
+	}
+	struct sse *sse = cube_alloc(sizeof *sse);
+	*sse = (struct sse){.pages = {.fill = fill, .free = release},
+			    .follow = cube_query_flag(req, "follow"),
+			    .after = after,
+			    .until = cube_events_committed(api->m->events)};
+	if (sse->follow) {
+		sse->watcher = (struct cube_events_watcher){
+			.changed = on_changed, .progress = on_progress, .arg = sse};
+		cube_events_watch(api->m->events, &sse->watcher);
+		sse->timer = cube_timer_add(api->m->loop, on_timer, sse);
+		cube_timer_after(sse->timer, KEEP_ALIVE_NS);
+	}
+	cube_pages_reply(api, req, "text/event-stream", &sse->pages);
+	/* The head goes out at once: whoever follows knows then that nothing is missed. */
+	if (sse->follow) cube_buf_addstr(&sse->pages.out, ":\n\n");
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env bash
+# `make bench`: speed and size, each ratio measured side by side in one run, as a table.
+# tests/bench/bench.sh [ROW...] with ROW of: size idle fleet logs latency tasks many
+# RUNS is how often each side is run (5), in turn; medians count. Raw figures come first.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+# shellcheck source=../lab/lab.sh
+. tests/lab/lab.sh
+B=$PWD/build HELPERS=$PWD/build/tests/bench
+PATH=$B:$PATH
+RUNS=${RUNS:-5}
+T=$(mktemp -d /tmp/cube-bench.XXXXXX)
+HOME=$T/home CUBE_STATE_DIR=$T/state
+export PATH HOME CUBE_STATE_DIR
+unset XDG_RUNTIME_DIR XDG_STATE_HOME CUBE_DIR CUBE_CLUSTER SSH_AUTH_SOCK
+mkdir -p "$HOME"
+
+finish() {
+	cube down --purge >/dev/null 2>&1
+	shut_down
+	lab_close
+	rm -rf "$T"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+die() {
+	echo "bench: $*" >&2
+	exit 1
+}
+
+# ---- measuring ----------------------------------------------------------------------------------
+
+now() { echo "${EPOCHREALTIME/./}"; } # microseconds
+
+timed() { # FILE COMMAND...: adds the wall time in ms to FILE
+	local file=$1 begin
+	shift
+	begin=$(now)
+	"$@" >"$T/out" 2>"$T/err" || die "$* failed: $(tail -n 3 "$T/err")"
+	awk -v us=$(($(now) - begin)) 'BEGIN { printf "%.1f\n", us / 1000 }' >>"$file"
+}
+
+median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
+calc() { awk "BEGIN { printf \"$1\", $2 }"; }
+raw() { printf '  %-44s %s\n' "$1" "$2"; }
+raw_runs() { raw "$1" "$(sort -n "$2" | tr '\n' ' ')ms"; }
+
+ROWS=()
+# WHAT VALUE UNIT BAR [STRETCH] [more]: more is better where `more` is said.
+row() {
+	local verdict
+	verdict=$(awk -v v="$2" -v bar="$4" -v stretch="${5:-}" -v more="${6:-}" 'BEGIN {
+		if (more ? v < bar : v > bar) print "missed"
+		else if (stretch != "" && (more ? v >= stretch : v <= stretch)) print "met, stretch too"
+		else print "met" }')
+	ROWS+=("$(printf '%-58s %10s %10s %10s  %s' "$1" "$2 $3" "$4 $3" "${5:+$5 $3}" "$verdict")")
+}
+
+# ---- cube ---------------------------------------------------------------------------------------
+
+manager_pid() { curl -sS --unix-socket "$CUBE_STATE_DIR/sock" http://cube/v1/info | sed -E 's/.*"pid": ?([0-9]+).*/\1/'; }
+shut_down() {
+	local pid
+	[ -S "$CUBE_STATE_DIR/sock" ] || return 0
+	pid=$(manager_pid 2>/dev/null)
+	[ "$pid" ] || return 0
+	curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X POST http://cube/v1/shutdown >/dev/null
+	lab_until lab_pid_gone "$pid"
+}
+fresh() { # no manager, and no state of one
+	cube down >/dev/null 2>&1
+	shut_down
+	rm -rf "$CUBE_STATE_DIR"
+}
+cpu_ns() { awk '{ s += $1 } END { print s }' /proc/"$1"/task/*/schedstat; }
+rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
+daemon_of() { # the worker whose HOME is $1
+	local p
+	for p in /proc/[0-9]*; do
+		grep -qzE '/bin/[0-9a-f]{64}$' "$p/cmdline" 2>/dev/null || continue
+		grep -qzxF "HOME=$1" "$p/environ" 2>/dev/null && echo "${p#/proc/}" && return
+	done
+}
+
+fleet() {
+	[ ! "${FLEET:-}" ] || return 0
+	command -v pdsh >/dev/null || die 'pdsh is not installed'
+	lab_open "$T/lab"
+	LAB_ONE_KEY=1 lab_openssh h 32 || die 'no hosts'
+	lab_know
+	export CUBE_SSH_CONFIG=$LAB_CONFIG PDSH_SSH_ARGS_APPEND="-F $LAB_CONFIG"
+	FLEET=1
+}
+no_workers() { rm -rf "$LAB"/h*/home/.cache; }
+
+# ---- the rows -----------------------------------------------------------------------------------
+
+bench_size() {
+	local size
+	size=$(stat -c %s "$B/worker/x86_64/cube-worker")
+	raw 'worker, bytes' "x86_64 $size, aarch64 $(stat -c %s "$B/worker/aarch64/cube-worker" 2>/dev/null || echo -)"
+	row 'stripped x86_64 worker' "$(calc %.1f "$size/1000")" KB 160 100
+}
+
+bench_idle() {
+	local pid before after
+	fleet
+	fresh
+	cube spawn --workers=h1 >/dev/null 2>&1 || die 'spawn'
+	pid=$(daemon_of "$LAB/h1/home")
+	[ "$pid" ] || die 'no worker found'
+	sleep 3 # let it settle: what is measured is its idling
+	before=$(cpu_ns "$pid")
+	sleep 10
+	after=$(cpu_ns "$pid")
+	raw 'idle worker' "RSS $(rss_kib "$pid") KiB ($(awk '/^RssAnon/ { print $2 }' /proc/"$pid"/status) anonymous), CPU $(((after - before) / 1000)) us in 10 s"
+	row 'worker idle: RSS' "$(calc %.2f "$(rss_kib "$pid") / 1024")" MB 1
+	row 'worker idle: CPU of one core' "$(calc %.3f "($after - $before) / 1e10 * 100")" % 0.2
+	fresh
+}
+
+cold_spawn() { cube spawn -w 'h[1-32]' -- true; }
+fleet_pdsh() { pdsh -R ssh -f 32 -w 'h[1-32]' true; }
+
+bench_fleet() {
+	local i pid cpu
+	fleet
+	rm -f "$T"/{cold,warm,pdsh,pdsh2}
+	for ((i = 0; i < RUNS; i++)); do
+		fresh
+		no_workers
+		timed "$T/cold" cold_spawn
+		timed "$T/pdsh" fleet_pdsh
+	done
+	for ((i = 0; i < RUNS; i++)); do
+		timed "$T/warm" cold_spawn
+		timed "$T/pdsh2" fleet_pdsh
+	done
+	raw_runs 'cube spawn of 32, cold' "$T/cold"
+	raw_runs 'pdsh -f 32 beside it' "$T/pdsh"
+	raw_runs 'cube spawn of 32, warm' "$T/warm"
+	raw_runs 'pdsh -f 32 beside it' "$T/pdsh2"
+	row "cold spawn of 32 hosts / pdsh's wall time" "$(calc %.2f "$(median "$T/cold") / $(median "$T/pdsh")")" x 0.7 0.4
+	row "warm spawn of 32 hosts / pdsh's wall time" "$(calc %.2f "$(median "$T/warm") / $(median "$T/pdsh2")")" x 0.5 0.3
+	fresh
+	no_workers
+	cube manager >/dev/null 2>"$T/manager.log" &
+	pid=$!
+	lab_until test -S "$CUBE_STATE_DIR/sock"
+	cpu=$(cpu_ns $pid)
+	cube spawn -w 'h[1-32]' >/dev/null 2>&1 || die 'spawn'
+	cpu=$(($(cpu_ns $pid) - cpu))
+	raw 'manager CPU for 32 joins, pushes included' "$((cpu / 1000)) us; its children (ssh -G): $(awk '{ print ($16 + $17) * 10 }' /proc/$pid/stat) ms; RSS $(rss_kib $pid) KiB"
+	row 'manager CPU per host joined' "$(calc %.2f "$cpu / 1e6 / 32")" ms 5 3
+	fresh
+}
+
+MB=256
+log_by_cube() { cube wait "$(cube run -d -- cat "$T/log")"; }
+log_by_ssh() { ssh -F "$LAB_CONFIG" h1 cat "$T/log" >/dev/null; }
+
+bench_logs() {
+	local i size
+	fleet
+	fresh
+	head -c $((MB * 1000000)) /dev/urandom >"$T/log"
+	rm -f "$T"/{logs,ssh}
+	cube spawn -w h1 >/dev/null 2>&1 || die 'spawn'
+	for ((i = 0; i < RUNS; i++)); do
+		timed "$T/logs" log_by_cube
+		timed "$T/ssh" log_by_ssh
+	done
+	size=$(cube logs "$(cube ps -a -o csv | awk -F, 'NR > 1 { print $1 }' | sort -n | tail -n 1)" | wc -c)
+	[ "$size" = $((MB * 1000000)) ] || die "the log has $size bytes"
+	raw_runs "$MB MB of log into its segment" "$T/logs"
+	raw_runs 'ssh host cat to /dev/null' "$T/ssh"
+	row "$MB MB of log, rate / ssh's" "$(calc %.2f "$(median "$T/ssh") / $(median "$T/logs")")" x 0.6 0.9 more
+	fresh
+	rm -f "$T/log"
+}
+
+bench_latency() {
+	local id n p50 p99 max
+	fleet
+	fresh
+	cube spawn -w h1 >/dev/null 2>&1 || die 'spawn'
+	id=$(cube run -d -- "$HELPERS/latency" emit 2000 3000)
+	read -r n p50 p99 max < <(cube logs -f "$id" | tail -n +101 | "$HELPERS/latency" read)
+	raw 'a line to cube logs -f' "$n lines: p50 $p50, p99 $p99, max $max ms"
+	row "a task's line to cube logs -f, p99" "$p99" ms 10 3
+	fresh
+}
+
+tasks_by_cube() { cube run -n 2000 -N -- /bin/true; }
+tasks_by_loop() { "$HELPERS/spawn_loop" 2000 4 /bin/true; }
+
+bench_tasks() {
+	local i
+	fleet
+	fresh
+	rm -f "$T"/{tasks,loop}
+	cube spawn -w h1 --slots 4 >/dev/null 2>&1 || die 'spawn'
+	for ((i = 0; i < RUNS; i++)); do
+		timed "$T/tasks" tasks_by_cube
+		timed "$T/loop" tasks_by_loop
+	done
+	raw_runs '2000 x /bin/true by cube, 4 slots' "$T/tasks"
+	raw_runs 'posix_spawn loop, 4 at a time' "$T/loop"
+	row "2,000 tasks, rate / a posix_spawn loop's" "$(calc %.2f "$(median "$T/loop") / $(median "$T/tasks")")" x 0.5 0.8 more
+	fresh
+}
+
+bench_many() {
+	local pid
+	fresh
+	cube spawn -w 'localhost*200' >"$T/out" 2>&1 || die "spawn: $(tail -n 3 "$T/out")"
+	pid=$(manager_pid)
+	raw 'manager with 200 local nodes' "RSS $(rss_kib "$pid") KiB"
+	row 'manager RSS with 200 nodes' "$(calc %.1f "$(rss_kib "$pid") / 1024")" MB 60 30
+	fresh
+}
+
+[ -x "$B/cube" ] || die 'run make first'
+wanted=("$@")
+[ $# -gt 0 ] || wanted=(size idle fleet logs latency tasks many)
+echo "raw figures ($(nproc) cores, $RUNS runs a side):"
+for w in "${wanted[@]}"; do "bench_$w"; done
+echo
+printf '%-58s %10s %10s %10s\n' what measured bar stretch
+printf '%s\n' "${ROWS[@]}"
+[[ "${ROWS[*]}" != *missed* ]]

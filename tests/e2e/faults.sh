@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# What goes wrong between manager and worker: dead managers, workers and links lose nothing.
+# on: local openssh dropbear
+# smoke
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	hosts 2
+	run cube spawn --workers="$W"
+	[ $rc = 0 ] || { shown "$E" && exit 3; }
+}
+
+# 300 lines in about three seconds, the end on request.
+COUNTING='i=0; while [ $i -lt 300 ]; do echo "line $i"; i=$((i+1)); [ $((i % 10)) != 0 ] || sleep 0.1; done'
+counted() { for ((i = 0; i < 300; i++)); do echo "line $i"; done; }
+has_begun() { cube logs "$1" | grep -q 'line 50'; }
+ready_again() { cube nodes -o json | jq -e '[.nodes[] | select(.state == "ready")] | length == 2'; }
+
+test_killed_manager_loses_nothing() {
+	local id pid
+	id=$(cube run -d -- sh -c "$COUNTING")
+	soon has_begun "$id"
+	pid=$(manager_pid)
+	kill -9 "$pid"
+	soon lab_pid_gone "$pid"
+	run timeout 60 cube logs -f "$id"
+	rc_is 0
+	counted | cmp - "$O" || fail 'output differs'
+	ok cube wait "$id"
+	soon ready_again
+	ok cube run --all -N -- echo fine
+	out_lines 2
+}
+
+test_task_ends_while_the_manager_is_dead() {
+	local id pid
+	id=$(cube run -d -- sh -c "echo begin; sleep 0.5; head -c 3000000 /dev/zero | tr '\\0' z; echo; exit 6")
+	begun() { cube logs "$id" | grep -q begin; }
+	soon begun
+	pid=$(manager_pid)
+	kill -9 "$pid"
+	# The task's shell is gone when it has ended; nobody is there to hear of it.
+	no_task() { ! mine | grep -q 'sleep 0.5; head'; }
+	soon no_task
+	run timeout 60 cube wait "$id"
+	rc_is 6
+	cube logs "$id" | wc -c >"$T/size"
+	is "$(cat "$T/size")" 3000007 'bytes of output'
+}
+
+test_killed_worker_is_told() {
+	local id daemon begin=$SECONDS
+	id=$(cube run -d -w "${NODES[0]}" -- sh -c 'echo begin; exec sleep 1000')
+	begun() { cube logs "$id" | grep -q begin; }
+	soon begun
+	daemon=$(worker_of_task)
+	kill -9 "$daemon" || fail 'no worker found'
+	run timeout 60 cube wait "$id"
+	case $rc in 0 | 124) fail "exit code $rc" ;; esac
+	[ $((SECONDS - begin)) -lt 40 ] || fail "took $((SECONDS - begin)) s"
+	ok cube inspect "$id"
+	json_is '(.how // .tasks[0].how)' lost
+	soon ready_again
+	none() { ! mine | grep -q 'sleep 1000'; }
+	soon none
+	ok cube run -w "${NODES[0]}" -- echo again
+	out_is 'again\n'
+}
+# The daemon is the parent of the task's process.
+worker_of_task() {
+	local pid
+	pid=$(mine | awk '/sleep 1000$|sleep 1000 $/ { print $1; exit }')
+	awk '{ print $4 }' "/proc/$pid/stat"
+}
+
+test_cut_link_loses_nothing() {
+	[ "$ON" != local ] || skip 'no link to cut'
+	local id
+	id=$(cube run -d -w "${NODES[0]}" -- sh -c "$COUNTING")
+	soon has_begun "$id"
+	cut_links "${NODES[0]}"
+	run timeout 60 cube logs -f "$id"
+	rc_is 0
+	counted | cmp - "$O" || fail 'output differs'
+	ok cube wait "$id"
+	soon ready_again
+}
+# Kills the sshd processes of sessions to host $1.
+cut_links() {
+	local sshd pid
+	sshd=$(cat "$LAB/$1/pid")
+	for pid in $(children "$sshd"); do kill -9 "$pid"; done
+}
+children() { awk -v p="$1" '$4 == p { print $1 }' /proc/[0-9]*/stat 2>/dev/null; }
+
+test_host_that_is_away_for_a_while() {
+	[ "$ON" = openssh ] || skip 'for sshd that can be stopped and started'
+	local id h=${NODES[1]}
+	id=$(cube run -d -w "$h" -- sh -c "$COUNTING")
+	soon has_begun "$id"
+	cut_links "$h"
+	lab_stop "$h"
+	lost() { cube nodes -o json | jq -e ".nodes[] | select(.name == \"$h\") | .state == \"lost\""; }
+	soon lost
+	cube ps -o wide >ps.out
+	grep -q unknown ps.out || { cat ps.out >&2; fail 'a task of a lost node is not shown as unknown'; }
+	lab_sshd_start "$h"
+	lab_sshd_ready "$h"
+	run timeout 60 cube wait "$id"
+	rc_is 0
+	cube logs "$id" | cmp - <(counted) || fail 'output differs'
+}
+
+test_stopped_manager_goes_on() {
+	local id pid
+	id=$(cube run -d -- sh -c "$COUNTING")
+	soon has_begun "$id"
+	pid=$(manager_pid)
+	kill -TERM "$pid"
+	soon lab_pid_gone "$pid"
+	run timeout 60 cube logs -f "$id"
+	rc_is 0
+	counted | cmp - "$O" || fail 'output differs'
+}
+
+main "$@"

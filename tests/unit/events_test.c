@@ -1,0 +1,127 @@
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/manager/events.h"
+
+static struct cube_manager m;
+static unsigned changed, progressed;
+static char steps[64];
+
+static void setup(void) {
+	memset(&m, 0, sizeof m);
+	changed = progressed = 0;
+	ck_assert_int_eq(cube_loop_new(&m.loop, NULL), 0);
+	ck_assert_int_eq(cube_store_memory(&m.store, NULL), 0);
+	ck_assert_int_eq(cube_events_new(&m, &m.events, NULL), 0);
+}
+
+static void teardown(void) {
+	cube_events_free(m.events);
+	cube_store_free(m.store);
+	cube_loop_free(m.loop);
+}
+
+static void on_changed(void *arg) { changed++; }
+static void on_progress(void *arg, uint32_t node, const char *step, double progress) {
+	progressed++;
+	ck_assert_uint_eq(node, 3);
+	strncat(steps, step, sizeof steps - strlen(steps) - 1);
+}
+
+static int check_row(void *arg, const struct cube_event_row *row) {
+	unsigned *n = arg;
+	++*n;
+	ck_assert_uint_eq(row->seq, *n);
+	ck_assert_int_gt(row->wall, 0);
+	if (row->seq == 2) {
+		ck_assert_str_eq(row->kind, "node");
+		ck_assert_uint_eq(row->node, 3);
+		ck_assert_uint_eq(row->task, 0);
+		ck_assert_str_eq(row->new_state, "failed");
+		ck_assert_str_eq(row->reason, "why");
+	} else {
+		ck_assert_str_eq(row->kind, "task");
+		ck_assert_uint_eq(row->task, 7);
+	}
+	return 0;
+}
+
+START_TEST(told_after_the_commit) {
+	struct cube_events_watcher w = {.changed = on_changed, .progress = on_progress};
+	unsigned n = 0;
+	cube_events_watch(m.events, &w);
+	cube_events_flush(m.events);
+	ck_assert_uint_eq(changed, 0);
+	cube_events_task(m.events, 7, 3, "", "pending", NULL);
+	cube_events_node(m.events, 3, "ready", "failed", "why");
+	cube_events_task(m.events, 7, 3, "pending", "scheduled", "");
+	ck_assert_uint_eq(cube_events_last(m.events), 3);
+	ck_assert_uint_eq(cube_events_committed(m.events), 0);
+	cube_events_flush(m.events); /* nothing is durable yet */
+	ck_assert_uint_eq(changed, 0);
+	cube_manager_commit(&m);
+	ck_assert_uint_eq(cube_events_committed(m.events), 3);
+	cube_events_flush(m.events);
+	cube_events_flush(m.events);
+	ck_assert_uint_eq(changed, 1);
+	ck_assert_int_eq(m.store->ops->event_list(m.store, 0, 0, check_row, &n, NULL), 0);
+	ck_assert_uint_eq(n, 3);
+	cube_events_progress(m.events, 3, "pushing", 0.5);
+	ck_assert_uint_eq(progressed, 1);
+	ck_assert_str_eq(steps, "pushing");
+	cube_events_unwatch(&w);
+	cube_events_task(m.events, 7, 3, "", "", "");
+	cube_manager_commit(&m);
+	cube_events_flush(m.events);
+	ck_assert_uint_eq(changed, 1);
+}
+END_TEST
+
+/* The count goes on after a restart, whatever it was. */
+START_TEST(numbers_go_on) {
+	for (unsigned n = 0; n < 70; n++) {
+		cube_events_free(m.events);
+		ck_assert_int_eq(cube_events_new(&m, &m.events, NULL), 0);
+		ck_assert_uint_eq(cube_events_last(m.events), n);
+		ck_assert_uint_eq(cube_events_committed(m.events), n);
+		cube_events_task(m.events, 1, 0, "", "pending", "");
+		cube_manager_commit(&m);
+	}
+}
+END_TEST
+
+static struct cube_events_watcher a, b, c;
+static void drop_others(void *arg) {
+	changed++;
+	cube_events_unwatch(&a);
+	cube_events_unwatch(&b);
+	cube_events_unwatch(&c);
+}
+
+START_TEST(watchers_may_go) {
+	a.changed = b.changed = c.changed = drop_others;
+	cube_events_watch(m.events, &a);
+	cube_events_watch(m.events, &b);
+	cube_events_watch(m.events, &c);
+	cube_events_task(m.events, 1, 0, "", "pending", "");
+	cube_manager_commit(&m);
+	cube_events_flush(m.events);
+	ck_assert_uint_eq(changed, 1);
+}
+END_TEST
+
+int main(void) {
+	TCase *tc = tcase_create("events");
+	Suite *s = suite_create("events");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, told_after_the_commit);
+	tcase_add_test(tc, numbers_go_on);
+	tcase_add_test(tc, watchers_may_go);
+	suite_add_tcase(s, tc);
+	SRunner *sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	int failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,255 @@
+/* The text the ssh transport reads: ssh -G, known_hosts, proxy words. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../src/transport/known_hosts.h"
+#include "../../src/transport/proxy.h"
+#include "../../src/transport/ssh_config.h"
+
+static const char SAMPLE[] = "Pseudo-terminal will not be allocated\r\n"
+			     "host x\nuser bob\nhostname 10.1.2.3\nport 2222\n"
+			     "identitiesonly yes\nidentityagent none\nconnecttimeout 7\n"
+			     "stricthostkeychecking true\nhostkeyalias al\n"
+			     "identityfile ~/.ssh/a\nidentityfile /k/b c\nidentityfile none\n"
+			     "userknownhostsfile /a/b /c/d\nglobalknownhostsfile none\n"
+			     "proxycommand nc %h %p\nproxyjump none\n"
+			     "novalue\n\n   \nunknown thing\n";
+
+static void check_sample(const struct cube_ssh_config *c) {
+	ck_assert_str_eq(c->hostname, "10.1.2.3");
+	ck_assert_str_eq(c->user, "bob");
+	ck_assert_uint_eq(c->port, 2222);
+	ck_assert(c->identities_only && c->strict);
+	ck_assert_str_eq(c->identityagent, "none");
+	ck_assert_uint_eq(c->connect_timeout_s, 7);
+	ck_assert_str_eq(c->hostkeyalias, "al");
+	ck_assert_uint_eq(c->identities.len, 2);
+	ck_assert_str_eq(c->identities.v[0], "/home/me/.ssh/a");
+	ck_assert_str_eq(c->identities.v[1], "/k/b c");
+	ck_assert_uint_eq(c->user_hosts.len, 2);
+	ck_assert_str_eq(c->user_hosts.v[1], "/c/d");
+	ck_assert_uint_eq(c->global_hosts.len, 0);
+	ck_assert_str_eq(c->proxycommand, "nc %h %p");
+	ck_assert_ptr_null(c->proxyjump);
+}
+
+START_TEST(test_config) {
+	struct cube_ssh_config c = {0}, copy;
+	struct cube_err err;
+	setenv("HOME", "/home/me", 1);
+	ck_assert_int_eq(cube_ssh_config_parse(SAMPLE, sizeof SAMPLE - 1, &c, &err), 0);
+	check_sample(&c);
+	cube_ssh_config_copy(&copy, &c);
+	cube_ssh_config_done(&c);
+	check_sample(&copy);
+	cube_ssh_config_done(&copy);
+}
+END_TEST
+
+/* Every prefix, from a block of just that size: the sanitizer sees one byte too far. */
+START_TEST(test_config_cut) {
+	for (size_t n = 0; n < sizeof SAMPLE; n++) {
+		struct cube_ssh_config c = {0};
+		char *text = malloc(n ? n : 1);
+		memcpy(text, SAMPLE, n);
+		if (cube_ssh_config_parse(text, n, &c, NULL) == 0) cube_ssh_config_done(&c);
+		free(text);
+	}
+}
+END_TEST
+
+START_TEST(test_config_bad) {
+	static const char *const bad[] = {"",
+					  "hostname x\n",
+					  "user y\n",
+					  "hostname x\nuser y\nport 99999\n",
+					  "hostname x\nuser y\nport -1\n",
+					  "hostname x\nuser y\nconnecttimeout soon\n"};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct cube_ssh_config c = {0};
+		struct cube_err err;
+		ck_assert_int_eq(cube_ssh_config_parse(bad[i], strlen(bad[i]), &c, &err),
+				 CUBE_EUSAGE);
+		ck_assert_ptr_null(c.hostname);
+	}
+}
+END_TEST
+
+START_TEST(test_names) {
+	static const struct {
+		const char *names, *host;
+		bool match;
+	} cases[] = {
+		{"web1", "web1", true},
+		{"WEB1", "web1", true},
+		{"web1", "web11", false},
+		{"a,web1,b", "web1", true},
+		{"web?", "web1", true},
+		{"*", "x", true},
+		{"*.x.org", "a.b.x.org", true},
+		{"*.x.org", "x.org", false},
+		{"*,!web1", "web1", false},
+		{"!web1", "web2", false},
+		{"!web1,*", "web2", true},
+		{"", "web1", false},
+		{",,", "web1", false},
+		{"[web1]:22??", "[web1]:2222", true},
+		{"a*b*c", "aXbXbXc", true},
+		{"a*b*c", "aXbXbX", false},
+		{"!", "!", false},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		ck_assert_msg(cube_known_names_match(cases[i].names, strlen(cases[i].names),
+						     cases[i].host) == cases[i].match,
+			      "%s", cases[i].names);
+}
+END_TEST
+
+START_TEST(test_known_line) {
+	static const char *const bad[] = {"",
+					  "# x y z",
+					  "web1",
+					  "web1 ssh-rsa",
+					  "@other a b c",
+					  "web1 1024 35 12345",
+					  "a ssh-rsa AA*A",
+					  "  \t\r"};
+	struct cube_known_line l;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		ck_assert_msg(!cube_known_line_parse(bad[i], strlen(bad[i]), &l), "%s", bad[i]);
+	const char *good = " @revoked  a,b\tssh-ed25519 AAAA= a comment\r";
+	for (size_t n = 0; n <= strlen(good); n++) {
+		char *text = malloc(n ? n : 1);
+		memcpy(text, good, n);
+		cube_known_line_parse(text, n, &l);
+		free(text);
+	}
+	ck_assert(cube_known_line_parse(good, strlen(good), &l));
+	ck_assert(l.revoked && !l.ca);
+	ck_assert_int_eq(strncmp(l.names, "a,b", l.names_len), 0);
+	ck_assert_int_eq(strncmp(l.type, "ssh-ed25519", l.type_len), 0);
+	ck_assert_uint_eq(l.key_len, 5);
+	ck_assert(cube_known_line_parse("@cert-authority * ssh-rsa AA", 28, &l) && l.ca);
+}
+END_TEST
+
+static bool verify_ed(const char *type) {
+	return !strcmp(type, "ssh-ed25519");
+}
+
+START_TEST(test_verdict) {
+	char ed[] = "ssh-ed25519", rsa[] = "ssh-rsa", k1[] = "K1", k2[] = "K2", k3[] = "K3";
+	struct cube_known_entry e[] = {{.type = rsa, .key = k1}, {.type = ed, .key = k2}};
+	struct cube_known both = {e, 2}, only_rsa = {e, 1}, none = {0};
+	const struct cube_known_entry *bad;
+	ck_assert_int_eq(cube_known_check(&none, ed, k2, verify_ed, &bad), CUBE_KNOWN_NEW);
+	ck_assert_int_eq(cube_known_check(&both, ed, k2, verify_ed, &bad), CUBE_KNOWN_SAME);
+	ck_assert_int_eq(cube_known_check(&both, ed, k3, verify_ed, &bad), CUBE_KNOWN_CHANGED);
+	ck_assert_ptr_eq(bad, &e[1]);
+	/* a type we could not have verified is no contradiction; one we could is */
+	ck_assert_int_eq(cube_known_check(&only_rsa, ed, k2, verify_ed, &bad), CUBE_KNOWN_NEW);
+	ck_assert_int_eq(cube_known_check(&both, "ecdsa", k3, verify_ed, &bad), CUBE_KNOWN_CHANGED);
+	e[1].revoked = true;
+	ck_assert_int_eq(cube_known_check(&both, ed, k2, verify_ed, &bad), CUBE_KNOWN_REVOKED);
+	ck_assert_int_eq(cube_known_check(&both, ed, k3, verify_ed, &bad), CUBE_KNOWN_NEW);
+}
+END_TEST
+
+START_TEST(test_append) {
+	char dir[] = "/tmp/cube-known-XXXXXX";
+	struct stat st;
+	struct cube_known known = {0};
+	struct cube_strv files = {0};
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	cube_autofree char *file = cube_strf("%s/.ssh/known_hosts", dir);
+	cube_autofree char *folder = cube_strf("%s/.ssh", dir);
+	umask(0);
+	ck_assert_int_eq(cube_known_append(file, "web1", "ssh-ed25519", "AAAA", NULL), 0);
+	ck_assert(stat(file, &st) == 0 && (st.st_mode & 0777) == 0600);
+	ck_assert(stat(folder, &st) == 0 && (st.st_mode & 0777) == 0700);
+	ck_assert_int_eq(truncate(file, 21), 0); /* a file without its last newline */
+	ck_assert_int_eq(cube_known_append(file, "web2", "ssh-ed25519", "BBBB", NULL), 0);
+	LIBSSH2_SESSION *session = libssh2_session_init();
+	cube_strv_add(&files, "/nonexistent");
+	cube_strv_add(&files, "/dev/null");
+	cube_strv_add(&files, file);
+	cube_known_load(session, "web2", &files, &known);
+	ck_assert_uint_eq(known.len, 1);
+	ck_assert_uint_eq(known.v[0].line, 2);
+	ck_assert_str_eq(known.v[0].key, "BBBB");
+	cube_known_done(&known);
+	cube_strv_done(&files);
+	libssh2_session_free(session);
+	unlink(file);
+	rmdir(folder);
+	rmdir(dir);
+}
+END_TEST
+
+START_TEST(test_known_name) {
+	static const struct {
+		const char *host, *alias, *name;
+		uint16_t port;
+	} cases[] = {{"Web1", NULL, "web1", 22},
+		     {"Web1", NULL, "[web1]:2222", 2222},
+		     {"::1", NULL, "[::1]:2222", 2222},
+		     {"x", "Farm", "farm", 2222}};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		cube_autofree char *name =
+			cube_known_name(cases[i].host, cases[i].port, cases[i].alias);
+		ck_assert_str_eq(name, cases[i].name);
+	}
+}
+END_TEST
+
+START_TEST(test_proxy_words) {
+	static const struct {
+		const char *jumps, *argv;
+	} cases[] = {
+		{"box", "ssh -F f -oBatchMode=yes -W [h]:22 -- box"},
+		{"bob@box:33", "ssh -F f -oBatchMode=yes -W [h]:22 -l bob -p 33 -- box"},
+		{"a,b@c,ssh://d@e:5", "ssh -F f -oBatchMode=yes -J a,b@c -W [h]:22 -l d -p 5 -- e"},
+		{"u@[::1]:9", "ssh -F f -oBatchMode=yes -W [h]:22 -l u -p 9 -- ::1"},
+		{"[::1", "ssh -F f -oBatchMode=yes -W [h]:22 -- [::1"},
+	};
+	char host[] = "h", user[] = "u";
+	struct cube_ssh_config c = {.hostname = host, .user = user, .port = 22};
+	struct cube_proxy_spec spec = {.host = "orig", .file = "f", .config = &c};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct cube_strv argv = {0};
+		char text[256] = "";
+		cube_proxy_jump_argv(cases[i].jumps, &spec, &argv);
+		for (size_t k = 0, at = 0; k < argv.len; k++)
+			at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", k ? " " : "",
+					       argv.v[k]);
+		ck_assert_str_eq(text, cases[i].argv);
+		cube_strv_done(&argv);
+	}
+	cube_autofree char *line = cube_proxy_expand("x %h:%p %r %n %% %z %", &spec);
+	ck_assert_str_eq(line, "x h:22 u orig % %z %");
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("transport_parse");
+	TCase *tc = tcase_create("parse");
+	tcase_add_test(tc, test_config);
+	tcase_add_test(tc, test_config_cut);
+	tcase_add_test(tc, test_config_bad);
+	tcase_add_test(tc, test_names);
+	tcase_add_test(tc, test_known_line);
+	tcase_add_test(tc, test_verdict);
+	tcase_add_test(tc, test_append);
+	tcase_add_test(tc, test_known_name);
+	tcase_add_test(tc, test_proxy_words);
+	suite_add_tcase(suite, tc);
+	SRunner *sr = srunner_create(suite);
+	srunner_run_all(sr, CK_NORMAL);
+	int failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}

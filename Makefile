@@ -32,7 +32,7 @@ all: $(B)/cube
 WCSTD   := -std=gnu17 -D_GNU_SOURCE -Iinclude
 WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
            -fno-unwind-tables -fno-stack-protector -fmerge-all-constants -fomit-frame-pointer
-WLD     := -static -Wl,--gc-sections -Wl,-z,norelro -Wl,--build-id=none -s
+WLD     := -static -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -s
 WARCHES ?= x86_64 aarch64
 NATIVE  := $(shell uname -m)
 wcc      = $(if $(filter $(NATIVE),$(1)),musl-gcc,$(or $(shell deploy/musl-cc $(1)),$(1)-linux-gnu-gcc))

@@ -103,10 +103,8 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 		took = (uint64_t)(msg->exit.finished - msg->exit.started);
 	learn(node, msg);
 	/* The duration is the host's, the point in time the laptop's: their clocks may differ. */
-	task->row.finished = task->row.started && task->row.started + (int64_t)took < now
-				     ? task->row.started + (int64_t)took
-				     : now;
-	if (!task->row.started && msg->exit.started) task->row.started = now - (int64_t)took;
+	task->row.finished = now;
+	if (msg->exit.started) task->row.started = now - (int64_t)took;
 	task->row.user_us = msg->exit.user_us;
 	task->row.sys_us = msg->exit.sys_us;
 	task->row.max_rss = msg->exit.max_rss;

@@ -24,7 +24,7 @@ static void send_hello(struct cube_mnode *node) {
 	msg.hello.version = CUBE_PROTO_VERSION;
 	msg.hello.cluster = node->m->cluster;
 	msg.hello.node = node->id;
-	msg.hello.slots = node->slots;
+	msg.hello.slots = node->auto_slots ? 0 : node->slots;
 	snprintf(msg.hello.node_name, sizeof msg.hello.node_name, "%s", node->name);
 	cube_msg_encode(&node->outbox, &msg);
 	cube_link_flush(node);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "row_check.h"
 #include "cube/mem.h"
 #include "memory.h"
 

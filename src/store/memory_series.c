@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "check.h"
+#include "row_check.h"
 #include "memory.h"
 
 struct stream {

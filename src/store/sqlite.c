@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "row_check.h"
 #include "cube/mem.h"
 #include "schema.h"
 #include "sqlite.h"

@@ -1,6 +1,6 @@
 #include <inttypes.h>
 
-#include "check.h"
+#include "row_check.h"
 #include "cube/mem.h"
 #include "cube/node.h"
 #include "sqlite.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "row_check.h"
 #include "sqlite.h"
 
 /* ---- log chunks ---------------------------------------------------------------------------- */

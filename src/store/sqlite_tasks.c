@@ -1,6 +1,6 @@
 #include <inttypes.h>
 
-#include "check.h"
+#include "row_check.h"
 #include "cube/buf.h"
 #include "cube/task.h"
 #include "sqlite.h"

@@ -131,10 +131,15 @@ void session_flush(void *worker) {
 
 /* ---- HELLO ---------------------------------------------------------------------------------- */
 
+static uint32_t cpu_count(void) {
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 0 ? (uint32_t)cpus : 1;
+}
+
 static void fill_host(struct cube_msg *m) {
 	struct utsname u;
 	struct sysinfo info;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (uname(&u) == 0) {
 		snprintf(m->worker_hello.hostname, sizeof m->worker_hello.hostname, "%s",
@@ -143,7 +148,7 @@ static void fill_host(struct cube_msg *m) {
 		snprintf(m->worker_hello.release, sizeof m->worker_hello.release, "%s", u.release);
 		snprintf(m->worker_hello.machine, sizeof m->worker_hello.machine, "%s", u.machine);
 	}
-	m->worker_hello.cpus = cpus > 0 ? (uint32_t)cpus : 1;
+	m->worker_hello.cpus = cpu_count();
 	if (sysinfo(&info) == 0) m->worker_hello.memory = (uint64_t)info.totalram * info.mem_unit;
 }
 
@@ -217,7 +222,7 @@ static void on_hello(struct session *s, const struct cube_msg *m) {
 	list_attempts(s);
 	if (s->state == SESSION_LIVE) send_msg(s, &(struct cube_msg){.type = CUBE_MSG_READY});
 	runner_rewind(&w->runner);
-	runner_set_slots(&w->runner, m->hello.slots);
+	runner_set_slots(&w->runner, m->hello.slots ? m->hello.slots : cpu_count());
 	cube_timer_after(s->timer, 0);
 }
 

@@ -92,7 +92,8 @@ static void refuse(void *arg, struct cube_request *req) {
 			  cube_request_method(req), cube_request_path(req));
 		break;
 	default:
-		cube_fail(&err, CUBE_ENOTFOUND, "there is nothing at %.120s", cube_request_path(req));
+		cube_fail(&err, CUBE_ENOTFOUND, "there is nothing at %.120s",
+			  cube_request_path(req));
 	}
 	cube_reply_error(req, &err);
 }
@@ -159,4 +160,6 @@ void cube_pages_reply(struct cube_api *api, struct cube_request *req, const char
 	p->rs = cube_reply_begin(req, 200, content_type, &source, p);
 }
 
-void cube_pages_wake(struct cube_pages *p) { cube_reply_wake(p->rs); }
+void cube_pages_wake(struct cube_pages *p) {
+	cube_reply_wake(p->rs);
+}

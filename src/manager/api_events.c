@@ -32,7 +32,8 @@ static int add_event(void *arg, const struct cube_event_row *row) {
 	if (row->seq > page->last) return 1;
 	struct cube_buf *out = &sse->pages.out;
 	const char *node = cube_nodes_name(sse->pages.api->m->nodes, row->node);
-	cube_buf_printf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)row->seq, row->kind);
+	cube_buf_printf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)row->seq,
+			row->kind);
 	struct cube_jw j = {.out = out};
 	cube_jw_open(&j, NULL, '{');
 	cube_jw_u64(&j, "seq", row->seq);
@@ -107,7 +108,8 @@ static int read_after(struct cube_api *api, struct cube_request *req, uint64_t *
 	const char *after = cube_request_query(req, "after");
 	*ret = 0;
 	if (seen && cube_parse_u64(seen, 0, INT64_MAX, ret, NULL) == 0) return 0;
-	if (!after || strcmp(after, "-1") != 0) return cube_query_u64(req, "after", INT64_MAX, ret, err);
+	if (!after || strcmp(after, "-1") != 0)
+		return cube_query_u64(req, "after", INT64_MAX, ret, err);
 	*ret = cube_events_last(api->m->events);
 	return 0;
 }

@@ -1,9 +1,10 @@
-/* Frames of many tasks. A task costs a byte until there is something to send of it; then it waits in
- * a queue, and has a reader from its first output to its end.
+/* Frames of many tasks. A task costs a byte until there is something to send of it; then it waits
+ * in a queue, and has a reader from its first output to its end.
  *
  * The tasks are gone through once, a page of rows at a time, whenever the queue is empty; what the
- * watchers tell about tasks behind that point is found by it anyway. The queue goes round:
- * a task sends one piece and goes to its end, so that a loud one does not silence the others.
+ * watchers tell about tasks behind that point is found by it anyway. With follow, the queue goes
+ * round: a task sends one piece and goes to its end, so that a loud one does not silence the
+ * others; else one task's output comes after the other's.
  */
 #include "api_frames.h"
 
@@ -19,9 +20,10 @@
 #include "logs.h"
 #include "tasks.h"
 
-#define PAGE     256u
-#define HEAD_MAX 2048 /* of a frame with bytes: a node's name with each byte escaped, and the rest */
-#define SMALL    (HEAD_MAX + 4096)
+#define PAGE 256u
+#define HEAD_MAX \
+	2048 /* of a frame with bytes: a node's name with each byte escaped, and the rest */
+#define SMALL (HEAD_MAX + 4096)
 
 enum {
 	QUEUED = 1,
@@ -108,7 +110,8 @@ static void grow_outputs(struct frames *f) {
 		while (!cube_list_empty(&old[i])) {
 			struct cube_link *l = old[i].next;
 			cube_list_remove(l);
-			cube_list_append(bucket(f, cube_container(l, struct output, link)->index), l);
+			cube_list_append(bucket(f, cube_container(l, struct output, link)->index),
+					 l);
 		}
 	}
 	free(old);
@@ -159,8 +162,8 @@ static void state_frame(struct frames *f, const struct cube_task_row *row) {
 }
 
 /* The head of a frame with bytes; its length, or 0 where it does not fit (which no name allows). */
-static size_t bytes_head(struct frames *f, const struct output *o, const struct cube_log_piece *piece,
-			 struct cube_buf *out) {
+static size_t bytes_head(struct frames *f, const struct output *o,
+			 const struct cube_log_piece *piece, struct cube_buf *out) {
 	char time[32];
 	struct cube_jw j = {.out = out};
 	cube_jw_open(&j, NULL, '{');
@@ -206,7 +209,7 @@ static size_t direct(struct cube_pages *p, uint8_t *space, size_t n) {
 		size_t got = tight ? bytes_frame(f, o, small, sizeof small)
 				   : bytes_frame(f, o, space + total, n - total);
 		if (!got) break;
-		rotate(f);
+		if (f->follow) rotate(f);
 		if (tight) { /* goes out by way of the buffer */
 			cube_buf_add(&p->out, small, got);
 			got = got < n ? got : n;
@@ -274,7 +277,8 @@ static int scan_row(void *arg, const struct cube_task_row *row) {
 static void scan(struct frames *f) {
 	struct cube_store *s = f->pages.api->m->store;
 	uint64_t end = f->last - f->scanned < PAGE ? f->last + 1 : f->scanned + PAGE;
-	struct cube_task_filter filter = {.after = f->scanned - 1, .limit = (uint32_t)(end - f->scanned)};
+	struct cube_task_filter filter = {.after = f->scanned - 1,
+					  .limit = (uint32_t)(end - f->scanned)};
 	cube_manager_commit(f->pages.api->m);
 	if (s->ops->task_list(s, &filter, scan_row, f, NULL) < 0) f->pages.broken = true;
 	f->scanned = end;
@@ -305,8 +309,12 @@ static void on_news(void *arg, uint64_t task, uint8_t why) {
 	cube_pages_wake(&f->pages);
 }
 
-static void on_grew(void *arg, uint64_t task) { on_news(arg, task, 0); }
-static void on_changed(void *arg, uint64_t task) { on_news(arg, task, LOOK); }
+static void on_grew(void *arg, uint64_t task) {
+	on_news(arg, task, 0);
+}
+static void on_changed(void *arg, uint64_t task) {
+	on_news(arg, task, LOOK);
+}
 
 static void release(struct cube_pages *p) {
 	struct frames *f = cube_container(p, struct frames, pages);
@@ -332,7 +340,8 @@ void cube_api_reply_frames(struct cube_api *api, struct cube_request *req, uint6
 			     .scanned = first,
 			     .left = last - first + 1};
 	f->flags = cube_alloc(last - first + 1);
-	f->grew = (struct cube_logs_watcher){.first = first, .last = last, .grew = on_grew, .arg = f};
+	f->grew =
+		(struct cube_logs_watcher){.first = first, .last = last, .grew = on_grew, .arg = f};
 	f->changed = (struct cube_tasks_watcher){
 		.first = first, .last = last, .changed = on_changed, .arg = f};
 	if (follow) {

@@ -1,5 +1,5 @@
-/* Shared by the files of the API: api.c (routes), api_tasks.c, api_logs.c, api_nodes.c, api_events.c,
- * api_files.c, api_metrics.c. Each handler is one route of the table in api.c. */
+/* Shared by the files of the API: api.c (routes), api_tasks.c, api_logs.c, api_nodes.c,
+ * api_events.c, api_files.c, api_metrics.c. Each handler is one route of the table in api.c. */
 #ifndef CUBE_API_IMPL_H
 #define CUBE_API_IMPL_H
 
@@ -35,8 +35,8 @@ struct cube_pages {
 	struct cube_buf out;
 	bool ended;
 	bool broken; /* the answer cannot be completed: the client sees it cut off */
-	/* Adds to out when it is empty: 1 go on, 0 nothing now (wait for cube_pages_wake), -1 that was
-	 * all. */
+	/* Adds to out when it is empty: 1 go on, 0 nothing now (wait for cube_pages_wake), -1 that
+	 * was all. */
 	int (*fill)(struct cube_pages *p);
 	/* May be NULL. Before fill: puts up to n bytes right into space; 0: none, call fill. */
 	size_t (*direct)(struct cube_pages *p, uint8_t *space, size_t n);

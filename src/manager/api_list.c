@@ -92,8 +92,10 @@ static int parse_states(const char *text, uint32_t *ret, struct cube_err *err) {
 		if (n < sizeof word) memcpy(word, text, n);
 		word[n < sizeof word ? n : 0] = 0;
 		if (cube_task_state_parse(word, &state))
-			return cube_fail(err, CUBE_EUSAGE, "state: '%.*s' is none of pending, scheduled, "
-				"running, completed, failed", (int)(n < 40 ? n : 40), text);
+			return cube_fail(err, CUBE_EUSAGE,
+					 "state: '%.*s' is none of pending, scheduled, "
+					 "running, completed, failed",
+					 (int)(n < 40 ? n : 40), text);
 		*ret |= 1u << state;
 		text += n + (text[n] == ',');
 	}

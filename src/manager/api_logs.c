@@ -66,7 +66,9 @@ static void release(struct cube_pages *p) {
 	free(r);
 }
 
-static void on_news(void *arg, uint64_t task) { cube_pages_wake(arg); }
+static void on_news(void *arg, uint64_t task) {
+	cube_pages_wake(arg);
+}
 
 static void reply_raw(struct cube_api *api, struct cube_request *req, uint64_t task, uint8_t stream,
 		      uint64_t offset, bool follow) {

@@ -82,15 +82,18 @@ static const struct gauge {
 	uint8_t size;
 	enum unit unit;
 } gauges[] = {
-#define G(name, type, help, field, unit)                                                           \
-	{name, type, help, offsetof(struct cube_metric, field),                                    \
-	 sizeof(((struct cube_metric *)0)->field), unit}
+#define G(name, type, help, field, unit)                               \
+	{                                                              \
+		name, type, help, offsetof(struct cube_metric, field), \
+			sizeof(((struct cube_metric *)0)->field), unit \
+	}
 	G("cube_node_cpu_user_seconds_total", "counter", "CPU time in user mode.", cpu_user, TICKS),
-	G("cube_node_cpu_system_seconds_total", "counter", "CPU time in the kernel.", cpu_system, TICKS),
-	G("cube_node_cpu_iowait_seconds_total", "counter", "CPU time waiting for disks.", cpu_iowait,
+	G("cube_node_cpu_system_seconds_total", "counter", "CPU time in the kernel.", cpu_system,
 	  TICKS),
-	G("cube_node_cpu_steal_seconds_total", "counter", "CPU time taken by the hypervisor.", cpu_steal,
-	  TICKS),
+	G("cube_node_cpu_iowait_seconds_total", "counter", "CPU time waiting for disks.",
+	  cpu_iowait, TICKS),
+	G("cube_node_cpu_steal_seconds_total", "counter", "CPU time taken by the hypervisor.",
+	  cpu_steal, TICKS),
 	G("cube_node_cpu_idle_seconds_total", "counter", "CPU time unused.", cpu_idle, TICKS),
 	G("cube_node_load1", "gauge", "Load average of one minute.", load1, HUNDREDTHS),
 	G("cube_node_load5", "gauge", "Load average of five minutes.", load5, HUNDREDTHS),
@@ -105,13 +108,14 @@ static const struct gauge {
 	G("cube_node_disk_read_bytes_total", "counter", "Bytes read from disks.", disk_read, COUNT),
 	G("cube_node_disk_written_bytes_total", "counter", "Bytes written to disks.", disk_written,
 	  COUNT),
-	G("cube_node_network_receive_bytes_total", "counter", "Bytes received.", net_received, COUNT),
+	G("cube_node_network_receive_bytes_total", "counter", "Bytes received.", net_received,
+	  COUNT),
 	G("cube_node_network_transmit_bytes_total", "counter", "Bytes sent.", net_sent, COUNT),
 	G("cube_node_running_tasks", "gauge", "Tasks that run there now.", running, COUNT),
-	G("cube_node_pressure_cpu_percent", "gauge", "Time in which work waited for a CPU.", psi_cpu,
-	  HUNDREDTHS),
-	G("cube_node_pressure_memory_percent", "gauge", "Time in which work waited for memory.", psi_mem,
-	  HUNDREDTHS),
+	G("cube_node_pressure_cpu_percent", "gauge", "Time in which work waited for a CPU.",
+	  psi_cpu, HUNDREDTHS),
+	G("cube_node_pressure_memory_percent", "gauge", "Time in which work waited for memory.",
+	  psi_mem, HUNDREDTHS),
 	G("cube_node_pressure_io_percent", "gauge", "Time in which work waited for disks.", psi_io,
 	  HUNDREDTHS),
 	G("cube_node_uptime_seconds", "gauge", "Since the host's boot.", uptime_s, COUNT),

@@ -119,7 +119,8 @@ static void node_json(struct cube_jw *j, struct cube_mnode *node) {
 	if (node->join_took) cube_jw_real(j, "join_seconds", (double)node->join_took / 1e9);
 	else cube_jw_null(j, "join_seconds");
 	facts_json(j, node);
-	if (node->metric.wall) cube_api_metric_json(j, "metrics", &node->metric, &node->metric_before);
+	if (node->metric.wall)
+		cube_api_metric_json(j, "metrics", &node->metric, &node->metric_before);
 	else cube_jw_null(j, "metrics");
 	cube_jw_close(j, '}');
 }
@@ -222,8 +223,8 @@ static int read_join(const json_t *body, struct join *join, struct cube_node_req
 	size_t i;
 	json_t *v;
 	join->connect_timeout_ns = 10 * CUBE_NS_PER_S;
-	int rc = cube_fields_read(body, join_fields, sizeof join_fields / sizeof join_fields[0], join,
-				  err);
+	int rc = cube_fields_read(body, join_fields, sizeof join_fields / sizeof join_fields[0],
+				  join, err);
 	if (rc) return rc;
 	*ret = cube_realloc_array(NULL, json_array_size(join->nodes) + 1, sizeof **ret);
 	json_array_foreach(join->nodes, i, v) {
@@ -277,7 +278,8 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 	int rc = cube_body_json(req, &body, &err);
 	if (!rc) rc = read_join(body, &join, &requests, &err);
 	if (!rc) rc = add_nodes(api, requests, json_array_size(join.nodes), &nj, &aj, &err);
-	if (!rc && (nj.bad || aj.bad)) rc = cube_fail(&err, CUBE_ETOOBIG, "nodes: too many at once");
+	if (!rc && (nj.bad || aj.bad))
+		rc = cube_fail(&err, CUBE_ETOOBIG, "nodes: too many at once");
 	if (rc) cube_reply_error(req, &err);
 	else reply_join(api, req, &nodes, &added, event);
 	cube_buf_done(&nodes);
@@ -302,7 +304,8 @@ static int check_names(struct cube_api *api, const json_t *names, struct cube_er
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
 		if (!cube_nodes_find(api->m->nodes, name))
-			return cube_fail(err, CUBE_ENOTFOUND, "nodes: there is no node '%.80s'", name);
+			return cube_fail(err, CUBE_ENOTFOUND, "nodes: there is no node '%.80s'",
+					 name);
 	}
 	return 0;
 }
@@ -396,7 +399,9 @@ static int history_fill(struct cube_pages *p) {
 	return -1;
 }
 
-static void history_free(struct cube_pages *p) { free(cube_container(p, struct history, pages)); }
+static void history_free(struct cube_pages *p) {
+	free(cube_container(p, struct history, pages));
+}
 
 /* "2026-11-22T08:00:00.5Z", or with an offset "+01:00". */
 static int parse_time(const char *s, int64_t *ret, struct cube_err *err) {
@@ -408,7 +413,8 @@ static int parse_time(const char *s, int64_t *ret, struct cube_err *err) {
 		double unit = 0.1;
 		for (p++; *p >= '0' && *p <= '9'; p++, unit /= 10) fraction += unit * (*p - '0');
 	}
-	if (p && (*p == '+' || *p == '-' || *p == ' ')) { /* a '+' that was not escaped is a blank */
+	if (p &&
+	    (*p == '+' || *p == '-' || *p == ' ')) { /* a '+' that was not escaped is a blank */
 		struct tm off = {0};
 		const char *end = strptime(p + 1, "%H:%M", &off);
 		zone = (off.tm_hour * 60 + off.tm_min) * 60 * (*p == '-' ? -1 : 1);

@@ -26,7 +26,8 @@ static char *command_of(const char *spec_json) {
 	cube_buf_init(&b, 8u << 20);
 	json_array_foreach(json_object_get(o, "argv"), i, v) {
 		char *word;
-		if (cube_buf_len(&b) > COMMAND_MAX || cube_bytes_from_json(v, "argv", &word, NULL)) break;
+		if (cube_buf_len(&b) > COMMAND_MAX || cube_bytes_from_json(v, "argv", &word, NULL))
+			break;
 		if (i) cube_buf_addstr(&b, " ");
 		cube_text_shell_quote(&b, word);
 		free(word);
@@ -66,8 +67,7 @@ static void end_json(struct cube_jw *j, const struct cube_task_row *row) {
 			row->how == CUBE_EXIT_STOPPED;
 	cube_jw_str(j, "how", cube_task_how_name(row->how));
 	if (row->how == CUBE_EXIT_EXITED) cube_jw_i64(j, "code", row->value);
-	if (signaled && row->value > 0)
-		cube_jw_str(j, "signal", cube_spec_signal_name(row->value));
+	if (signaled && row->value > 0) cube_jw_str(j, "signal", cube_spec_signal_name(row->value));
 	cube_jw_i64(j, "exit_code", cube_task_exit_code(row->how, row->value));
 	if (!row->started) return;
 	cube_jw_open(j, "usage", '{');
@@ -149,7 +149,8 @@ int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, 
 	struct cube_task_filter filter = {.job = job, .limit = 1};
 	if (!rc) rc = s->ops->task_list(s, &filter, take_first, &first, err);
 	if (rc == CUBE_ENOTFOUND || (!rc && !first))
-		return cube_fail(err, CUBE_ENOTFOUND, "there is no job %llu", (unsigned long long)job);
+		return cube_fail(err, CUBE_ENOTFOUND, "there is no job %llu",
+				 (unsigned long long)job);
 	if (rc) return rc;
 	*ret_first = first;
 	*ret_last = first + count - 1;
@@ -169,7 +170,8 @@ struct post {
 	char *text;
 };
 
-#define SPEC_FIELD(n, i) {n, CUBE_FIELD_ANY, .at = offsetof(struct post, spec[i])}
+#define SPEC_FIELD(n, i) \
+	{ n, CUBE_FIELD_ANY, .at = offsetof(struct post, spec[i]) }
 static const struct cube_field post_fields[] = {
 	SPEC_FIELD("argv", 0),
 	SPEC_FIELD("env", 1),
@@ -179,7 +181,8 @@ static const struct cube_field post_fields[] = {
 	SPEC_FIELD("name", 5),
 	SPEC_FIELD("stdin", 6),
 	SPEC_FIELD("files", 7),
-	{"count", CUBE_FIELD_INTEGER, .min = 1, .max = COUNT_MAX, .at = offsetof(struct post, count)},
+	{"count", CUBE_FIELD_INTEGER, .min = 1, .max = COUNT_MAX,
+	 .at = offsetof(struct post, count)},
 	{"all", CUBE_FIELD_BOOL, .at = offsetof(struct post, all)},
 	{"nodes", CUBE_FIELD_ARRAY, .at = offsetof(struct post, nodes)},
 };
@@ -193,7 +196,9 @@ static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
 		struct cube_mnode *node = cube_nodes_find(nodes, name);
-		if (!node) return cube_fail(err, CUBE_ENOTFOUND, "nodes: there is no node '%.80s'", name);
+		if (!node)
+			return cube_fail(err, CUBE_ENOTFOUND, "nodes: there is no node '%.80s'",
+					 name);
 		p->ids[p->nids++] = node->id;
 	}
 	if (p->nodes && !p->nids) return cube_fail(err, CUBE_EUSAGE, "nodes: is empty");
@@ -209,15 +214,17 @@ static int check_files(struct cube_api *api, const struct cube_spec *spec, struc
 	for (uint32_t i = 0; i < spec->nfiles; i++) {
 		cube_sha256_hex(spec->files[i].sha256, hex);
 		if (!cube_files_has(api->m->files, hex))
-			return cube_fail(err, CUBE_ECONFLICT, "files: content %s is not here; send it first",
-					 hex);
+			return cube_fail(err, CUBE_ECONFLICT,
+					 "files: content %s is not here; send it first", hex);
 	}
 	return 0;
 }
 
-static int read_post(struct cube_api *api, struct post *p, const json_t *body, struct cube_err *err) {
+static int read_post(struct cube_api *api, struct post *p, const json_t *body,
+		     struct cube_err *err) {
 	p->count = 1;
-	int rc = cube_fields_read(body, post_fields, sizeof post_fields / sizeof post_fields[0], p, err);
+	int rc = cube_fields_read(body, post_fields, sizeof post_fields / sizeof post_fields[0], p,
+				  err);
 	if (!rc) rc = cube_spec_from_json(&p->request.spec, body, err);
 	if (!rc && p->all && json_object_get(body, "count"))
 		rc = cube_fail(err, CUBE_EUSAGE, "count: not together with all");
@@ -362,8 +369,8 @@ static int read_signal(struct cube_request *req, int *ret, struct cube_err *err)
 	return rc;
 }
 
-static void reply_count(struct cube_api *api, struct cube_request *req, int status, const char *what,
-			uint64_t id, uint64_t n) {
+static void reply_count(struct cube_api *api, struct cube_request *req, int status,
+			const char *what, uint64_t id, uint64_t n) {
 	struct cube_jw j;
 	struct cube_buf out;
 	cube_api_begin(api, &j, &out);

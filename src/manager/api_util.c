@@ -21,8 +21,9 @@ static int read_integer(const struct cube_field *f, const json_t *v, uint64_t *r
 			struct cube_err *err) {
 	json_int_t i = json_is_integer(v) ? json_integer_value(v) : -1;
 	if (!json_is_integer(v) || i < 0 || (uint64_t)i < f->min || (uint64_t)i > f->max)
-		return cube_fail(err, CUBE_EUSAGE, "%s: must be an integer of %" PRIu64 "..%" PRIu64,
-				 f->name, f->min, f->max);
+		return cube_fail(err, CUBE_EUSAGE,
+				 "%s: must be an integer of %" PRIu64 "..%" PRIu64, f->name, f->min,
+				 f->max);
 	*ret = (uint64_t)i;
 	return 0;
 }
@@ -32,8 +33,8 @@ static int read_seconds(const struct cube_field *f, const json_t *v, uint64_t *r
 	double s = json_is_number(v) ? json_number_value(v) : -1;
 	if (!(s >= (double)f->min && s <= (double)f->max))
 		return cube_fail(err, CUBE_EUSAGE,
-				 "%s: must be a number of %" PRIu64 "..%" PRIu64 " seconds", f->name,
-				 f->min, f->max);
+				 "%s: must be a number of %" PRIu64 "..%" PRIu64 " seconds",
+				 f->name, f->min, f->max);
 	*ret = (uint64_t)(s * 1e9 + 0.5);
 	return 0;
 }
@@ -63,7 +64,8 @@ int cube_fields_read(const json_t *object, const struct cube_field *fields, size
 		     struct cube_err *err) {
 	const char *key;
 	json_t *v;
-	if (!json_is_object(object)) return cube_fail(err, CUBE_EUSAGE, "a JSON object is expected");
+	if (!json_is_object(object))
+		return cube_fail(err, CUBE_EUSAGE, "a JSON object is expected");
 	json_object_foreach((json_t *)object, key, v) {
 		size_t i = 0;
 		while (i < n && strcmp(fields[i].name, key) != 0) i++;
@@ -86,8 +88,8 @@ int cube_body_json(struct cube_request *req, json_t **ret, struct cube_err *err)
 	json_error_t je;
 	json_t *v = n ? json_loadb(body, n, JSON_REJECT_DUPLICATES, &je) : json_object();
 	if (!v)
-		return cube_fail(err, CUBE_EUSAGE, "the body is not JSON: line %d column %d, %s", je.line,
-				 je.column, je.text);
+		return cube_fail(err, CUBE_EUSAGE, "the body is not JSON: line %d column %d, %s",
+				 je.line, je.column, je.text);
 	if (!json_is_object(v)) {
 		json_decref(v);
 		return cube_fail(err, CUBE_EUSAGE, "the body must be a JSON object");
@@ -127,7 +129,9 @@ static size_t sequence(const char *s, size_t n) {
 	return len && len <= n && (c == 0 || cube_text_is_utf8(s, len)) ? len : 0;
 }
 
-static bool is_bare(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
+static bool is_bare(unsigned char c) {
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
 
 static void put(struct cube_jw *j, const void *bytes, size_t n) {
 	if (cube_buf_add(j->out, bytes, n)) j->bad = true;
@@ -243,7 +247,8 @@ void cube_jw_raw(struct cube_jw *j, const char *key, const char *json) {
 static size_t field_length(const struct cube_err *err) {
 	size_t n = 0;
 	if (err->code != CUBE_EUSAGE && err->code != CUBE_ETOOBIG) return 0;
-	while (err->msg[n] && (isalnum((unsigned char)err->msg[n]) || strchr("_.[]", err->msg[n]))) n++;
+	while (err->msg[n] && (isalnum((unsigned char)err->msg[n]) || strchr("_.[]", err->msg[n])))
+		n++;
 	return err->msg[n] == ':' && err->msg[n + 1] == ' ' ? n : 0;
 }
 
@@ -274,7 +279,8 @@ void cube_reply_json(struct cube_request *req, int status, struct cube_jw *j) {
 			  CUBE_REPLY_MAX);
 		cube_reply_error(req, &err);
 	} else {
-		cube_reply(req, status, CUBE_JSON_TYPE, cube_buf_data(j->out), cube_buf_len(j->out));
+		cube_reply(req, status, CUBE_JSON_TYPE, cube_buf_data(j->out),
+			   cube_buf_len(j->out));
 	}
 	cube_buf_done(j->out);
 }

@@ -62,7 +62,7 @@ void cube_jw_i64(struct cube_jw *j, const char *key, int64_t v);
 void cube_jw_real(struct cube_jw *j, const char *key, double v); /* not finite: null */
 void cube_jw_bool(struct cube_jw *j, const char *key, bool v);
 void cube_jw_null(struct cube_jw *j, const char *key);
-void cube_jw_time(struct cube_jw *j, const char *key, int64_t wall); /* 0: null */
+void cube_jw_time(struct cube_jw *j, const char *key, int64_t wall);    /* 0: null */
 void cube_jw_raw(struct cube_jw *j, const char *key, const char *json); /* JSON text as it is */
 
 /* --- answers --- */

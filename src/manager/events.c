@@ -11,7 +11,9 @@ struct cube_events {
 	struct cube_link watchers;
 };
 
-static int any(void *arg, const struct cube_event_row *row) { return 1; }
+static int any(void *arg, const struct cube_event_row *row) {
+	return 1;
+}
 
 /* The store tells whether there is an event after a number; that is enough to find the last. */
 static int find_last(struct cube_store *s, uint64_t *ret, struct cube_err *err) {
@@ -38,7 +40,9 @@ int cube_events_new(struct cube_manager *m, struct cube_events **ret, struct cub
 	return 0;
 }
 
-void cube_events_free(struct cube_events *ev) { free(ev); }
+void cube_events_free(struct cube_events *ev) {
+	free(ev);
+}
 
 static void add(struct cube_events *ev, struct cube_event_row *row) {
 	struct cube_store *s = cube_manager_tx(ev->m);
@@ -103,13 +107,20 @@ static void call_changed(struct cube_events_watcher *w, const void *what) {
 	if (w->changed) w->changed(w->arg);
 }
 
-void cube_events_progress(struct cube_events *ev, uint32_t node, const char *step, double progress) {
+void cube_events_progress(struct cube_events *ev, uint32_t node, const char *step,
+			  double progress) {
 	each(ev, call_progress, &(struct progress){node, step, progress});
 }
 
-uint64_t cube_events_last(const struct cube_events *ev) { return ev->last; }
-uint64_t cube_events_committed(const struct cube_events *ev) { return ev->committed; }
-void cube_events_mark_committed(struct cube_events *ev) { ev->committed = ev->last; }
+uint64_t cube_events_last(const struct cube_events *ev) {
+	return ev->last;
+}
+uint64_t cube_events_committed(const struct cube_events *ev) {
+	return ev->committed;
+}
+void cube_events_mark_committed(struct cube_events *ev) {
+	ev->committed = ev->last;
+}
 
 void cube_events_flush(struct cube_events *ev) {
 	if (ev->told == ev->committed) return;
@@ -121,4 +132,6 @@ void cube_events_watch(struct cube_events *ev, struct cube_events_watcher *w) {
 	cube_list_append(&ev->watchers, &w->link);
 }
 
-void cube_events_unwatch(struct cube_events_watcher *w) { cube_list_remove(&w->link); }
+void cube_events_unwatch(struct cube_events_watcher *w) {
+	cube_list_remove(&w->link);
+}

@@ -92,8 +92,8 @@ int cube_files_open(struct cube_files *files, const char *sha256hex, int *ret_fd
 int cube_file_in_begin(struct cube_files *files, const char *sha256hex, struct cube_file_in **ret,
 		       struct cube_err *err) {
 	if (!is_content(sha256hex))
-		return cube_fail(err, CUBE_EUSAGE, "sha256: '%.70s' is not 64 lower-case hex digits",
-				 sha256hex);
+		return cube_fail(err, CUBE_EUSAGE,
+				 "sha256: '%.70s' is not 64 lower-case hex digits", sha256hex);
 	struct cube_file_in *in = cube_alloc(sizeof *in);
 	char id[CUBE_ID_HEX];
 	in->files = files;

@@ -1,4 +1,5 @@
-/* libmicrohttpd inside the loop: its epoll fd is one of our io sources, its timeout one of our timers.
+/* libmicrohttpd inside the loop: its epoll fd is one of our io sources, its timeout one of our
+ * timers.
  *
  * A request that waits (for its answer, for room for its body, for more to send) is suspended: the
  * library then forgets its socket, so we watch that socket for the client's going away. Waking
@@ -55,8 +56,8 @@ void cube_httpd_suspend(struct cube_request *req) {
 			MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 		/* No events: only a hang-up comes, which on a unix socket is the client's close. */
 		if (info)
-			cube_io_add(req->h->loop, info->connect_fd, 0, on_client_gone, req, &req->watch,
-				    NULL);
+			cube_io_add(req->h->loop, info->connect_fd, 0, on_client_gone, req,
+				    &req->watch, NULL);
 	}
 	req->suspended = true;
 	MHD_suspend_connection(req->connection);
@@ -164,8 +165,7 @@ static enum MHD_Result send_response(struct cube_request *req) {
 	struct MHD_Response *response = req->response;
 	req->response = NULL;
 	req->sent = true;
-	enum MHD_Result rc =
-		MHD_queue_response(req->connection, (unsigned)req->status, response);
+	enum MHD_Result rc = MHD_queue_response(req->connection, (unsigned)req->status, response);
 	MHD_destroy_response(response);
 	return rc;
 }
@@ -284,8 +284,12 @@ static void run(struct cube_httpd *h) {
 	else cube_timer_after(h->timer, ms > 3600000 ? 3600 * CUBE_NS_PER_S : ms * CUBE_NS_PER_MS);
 }
 
-static void on_ready(void *arg, uint32_t events) { run(arg); }
-static void on_timer(void *arg) { run(arg); }
+static void on_ready(void *arg, uint32_t events) {
+	run(arg);
+}
+static void on_timer(void *arg) {
+	run(arg);
+}
 
 static int start_daemon(struct cube_httpd *h, int listen_fd, struct cube_err *err) {
 	int flags = fcntl(listen_fd, F_GETFL);
@@ -344,4 +348,6 @@ void cube_httpd_free(struct cube_httpd *h) {
 	if (!h->deferred) free(h);
 }
 
-unsigned cube_httpd_connections(const struct cube_httpd *h) { return h->connections; }
+unsigned cube_httpd_connections(const struct cube_httpd *h) {
+	return h->connections;
+}

@@ -57,7 +57,7 @@ struct cube_request {
 	void *sink_arg;
 	int status;
 	struct MHD_Response *response; /* given, and not yet the library's */
-	struct cube_buf plain;         /* the bytes of a cube_reply, while the library may not have it */
+	struct cube_buf plain; /* the bytes of a cube_reply, while the library may not have it */
 	const char *content_type;
 	struct cube_reply_stream stream;
 };

@@ -7,9 +7,15 @@
 
 #define LINGER_S 10 /* for a client that goes on sending a body nobody wants */
 
-const char *cube_request_method(const struct cube_request *req) { return req->method; }
-const char *cube_request_path(const struct cube_request *req) { return req->path; }
-int cube_request_refusal(const struct cube_request *req) { return req->refusal; }
+const char *cube_request_method(const struct cube_request *req) {
+	return req->method;
+}
+const char *cube_request_path(const struct cube_request *req) {
+	return req->path;
+}
+int cube_request_refusal(const struct cube_request *req) {
+	return req->refusal;
+}
 
 const char *cube_request_segment(const struct cube_request *req, const char *name) {
 	const char *value = req->segments;
@@ -44,7 +50,9 @@ void cube_request_sink(struct cube_request *req, const struct cube_body_sink *si
 	req->sink_arg = arg;
 }
 
-void cube_request_wake(struct cube_request *req) { cube_httpd_wake(req); }
+void cube_request_wake(struct cube_request *req) {
+	cube_httpd_wake(req);
+}
 
 /* --- answers --- */
 
@@ -100,7 +108,9 @@ struct cube_reply_stream *cube_reply_begin(struct cube_request *req, int status,
 	return &req->stream;
 }
 
-void cube_reply_wake(struct cube_reply_stream *rs) { cube_httpd_wake(rs->req); }
+void cube_reply_wake(struct cube_reply_stream *rs) {
+	cube_httpd_wake(rs->req);
+}
 
 void cube_httpd_answer_early(struct cube_request *req) {
 	const union MHD_ConnectionInfo *info =
@@ -117,8 +127,8 @@ void cube_httpd_answer_early(struct cube_request *req) {
 		{(void *)cube_buf_data(&req->plain), cube_buf_len(&req->plain)},
 	};
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-	/* Nothing was sent on this socket for this request, so a short answer fits; when it does not,
-	 * the client sees a broken answer and not a wrong one. */
+	/* Nothing was sent on this socket for this request, so a short answer fits; when it does
+	 * not, the client sees a broken answer and not a wrong one. */
 	sendmsg(info->connect_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	shutdown(info->connect_fd, SHUT_WR);
 	req->early = true;

@@ -86,7 +86,9 @@ void cube_logs_free(struct cube_logs *logs) {
 	free(logs);
 }
 
-void cube_logs_set_segment_max(struct cube_logs *logs, uint64_t bytes) { logs->segment_max = bytes; }
+void cube_logs_set_segment_max(struct cube_logs *logs, uint64_t bytes) {
+	logs->segment_max = bytes;
+}
 
 /* --- what this turn touched --- */
 
@@ -231,7 +233,8 @@ int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void
 		if (r < 0 && errno == EINTR) continue;
 		if (r < 0) return cube_fail_sys(err, errno, "cannot read logs");
 		if (r == 0)
-			return cube_fail(err, CUBE_ESYS, "segment %u ends at byte %llu: log bytes are lost",
+			return cube_fail(err, CUBE_ESYS,
+					 "segment %u ends at byte %llu: log bytes are lost",
 					 (unsigned)segment, (unsigned long long)pos);
 		p += r;
 		pos += (uint64_t)r;
@@ -271,4 +274,6 @@ void cube_logs_watch(struct cube_logs *logs, struct cube_logs_watcher *w) {
 	cube_list_append(&logs->watchers, &w->link);
 }
 
-void cube_logs_unwatch(struct cube_logs_watcher *w) { cube_list_remove(&w->link); }
+void cube_logs_unwatch(struct cube_logs_watcher *w) {
+	cube_list_remove(&w->link);
+}

@@ -16,7 +16,7 @@ struct cube_log_dirty {
 
 struct cube_logs {
 	struct cube_manager *m;
-	int dir, fd;        /* fd: the segment that is written; -1 until needed */
+	int dir, fd; /* fd: the segment that is written; -1 until needed */
 	uint32_t segment;
 	uint64_t pos, segment_max;
 	struct {

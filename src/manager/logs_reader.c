@@ -44,7 +44,9 @@ struct cube_log_reader *cube_log_reader_new(struct cube_logs *logs, uint64_t tas
 	return r;
 }
 
-void cube_log_reader_free(struct cube_log_reader *r) { free(r); }
+void cube_log_reader_free(struct cube_log_reader *r) {
+	free(r);
+}
 
 /* --- the rows ahead of a cursor --- */
 
@@ -91,7 +93,8 @@ static int present(struct cube_log_reader *r, struct cursor *c, const struct row
 		if (rc) return rc;
 	}
 	if (!c->nrows) return 0;
-	if (c->offset < c->rows[0].offset) c->offset = c->rows[0].offset; /* a hole: nothing is there */
+	if (c->offset < c->rows[0].offset)
+		c->offset = c->rows[0].offset; /* a hole: nothing is there */
 	*ret = &c->rows[0];
 	return 0;
 }
@@ -155,13 +158,16 @@ static int any_row(void *arg, const struct cube_chunk_row *row) {
 	return 1;
 }
 
-/* Whether there is a byte at or behind an offset is all the store can tell; halving finds the end. */
-static int find_end(struct cube_log_reader *r, struct cursor *c, uint64_t *ret, struct cube_err *err) {
+/* Whether there is a byte at or behind an offset is all the store can tell; halving finds the end.
+ */
+static int find_end(struct cube_log_reader *r, struct cursor *c, uint64_t *ret,
+		    struct cube_err *err) {
 	struct cube_store *s = r->logs->m->store;
 	uint64_t low = 0, high = INT64_MAX, row;
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
-		int rc = s->ops->chunk_list(s, r->task, r->attempt, c->stream, mid, any_row, &row, err);
+		int rc = s->ops->chunk_list(s, r->task, r->attempt, c->stream, mid, any_row, &row,
+					    err);
 		if (rc < 0) return rc;
 		if (rc) low = mid + 1;
 		else high = mid;
@@ -179,8 +185,8 @@ static int open_window(struct back *b, uint64_t size, struct cube_err *err) {
 	b->done = b->end == 0;
 	b->c->offset = b->end;
 	if (b->done) return 0;
-	int rc = s->ops->chunk_list(s, b->r->task, b->r->attempt, b->c->stream, b->from, back_row, b,
-				    err);
+	int rc = s->ops->chunk_list(s, b->r->task, b->r->attempt, b->c->stream, b->from, back_row,
+				    b, err);
 	return rc < 0 ? rc : 0;
 }
 
@@ -189,7 +195,8 @@ static int step_back(struct back *b, uint64_t *lines, struct cube_err *err) {
 	struct row *row = &b->rows[b->nrows - 1];
 	size_t n = row->len < BLOCK ? (size_t)row->len : BLOCK;
 	uint64_t begin = row->offset + row->len - n;
-	int rc = cube_logs_pread(b->r->logs, row->segment, row->pos + row->len - n, b->block, n, err);
+	int rc = cube_logs_pread(b->r->logs, row->segment, row->pos + row->len - n, b->block, n,
+				 err);
 	if (rc) return rc;
 	for (size_t i = n; i--;) {
 		if (b->block[i] != '\n' && begin + i + 1 != b->end) continue;

@@ -17,7 +17,8 @@ json_t *cube_bytes_to_json(const void *bytes, size_t n) {
 	cube_buf_init(&b, n * 2 + 8);
 	json_t *v = NULL;
 	if (cube_text_base64(&b, bytes, n) == 0)
-		v = json_pack("{s:s%}", "base64", (const char *)cube_buf_data(&b), cube_buf_len(&b));
+		v = json_pack("{s:s%}", "base64", (const char *)cube_buf_data(&b),
+			      cube_buf_len(&b));
 	cube_buf_done(&b);
 	return v;
 }
@@ -61,7 +62,8 @@ static const json_t *get(const json_t *object, const char *field) {
 }
 
 static int read_argv(struct cube_spec *spec, const json_t *v, struct cube_err *err) {
-	if (!json_is_array(v)) return cube_fail(err, CUBE_EUSAGE, "argv: must be an array of strings");
+	if (!json_is_array(v))
+		return cube_fail(err, CUBE_EUSAGE, "argv: must be an array of strings");
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		char *word;
 		int rc = cube_bytes_from_json(json_array_get(v, i), "argv", &word, err);
@@ -83,7 +85,8 @@ static int read_env(struct cube_spec *spec, const json_t *v, struct cube_err *er
 		int rc = cube_bytes_from_json(value, "env", &text, err);
 		if (rc) return rc;
 		/* With '=' in the key the entry would read as another variable. */
-		if (strchr(key, '=')) rc = cube_fail(err, CUBE_EUSAGE, "env: '%.64s' is no name", key);
+		if (strchr(key, '='))
+			rc = cube_fail(err, CUBE_EUSAGE, "env: '%.64s' is no name", key);
 		if (!rc) {
 			char *entry = cube_strf("%s=%s", key, text);
 			cube_strv_add(&spec->env, entry);
@@ -111,13 +114,15 @@ static int read_file(struct cube_msg_file *file, const json_t *v, struct cube_er
 	const json_t *sha256 = get(v, "sha256"), *name = get(v, "name"), *mode = get(v, "mode");
 	const char *key;
 	json_t *value;
-	if (!json_is_object(v)) return cube_fail(err, CUBE_EUSAGE, "files: must be an array of objects");
+	if (!json_is_object(v))
+		return cube_fail(err, CUBE_EUSAGE, "files: must be an array of objects");
 	json_object_foreach((json_t *)v, key, value) {
 		if (strcmp(key, "sha256") && strcmp(key, "name") && strcmp(key, "mode"))
 			return cube_fail(err, CUBE_EUSAGE, "files.%.64s: unknown field", key);
 	}
 	if (!json_is_string(sha256) || cube_sha256_unhex(json_string_value(sha256), file->sha256))
-		return cube_fail(err, CUBE_EUSAGE, "files.sha256: must be 64 lower-case hex digits");
+		return cube_fail(err, CUBE_EUSAGE,
+				 "files.sha256: must be 64 lower-case hex digits");
 	size_t n = json_string_length(name);
 	if (!json_is_string(name) || n == 0 || n >= sizeof file->name ||
 	    memchr(json_string_value(name), 0, n))
@@ -126,7 +131,8 @@ static int read_file(struct cube_msg_file *file, const json_t *v, struct cube_er
 	memcpy(file->name, json_string_value(name), n);
 	json_int_t m = mode ? json_integer_value(mode) : 0644;
 	if ((mode && !json_is_integer(mode)) || m < 0 || m > 07777)
-		return cube_fail(err, CUBE_EUSAGE, "files.mode: must be an integer of 0..%d", 07777);
+		return cube_fail(err, CUBE_EUSAGE, "files.mode: must be an integer of 0..%d",
+				 07777);
 	file->mode = (uint32_t)m;
 	return 0;
 }
@@ -134,19 +140,23 @@ static int read_file(struct cube_msg_file *file, const json_t *v, struct cube_er
 static int read_files(struct cube_spec *spec, const json_t *v, struct cube_err *err) {
 	size_t n = json_array_size(v);
 	if (!v) return 0;
-	if (!json_is_array(v)) return cube_fail(err, CUBE_EUSAGE, "files: must be an array of objects");
+	if (!json_is_array(v))
+		return cube_fail(err, CUBE_EUSAGE, "files: must be an array of objects");
 	if (n > CUBE_FILES_MAX)
-		return cube_fail(err, CUBE_EUSAGE, "files: at most %u are possible", CUBE_FILES_MAX);
+		return cube_fail(err, CUBE_EUSAGE, "files: at most %u are possible",
+				 CUBE_FILES_MAX);
 	if (n) spec->files = cube_alloc(n * sizeof *spec->files);
 	for (; spec->nfiles < n; spec->nfiles++) {
-		int rc = read_file(&spec->files[spec->nfiles], json_array_get(v, spec->nfiles), err);
+		int rc =
+			read_file(&spec->files[spec->nfiles], json_array_get(v, spec->nfiles), err);
 		if (rc) return rc;
 	}
 	return 0;
 }
 
 static int read_rest(struct cube_spec *spec, const json_t *object, struct cube_err *err) {
-	const json_t *dir = get(object, "dir"), *name = get(object, "name"), *in = get(object, "stdin");
+	const json_t *dir = get(object, "dir"), *name = get(object, "name"),
+		     *in = get(object, "stdin");
 	double timeout = 0, grace = CUBE_GRACE_MS;
 	int rc = read_seconds(get(object, "timeout"), "timeout", SECONDS_MAX, &timeout, err);
 	if (!rc) rc = read_seconds(get(object, "grace"), "grace", GRACE_MAX, &grace, err);
@@ -154,7 +164,8 @@ static int read_rest(struct cube_spec *spec, const json_t *object, struct cube_e
 	if (rc) return rc;
 	spec->timeout_ms = (uint64_t)timeout;
 	spec->grace_ms = (uint32_t)grace;
-	if (name && !json_is_string(name)) return cube_fail(err, CUBE_EUSAGE, "name: must be a string");
+	if (name && !json_is_string(name))
+		return cube_fail(err, CUBE_EUSAGE, "name: must be a string");
 	if (name && strlen(json_string_value(name)) != json_string_length(name))
 		return cube_fail(err, CUBE_EUSAGE, "name: holds a NUL byte");
 	if (name) spec->name = cube_strdup(json_string_value(name));
@@ -167,7 +178,8 @@ static int read_rest(struct cube_spec *spec, const json_t *object, struct cube_e
 int cube_spec_from_json(struct cube_spec *spec, const json_t *object, struct cube_err *err) {
 	struct cube_spec s = {0};
 	int rc = 0;
-	if (!json_is_object(object)) return cube_fail(err, CUBE_EUSAGE, "a JSON object is expected");
+	if (!json_is_object(object))
+		return cube_fail(err, CUBE_EUSAGE, "a JSON object is expected");
 	if (!get(object, "argv")) return cube_fail(err, CUBE_EUSAGE, "argv: is required");
 	rc = read_argv(&s, get(object, "argv"), err);
 	if (!rc) rc = read_env(&s, get(object, "env"), err);

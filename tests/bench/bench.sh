@@ -186,7 +186,7 @@ bench_latency() {
 	fresh
 	cube spawn -w h1 >/dev/null 2>&1 || die 'spawn'
 	id=$(cube run -d -- "$HELPERS/latency" emit 2000 3000)
-	read -r n p50 p99 max < <(cube logs -f "$id" | tail -n +101 | "$HELPERS/latency" read)
+	read -r n p50 p99 max < <(cube logs -f "$id" | "$HELPERS/latency" read 100)
 	raw 'a line to cube logs -f' "$n lines: p50 $p50, p99 $p99, max $max ms"
 	row "a task's line to cube logs -f, p99" "$p99" ms 10 3
 	fresh

@@ -1,6 +1,7 @@
 /* How long a line takes from a task to a reader on the same machine.
  * usage: latency emit N MICROSECONDS   prints N lines, each the time it was written
- *        latency read                  reads them; prints the count, p50, p99 and maximum in ms */
+ *        latency read SKIP             reads them, drops the first SKIP (a follower catching up);
+ *                                      prints the count, p50, p99 and maximum in ms */
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,13 +32,15 @@ static int compare(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
-static int read_lines(void) {
+static int read_lines(long skip) {
 	uint64_t *v = calloc(LINES_MAX, sizeof *v);
 	char line[64];
 	size_t n = 0;
 	if (!v) return 1;
-	while (n < LINES_MAX && fgets(line, sizeof line, stdin))
+	while (n < LINES_MAX && fgets(line, sizeof line, stdin)) {
+		if (skip-- > 0) continue;
 		v[n++] = now_ns() - strtoull(line, NULL, 10);
+	}
 	qsort(v, n, sizeof *v, compare);
 	if (n)
 		printf("%zu %.3f %.3f %.3f\n", n, (double)v[n / 2] / 1e6,
@@ -49,7 +52,7 @@ static int read_lines(void) {
 int main(int argc, char **argv) {
 	if (argc == 4 && strcmp(argv[1], "emit") == 0)
 		return emit(strtol(argv[2], NULL, 10), strtol(argv[3], NULL, 10));
-	if (argc == 2 && strcmp(argv[1], "read") == 0) return read_lines();
-	fprintf(stderr, "usage: %s emit N MICROSECONDS | read\n", argv[0]);
+	if (argc == 3 && strcmp(argv[1], "read") == 0) return read_lines(strtol(argv[2], NULL, 10));
+	fprintf(stderr, "usage: %s emit N MICROSECONDS | read SKIP\n", argv[0]);
 	return 2;
 }

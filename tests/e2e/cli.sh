@@ -41,7 +41,7 @@ test_unknown_words_name_the_nearest() {
 	run cube spawn --worker=h1
 	rc_is 2
 	err_has -- --workers
-	run cube run --al -- true
+	run cube run --al -- sh -c :
 	rc_is 2
 	err_has -- --all
 	run cube nodes -o jsn
@@ -132,7 +132,7 @@ test_events_follow() {
 	cube events -f -o jsonl >events.out 2>&1 &
 	local follower=$!
 	soon test -s events.out
-	ok cube run --name seen-by-events -- true
+	ok cube run --name seen-by-events -- sh -c :
 	local id
 	id=$(cube ps -a -o json | jq '.tasks[] | select(.name == "seen-by-events") | .id')
 	task_events() { jq -r "select(.task == $id) | .new" events.out 2>/dev/null | tr '\n' ' ' | grep -qx 'pending scheduled running completed '; }
@@ -180,14 +180,14 @@ sleepers() { mine | grep -q 'sleep 4321'; }
 
 test_wait_for_several() {
 	local a b
-	a=$(cube run -d -- true)
+	a=$(cube run -d -- sh -c :)
 	b=$(cube run -d -- sh -c 'exit 1')
 	run cube wait "$a" "$b"
 	rc_is 1
 }
 
 test_no_manager() {
-	CUBE_STATE_DIR=$T/none run cube run -- true
+	CUBE_STATE_DIR=$T/none run cube run -- sh -c :
 	rc_is 125
 	err_has 'spawn'
 	CUBE_STATE_DIR=$T/none run cube ps

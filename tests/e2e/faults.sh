@@ -28,7 +28,7 @@ test_killed_manager_loses_nothing() {
 	counted | cmp - "$O" || fail 'output differs'
 	ok cube wait "$id"
 	soon ready_again
-	ok cube run --all -N -- echo fine
+	ok cube run --all -N -- sh -c 'echo fine'
 	out_lines 2
 }
 
@@ -63,7 +63,7 @@ test_killed_worker_is_told() {
 	soon ready_again
 	none() { ! mine | grep -q 'sleep 1000'; }
 	soon none
-	ok cube run -w "${NODES[0]}" -- echo again
+	ok cube run -w "${NODES[0]}" -- sh -c 'echo again'
 	out_is 'again\n'
 }
 # The daemon is the parent of the task's process.

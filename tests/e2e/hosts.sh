@@ -23,6 +23,8 @@ restart() { # HOST [LINE of sshd_config]
 	lab_sshd_ready "$1"
 }
 
+no_worker() { ok cube spawn --workers="$1" --purge -- sh -c :; }
+
 nine_work() { # the bad one, within seconds
 	is "$(sort -V "$O" | tr '\n' ' ')" "$(for i in {1..10}; do [ h$i = "$1" ] || printf 'h%d: hi ' "$i"; done)" 'the nine'
 	[ $rc != 0 ] || fail 'exit code 0'
@@ -33,7 +35,7 @@ nine_work() { # the bad one, within seconds
 test_one_refuses_of_ten() {
 	local begin=$SECONDS
 	lab_stop h5
-	run timeout 60 cube spawn --workers='h[1-10]' --connect-timeout 5s -- echo hi
+	run timeout 60 cube spawn --workers='h[1-10]' --connect-timeout 5s -- sh -c 'echo hi'
 	nine_work h5 8
 	err_has 'h5.*(refused|onnect)'
 	restart h5
@@ -43,7 +45,7 @@ test_one_never_answers_of_ten() {
 	local begin=$SECONDS
 	# A stopped sshd: the kernel accepts the connection and nobody speaks.
 	kill -STOP "$(cat "$LAB/h3/pid")"
-	run timeout 60 cube spawn --workers='h[1-10]' --connect-timeout 2s -- echo hi
+	run timeout 60 cube spawn --workers='h[1-10]' --connect-timeout 2s -- sh -c 'echo hi'
 	kill -CONT "$(cat "$LAB/h3/pid")"
 	nine_work h3 6
 	err_has 'h3.*(2 s|time)'
@@ -53,19 +55,19 @@ test_one_has_no_name_of_ten() {
 	local begin=$SECONDS
 	cp "$LAB_CONFIG" config
 	printf 'Host h7\nHostName no-such-host.invalid\n%s\n' "$(cat config)" >config
-	run timeout 60 cube spawn -F config --workers='h[1-10]' --connect-timeout 5s -- echo hi
+	run timeout 60 cube spawn -F config --workers='h[1-10]' --connect-timeout 5s -- sh -c 'echo hi'
 	nine_work h7 9
 }
 
 test_no_login() {
 	ssh-keygen -q -t ed25519 -N '' -f other <<<y >/dev/null
-	run timeout 60 cube spawn --workers=h1 --identity other -- true
+	run timeout 60 cube spawn --workers=h1 --identity other -- sh -c :
 	[ $rc != 0 ] || fail 'logged in with a foreign key'
 	err_has 'h1.*([Ll]og|[Aa]uth|key)'
 }
 
 test_changed_host_key_is_refused() {
-	ok cube spawn --workers=h2 -- true
+	ok cube spawn --workers=h2 -- sh -c :
 	ssh-keygen -q -t ed25519 -N '' -f "$LAB/h2/new_key" <<<y >/dev/null
 	cp "$LAB/h2/host_key" old_key
 	cp "$LAB/h2/new_key" "$LAB/h2/host_key"
@@ -76,13 +78,13 @@ test_changed_host_key_is_refused() {
 	err_has 'ssh-keygen -R'
 	cp old_key "$LAB/h2/host_key"
 	restart h2
-	ok cube spawn --workers=h2 -- echo again
+	ok cube spawn --workers=h2 -- sh -c 'echo again'
 }
 
 test_strict_refuses_the_unknown() {
 	grep -v "$(cat "$LAB/h6/port")" "$LAB/known_hosts" >known || true
 	sed "s|UserKnownHostsFile .*|UserKnownHostsFile $PWD/known|" "$LAB_CONFIG" >config
-	run timeout 60 cube spawn -F config --strict-host-keys --workers=h6 -- true
+	run timeout 60 cube spawn -F config --strict-host-keys --workers=h6 -- sh -c :
 	[ $rc != 0 ] || fail 'an unknown key was accepted'
 	ok cube spawn -F config --workers=h6 -- echo learnt
 	ok cube spawn -F config --strict-host-keys --workers=h6 -- echo known
@@ -101,11 +103,11 @@ test_noise_of_rc_files_and_banner() {
 
 test_shell_that_only_talks() {
 	restart h4 "ForceCommand echo 'this account is disabled'"
-	run timeout 60 cube spawn --workers=h4 -- true
+	run timeout 60 cube spawn --workers=h4 -- sh -c :
 	[ $rc != 0 ] || fail succeeded
 	err_has 'h4.*this account is disabled'
 	restart h4 "ForceCommand cat /dev/zero"
-	run timeout 60 cube spawn --workers=h4 -- true
+	run timeout 60 cube spawn --workers=h4 -- sh -c :
 	[ $rc != 0 ] || fail succeeded
 	err_has 'h4'
 	restart h4
@@ -119,8 +121,11 @@ whole_or_nothing() {
 	done
 }
 
+all_whole() { [ ! "$(whole_or_nothing "$1")" ]; }
+
 test_push_cut_at_any_byte() {
 	local size n
+	no_worker h8
 	restart h8 "ForceCommand $T/forced"
 	size=$(stat -c %s "$(dirname "$CUBE")/worker/$(uname -m)/cube-worker")
 	for n in 0 1 64 65 66 1000 $((size / 2)) $((size + 64)); do
@@ -130,7 +135,7 @@ test_push_cut_at_any_byte() {
 		out_is ''
 		[ $rc != 124 ] || fail "cut at $n: hangs"
 		rm "$T/cut_at"
-		is "$(whole_or_nothing h8)" '' "damaged files after a cut at $n"
+		(WITHIN=5 soon all_whole h8) || fail "damaged files after a cut at $n: $(whole_or_nothing h8)"
 		ok timeout 60 cube spawn --workers=h8 --purge -- echo ran
 		out_is 'ran\n'
 	done
@@ -139,7 +144,7 @@ test_push_cut_at_any_byte() {
 
 test_damaged_worker_is_repaired() {
 	local f
-	ok cube spawn --workers=h8 -- true
+	ok cube spawn --workers=h8 -- sh -c :
 	f=$(find "$LAB/h8/home" -type f -path '*/bin/*')
 	[ "$f" ] || fail 'no cached worker'
 	chmod u+w "$f"
@@ -151,11 +156,12 @@ test_damaged_worker_is_repaired() {
 	f=$(find "$LAB/h8/home" -type f -path '*/bin/*')
 	chmod u+w "$f"
 	printf '#!/bin/sh\necho stranger\n' >"$f"
-	ok cube spawn --workers=h8 --purge -- echo again
+	ok cube spawn --workers=h8 --purge -- sh -c 'echo again'
 	out_is 'again\n'
 }
 
 test_home_that_cannot_be_used() {
+	no_worker h9
 	: >"$LAB/h9/home/.cache"
 	ok cube spawn --workers=h9 -- echo placed
 	out_is 'placed\n'
@@ -167,6 +173,7 @@ test_home_that_cannot_be_used() {
 
 test_noexec_home() {
 	[ "$(id -u)" = 0 ] || skip 'mounting needs root'
+	no_worker h9
 	lab_stop h9
 	mkdir -p "$LAB/h9/home/.cache"
 	unshare -m --propagation private sh -c 'mount -t tmpfs -o noexec none "$1/home/.cache" && exec env -i PATH="$PATH" "$2" -D -e -f "$1/sshd_config"' \
@@ -180,17 +187,19 @@ test_noexec_home() {
 }
 
 test_user_and_port_in_the_name() {
-	ok cube spawn --workers="$(id -un)@127.0.0.1:$(cat "$LAB/h1/port")" -F <(sed -n '/^Host \*/,$p' "$LAB_CONFIG") --purge -- echo direct
+	sed -n '/^Host \*/,$p' "$LAB_CONFIG" >config
+	ok cube spawn --workers="$(id -un)@127.0.0.1:$(cat "$LAB/h1/port")" -F config --purge -- echo direct
 	out_is 'direct\n'
 }
 
 test_wrong_architecture_is_said() {
 	local home=$LAB/h10/home
+	no_worker h10
 	mkdir -p "$home/bin"
 	printf '#!/bin/sh\necho "Linux sparc64"\n' >"$home/bin/uname"
 	chmod 755 "$home/bin/uname"
 	LAB_SETENV="$LAB_SETENV PATH=$home/bin:$PATH" restart h10
-	run timeout 60 cube spawn --workers=h10 -- true
+	run timeout 60 cube spawn --workers=h10 -- sh -c :
 	[ $rc != 0 ] || fail succeeded
 	err_has 'h10.*sparc64'
 	rm "$home/bin/uname"

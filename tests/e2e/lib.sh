@@ -151,7 +151,7 @@ none_of_mine() { [ ! "$(mine)" ]; }
 ending() {
 	local left
 	# A one-shot spawn leaves its worker in the cache: join once more, to purge.
-	[ ! "${W:-}" ] || { cube spawn --workers="$W" && cube down --purge; } >"$T/down.out" 2>&1
+	[ ! "${W:-}" ] || { cube spawn --workers="$W"; cube down --purge; } >"$T/down.out" 2>&1
 	if [ -S "$CUBE_STATE_DIR/sock" ]; then
 		curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X POST http://cube/v1/shutdown >/dev/null 2>&1
 	fi

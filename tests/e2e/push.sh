@@ -75,10 +75,10 @@ test_each_task_has_its_own_folder() {
 }
 
 test_refused_pushes() {
-	run cube run --push no-such-file -- true
+	run cube run --push no-such-file -- sh -c :
 	[ $rc != 0 ] || fail 'pushed what is not there'
 	err_has no-such-file
-	run cube run --push / -- true
+	run cube run --push / -- sh -c :
 	[ $rc != 0 ] || fail 'pushed a folder'
 }
 

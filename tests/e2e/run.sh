@@ -50,9 +50,9 @@ test_timeout_is_124() {
 test_usage_is_2() {
 	run cube run
 	rc_is 2
-	run cube run --no-such-option -- true
+	run cube run --no-such-option -- sh -c :
 	rc_is 2
-	run cube run --timeout nonsense -- true
+	run cube run --timeout nonsense -- sh -c :
 	rc_is 2
 	run cube nonsense
 	rc_is 2
@@ -83,16 +83,16 @@ test_environment_and_folder() {
 	out_is 'V w=x|1|word|a b  c|/tmp\n'
 	SET_HERE='from here' ok cube run -e SET_HERE -- sh -c 'echo "$SET_HERE"'
 	out_is 'from here\n'
-	run cube run -e 'bad-name=1' -- true
+	run cube run -e 'bad-name=1' -- sh -c :
 	rc_is 2
 	echo 'no equals sign' >bad
-	run cube run --env-file bad -- true
+	run cube run --env-file bad -- sh -c :
 	rc_is 2
 	err_has 'bad:1'
 }
 
 test_folder_that_is_not_there() {
-	run cube run -C /no/such/folder -- true
+	run cube run -C /no/such/folder -- sh -c :
 	[ $rc != 0 ] || fail 'succeeded'
 	err_has '/no/such/folder'
 }
@@ -129,14 +129,14 @@ test_input_that_nobody_reads() {
 }
 
 test_all_has_a_prefix() {
-	ok cube run --all -- echo hello
+	ok cube run --all -- sh -c 'echo hello'
 	sorted_is "${NODES[0]}: hello\n${NODES[1]}: hello\n${NODES[2]}: hello\n"
-	ok cube run --all -N -- echo hello
+	ok cube run --all -N -- sh -c 'echo hello'
 	out_is 'hello\nhello\nhello\n'
 }
 
 test_fold_equal_outputs() {
-	ok cube run --all -b -- echo same
+	ok cube run --all -b -- sh -c 'echo same'
 	out_has "^$(cube_fold)"
 	is "$(grep -c same "$O")" 1 'same printed once'
 }
@@ -169,7 +169,7 @@ test_lines_of_hosts_never_mix() {
 }
 
 test_several_tasks() {
-	ok cube run -n 5 -N -- echo task
+	ok cube run -n 5 -N -- sh -c 'echo task'
 	out_is 'task\ntask\ntask\ntask\ntask\n'
 	run cube run -n 5 -- sh -c 'exit 1'
 	rc_is 5
@@ -179,7 +179,7 @@ test_several_tasks() {
 }
 
 test_more_tasks_than_slots() {
-	ok cube run -n 40 -N -- echo x
+	ok cube run -n 40 -N -- sh -c 'echo x'
 	out_lines 40
 }
 
@@ -187,7 +187,7 @@ test_only_these_hosts() {
 	# shellcheck disable=SC2016
 	ok cube run -w "${NODES[1]}" -n 3 -N -- sh -c 'echo "$CUBE_HOST"'
 	out_is "${NODES[1]}\n${NODES[1]}\n${NODES[1]}\n"
-	run cube run -w no-such-node -- true
+	run cube run -w no-such-node -- sh -c :
 	[ $rc != 0 ] || fail 'a node that is not there was taken'
 	err_has no-such-node
 }

@@ -91,7 +91,7 @@ test_live_lines_on_a_terminal() {
 	out_has $'\x1b|\r'
 	for n in "${NODES[@]}"; do out_has "$n"; done
 	# On a terminal a task's control bytes still arrive as they are.
-	TERM=xterm run script -qec "cube run -- printf 'x\\033[31my\\n'" /dev/null
+	TERM=xterm run script -qec "cube run -- sh -c 'printf \"x\\033[31my\\n\"'" /dev/null
 	rc_is 0
 	out_has $'x\x1b\\[31my'
 }

@@ -30,7 +30,7 @@ test_one_shot_gives_exit_codes() {
 }
 
 test_one_shot_single_host_is_raw() {
-	ok cube spawn --workers="$FIRST" -- printf 'a\0b'
+	ok cube spawn --workers="$FIRST" -- sh -c 'printf "a\0b"'
 	printf 'a\0b' | cmp - "$O" || fail 'not the exact bytes'
 }
 
@@ -88,16 +88,16 @@ test_hosts_file() {
 	ok cube nodes -o json
 	json_is '[.nodes[] | "\(.name)=\(.slots)"] | sort | join(" ")' "$first=2 $third=1"
 	ok cube down --purge
-	ok cube spawn -i hosts -w @gpu -x "$third" -- echo yes
+	ok cube spawn -i hosts -w @gpu -x "$third" -- sh -c 'echo yes'
 	out_is 'yes\n'
 }
 
 test_hosts_from_a_file_and_stdin() {
 	printf '%s\n' "$FIRST" "$SECOND" >list
-	ok cube spawn --workers=^list -- echo hi
+	ok cube spawn --workers=^list -- sh -c 'echo hi'
 	cp "$O" first
 	[ "$(wc -l <first)" -ge 2 ] || fail 'fewer than two hosts'
-	ok cube spawn --workers=- -- echo hi <list
+	ok cube spawn --workers=- -- sh -c 'echo hi' <list
 	is "$(wc -l <"$O")" "$(wc -l <first)"
 }
 
@@ -124,7 +124,7 @@ test_bad_hosts_file_names_the_line() {
 }
 
 test_bad_expressions() {
-	for w in 'web[1-' 'web[3-1]' 'web[a]' '@none' '' 'web[1-99999999]'; do
+	for w in 'web[1-' 'web[3-1]' 'web[a]' '@none' '' 'web[x-3]'; do
 		run cube spawn --workers="$w"
 		rc_is 2
 	done
@@ -150,7 +150,7 @@ test_two_clients_start_one_manager() {
 }
 
 test_manager_leaves_when_there_is_nothing() {
-	ok cube spawn --workers="$FIRST" -- true
+	ok cube spawn --workers="$FIRST" -- sh -c :
 	WITHIN=15 soon manager_gone
 	run cube ps -a -o json
 	rc_is 0

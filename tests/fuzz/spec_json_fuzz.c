@@ -1,10 +1,13 @@
-/* A spec out of any JSON: refused with a message, or the same again after being written and read. */
+/* A spec out of any JSON: refused with a message, or the same again after being written and read.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../src/manager/spec_json.h"
 
-static int same(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
+static int same(const char *a, const char *b) {
+	return a && b ? !strcmp(a, b) : a == b;
+}
 
 static int same_list(const struct cube_strv *a, const struct cube_strv *b) {
 	if (a->len != b->len) return 0;

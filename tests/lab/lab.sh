@@ -236,8 +236,8 @@ lab_processes() {
 lab_stop() {
 	local pid
 	pid=$(cat "$LAB/$1/pid" 2>/dev/null) || return 0
-	kill "$pid" 2>/dev/null
-	lab_until lab_pid_gone "$pid" || kill -9 "$pid" 2>/dev/null
+	kill "$pid" 2>/dev/null || return 0
+	lab_until lab_pid_gone "$pid" || kill -9 "$pid" 2>/dev/null || true
 }
 
 lab_close() {

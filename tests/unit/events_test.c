@@ -22,7 +22,9 @@ static void teardown(void) {
 	cube_loop_free(m.loop);
 }
 
-static void on_changed(void *arg) { changed++; }
+static void on_changed(void *arg) {
+	changed++;
+}
 static void on_progress(void *arg, uint32_t node, const char *step, double progress) {
 	progressed++;
 	ck_assert_uint_eq(node, 3);

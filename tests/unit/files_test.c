@@ -121,17 +121,23 @@ START_TEST(leftovers) {
 END_TEST
 
 START_TEST(bad_names) {
-	static const char *const names[] = {"", "..", "../x", "35bce4", "/etc/passwd",
-					    "ZZbce4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f",
-					    "35BCE4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f",
-					    "35bce4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f0"};
+	static const char *const names[] = {
+		"",
+		"..",
+		"../x",
+		"35bce4",
+		"/etc/passwd",
+		"ZZbce4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f",
+		"35BCE4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f",
+		"35bce4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f0"};
 	struct cube_file_in *in;
 	uint64_t size;
 	int fd;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		ck_assert_int_eq(cube_file_in_begin(files, names[i], &in, NULL), CUBE_EUSAGE);
 		ck_assert(!cube_files_has(files, names[i]));
-		ck_assert_int_eq(cube_files_open(files, names[i], &fd, &size, NULL), CUBE_ENOTFOUND);
+		ck_assert_int_eq(cube_files_open(files, names[i], &fd, &size, NULL),
+				 CUBE_ENOTFOUND);
 	}
 	ck_assert_int_eq(cube_files_open(files, hex, &fd, &size, NULL), CUBE_ENOTFOUND);
 }

@@ -19,9 +19,9 @@
 enum { TURNS = 20000 };
 
 /* ck_assert writes a line each time: too slow for each byte. */
-#define SAME(a, b)                                                                                 \
-	do {                                                                                       \
-		if ((a) != (b)) ck_abort_msg("%u is not %u", (unsigned)(a), (unsigned)(b));          \
+#define SAME(a, b)                                                                          \
+	do {                                                                                \
+		if ((a) != (b)) ck_abort_msg("%u is not %u", (unsigned)(a), (unsigned)(b)); \
 	} while (0)
 
 struct source { /* of an answer over time: `total` bytes of a pattern */
@@ -50,7 +50,9 @@ static struct fixture {
 	bool wake_in_hook;
 } fx;
 
-static uint8_t pattern(uint64_t at) { return (uint8_t)(at * 31 + (at >> 8) + (at >> 16)); }
+static uint8_t pattern(uint64_t at) {
+	return (uint8_t)(at * 31 + (at >> 8) + (at >> 16));
+}
 
 /* --- handlers --- */
 
@@ -167,14 +169,10 @@ static void refuse(void *arg, struct cube_request *req) {
 }
 
 static const struct cube_route routes[] = {
-	{"GET", "/hello", hello, 0},
-	{"GET", "/w/{a}/x/{b}", words, 0},
-	{"POST", "/body", body, 64},
-	{"POST", "/later", later, 64},
-	{"GET", "/stream", stream, 0},
-	{"POST", "/sink", take, SIZE_MAX},
-	{"GET", "/both", hello, 0},
-	{"HEAD", "/both", head, 0},
+	{"GET", "/hello", hello, 0},   {"GET", "/w/{a}/x/{b}", words, 0},
+	{"POST", "/body", body, 64},   {"POST", "/later", later, 64},
+	{"GET", "/stream", stream, 0}, {"POST", "/sink", take, SIZE_MAX},
+	{"GET", "/both", hello, 0},    {"HEAD", "/both", head, 0},
 };
 
 /* --- the client --- */
@@ -197,8 +195,8 @@ static void setup(void) {
 	ck_assert_int_eq(cube_loop_new(&fx.loop, NULL), 0);
 	ck_assert_int_eq(cube_listen_unix_fd(fx.path, &fd, NULL), 0);
 	cube_loop_before_sleep(fx.loop, 20, hook, NULL);
-	ck_assert_int_eq(cube_httpd_new(fx.loop, fd, routes, sizeof routes / sizeof routes[0], refuse,
-					NULL, &fx.h, NULL),
+	ck_assert_int_eq(cube_httpd_new(fx.loop, fd, routes, sizeof routes / sizeof routes[0],
+					refuse, NULL, &fx.h, NULL),
 			 0);
 }
 
@@ -238,7 +236,9 @@ static void put(int fd, const void *bytes, size_t n) {
 		if (i >= TURNS) ck_abort_msg("nobody reads");
 	}
 }
-static void say(int fd, const char *text) { put(fd, text, strlen(text)); }
+static void say(int fd, const char *text) {
+	put(fd, text, strlen(text));
+}
 
 /* Reads until `until` was seen so many times, or the end of file (until NULL). */
 static size_t hear(int fd, char *to, size_t size, const char *until, int times) {
@@ -273,13 +273,14 @@ static const char *ask(const char *request, const char *until) {
 /* --- tests --- */
 
 START_TEST(routes_and_words) {
-	ck_assert_ptr_nonnull(strstr(ask("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", "hello"), "200 OK"));
+	ck_assert_ptr_nonnull(
+		strstr(ask("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", "hello"), "200 OK"));
 	ask("GET /w/a%20b/x/%C3%A9?q=1%262&z HTTP/1.1\r\nHost: x\r\nx-test: yes\r\n\r\n", "[yes]");
 	ck_assert_ptr_nonnull(strstr(answer, "GET /w/a b/x/\xc3\xa9 [a b] [\xc3\xa9] [1&2] [yes]"));
 	ask("GET /w/1/x/2?q HTTP/1.1\r\nHost: x\r\n\r\n", "[-]");
 	ck_assert_ptr_nonnull(strstr(answer, "[1] [2] [] [-]"));
-	static const char *const missing[] = {"/", "/hell", "/hello/", "/hellox", "/w//x/2", "/w/1/x/",
-					      "/w/1/x/2/3"};
+	static const char *const missing[] = {"/",       "/hell",   "/hello/",   "/hellox",
+					      "/w//x/2", "/w/1/x/", "/w/1/x/2/3"};
 	for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++) {
 		char text[128];
 		snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", missing[i]);
@@ -317,8 +318,8 @@ START_TEST(split_anywhere) {
 	ask(MIXED, NULL);
 	ck_assert_uint_lt(strlen(answer), sizeof whole);
 	memcpy(whole, answer, strlen(answer) + 1);
-	const char *const in_order[] = {"hello", "0123456789", "later", "abcde", "refused 404",
-					"[1] [2]"};
+	const char *const in_order[] = {"hello", "0123456789",  "later",
+					"abcde", "refused 404", "[1] [2]"};
 	const char *p = whole;
 	for (size_t i = 0; i < sizeof in_order / sizeof in_order[0]; i++) {
 		p = strstr(p, in_order[i]);
@@ -370,7 +371,8 @@ START_TEST(bodies_too_big) {
 	    "refused 413");
 	ck_assert_ptr_null(strstr(answer, "100 Continue"));
 	/* One that does not wait is answered before it has sent all. */
-	ask("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n0123", "refused 413");
+	ask("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n0123",
+	    "refused 413");
 	/* Chunks tell their sum late. */
 	snprintf(text, sizeof text,
 		 "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -412,7 +414,8 @@ static size_t unchunk(char *text, size_t n) {
 START_TEST(streams) {
 	static char big[4 << 20];
 	for (int mode = 0; mode < 3; mode++) {
-		fx.source = (struct source){.total = 1000000, .pauses = mode > 0, .inside = mode > 1};
+		fx.source =
+			(struct source){.total = 1000000, .pauses = mode > 0, .inside = mode > 1};
 		int fd = dial();
 		say(fd, "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
 		size_t n = unchunk(big, hear(fd, big, sizeof big, NULL, 0));
@@ -448,8 +451,7 @@ START_TEST(slow_reader) {
 	size_t n = unchunk(got, hear(fd, got, TOTAL * 2, NULL, 0));
 	close(fd);
 	ck_assert_uint_eq(n, TOTAL);
-	for (size_t i = 0; i < n; i++)
-		SAME((uint8_t)got[i], pattern(i));
+	for (size_t i = 0; i < n; i++) SAME((uint8_t)got[i], pattern(i));
 	free(got);
 }
 END_TEST
@@ -492,7 +494,8 @@ START_TEST(sinks) {
 			char text[128];
 			fx.sink = (struct sink){.step = steps[i]};
 			int fd = dial();
-			snprintf(text, sizeof text, "POST /sink HTTP/1.1\r\nHost: x\r\n%s%.0llu\r\n\r\n",
+			snprintf(text, sizeof text,
+				 "POST /sink HTTP/1.1\r\nHost: x\r\n%s%.0llu\r\n\r\n",
 				 chunked ? "Transfer-Encoding: chunked" : "Content-Length: ",
 				 chunked ? 0ull : (unsigned long long)total);
 			say(fd, text);

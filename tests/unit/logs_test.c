@@ -20,7 +20,7 @@ struct arrival { /* one append */
 	size_t offset, n;
 };
 
-struct twin { /* of a task */
+struct twin {              /* of a task */
 	uint8_t *bytes[3]; /* by stream */
 	size_t len[3], committed[3];
 	struct arrival *arrivals;
@@ -102,8 +102,8 @@ static void append(int task, uint8_t stream, size_t n) {
 	if (t->len[stream] + n > MAX_BYTES) return;
 	uint8_t *to = t->bytes[stream] + t->len[stream];
 	for (size_t i = 0; i < n; i++) to[i] = rnd(40) ? (uint8_t)('a' + rnd(26)) : '\n';
-	ck_assert_int_eq(cube_logs_append(fx.m.logs, (uint64_t)task + 1, 1, stream, t->len[stream], to, n,
-					  NULL),
+	ck_assert_int_eq(cube_logs_append(fx.m.logs, (uint64_t)task + 1, 1, stream, t->len[stream],
+					  to, n, NULL),
 			 0);
 	t->arrivals[t->narrivals++] = (struct arrival){stream, t->len[stream], n};
 	t->len[stream] += n;
@@ -131,10 +131,11 @@ static void read_on(struct reading *g, bool whole) {
 		if (p.n > n || p.offset != g->at[p.stream] ||
 		    p.offset + p.n > t->committed[p.stream] ||
 		    memcmp(space, t->bytes[p.stream] + p.offset, p.n) != 0)
-			ck_abort_msg("task %d stream %d: %zu bytes at %llu are wrong (expected at %zu, "
-				     "committed %zu)",
-				     g->task, p.stream, p.n, (unsigned long long)p.offset,
-				     g->at[p.stream], t->committed[p.stream]);
+			ck_abort_msg(
+				"task %d stream %d: %zu bytes at %llu are wrong (expected at %zu, "
+				"committed %zu)",
+				g->task, p.stream, p.n, (unsigned long long)p.offset,
+				g->at[p.stream], t->committed[p.stream]);
 		g->at[p.stream] += p.n;
 		while (!g->stream && p.n) { /* in the order of arrival */
 			struct arrival *a = &t->arrivals[g->arrival];
@@ -158,12 +159,14 @@ static void start_reading(struct reading *g) {
 		size_t len = fx.twins[g->task].len[g->stream];
 		g->at[g->stream] = rnd(2) ? 0 : rnd((uint32_t)len + 1);
 	}
-	g->r = cube_log_reader_new(fx.m.logs, (uint64_t)g->task + 1, 1, g->stream, g->at[g->stream]);
+	g->r = cube_log_reader_new(fx.m.logs, (uint64_t)g->task + 1, 1, g->stream,
+				   g->at[g->stream]);
 }
 
 /* Where the last lines begin, found the long way: all line ends by arrival, the newest counted. */
 static void tail_of(const struct twin *t, uint8_t stream, uint64_t lines, size_t from[3]) {
-	bool open[3] = {false, true, true}; /* the line at hand was not yet closed by its beginning */
+	bool open[3] = {false, true,
+			true}; /* the line at hand was not yet closed by its beginning */
 	from[1] = t->committed[1];
 	from[2] = t->committed[2];
 	for (size_t i = t->committed_arrivals; i--;) {
@@ -189,7 +192,8 @@ static void check_tail(int task) {
 	size_t from[3], at[3];
 	struct cube_log_piece p;
 	struct twin *t = &fx.twins[task];
-	struct cube_log_reader *r = cube_log_reader_new(fx.m.logs, (uint64_t)task + 1, 1, stream, 0);
+	struct cube_log_reader *r =
+		cube_log_reader_new(fx.m.logs, (uint64_t)task + 1, 1, stream, 0);
 	ck_assert_int_eq(cube_log_reader_tail(r, lines, NULL), 0);
 	tail_of(t, stream, lines, from);
 	memcpy(at, from, sizeof at);
@@ -198,8 +202,8 @@ static void check_tail(int task) {
 		if (!p.n) break;
 		if (p.offset != at[p.stream])
 			ck_abort_msg("the tail of %llu lines of stream %d begins at %llu, not %zu",
-				     (unsigned long long)lines, p.stream, (unsigned long long)p.offset,
-				     at[p.stream]);
+				     (unsigned long long)lines, p.stream,
+				     (unsigned long long)p.offset, at[p.stream]);
 		ck_assert_int_eq(memcmp(space, t->bytes[p.stream] + p.offset, p.n), 0);
 		at[p.stream] += p.n;
 	}
@@ -243,7 +247,9 @@ static void step(uint64_t segment_max) {
 	case 6:
 		if (rnd(20) == 0) restart(segment_max);
 		break;
-	case 7: append((int)rnd(TASKS), (uint8_t)(1 + rnd(2)), 1 + rnd(rnd(10) ? 3000 : 100000)); break;
+	case 7:
+		append((int)rnd(TASKS), (uint8_t)(1 + rnd(2)), 1 + rnd(rnd(10) ? 3000 : 100000));
+		break;
 	default: append((int)rnd(TASKS), (uint8_t)(1 + rnd(2)), 1 + rnd(300));
 	}
 }
@@ -266,13 +272,18 @@ END_TEST
 
 /* --- telling --- */
 
-static void on_grew(void *arg, uint64_t task) { fx.told[task - 1]++; }
-static void on_grew_once(void *arg, uint64_t task) { cube_logs_unwatch(arg); }
+static void on_grew(void *arg, uint64_t task) {
+	fx.told[task - 1]++;
+}
+static void on_grew_once(void *arg, uint64_t task) {
+	cube_logs_unwatch(arg);
+}
 
 START_TEST(watchers) {
 	setup(false, 1 << 20);
 	struct cube_logs_watcher all = {.first = 1, .last = TASKS, .grew = on_grew};
-	struct cube_logs_watcher once = {.first = 1, .last = TASKS, .grew = on_grew_once, .arg = &once};
+	struct cube_logs_watcher once = {
+		.first = 1, .last = TASKS, .grew = on_grew_once, .arg = &once};
 	cube_logs_watch(fx.m.logs, &once);
 	cube_logs_watch(fx.m.logs, &all);
 	append(0, CUBE_STDOUT, 10);
@@ -291,7 +302,8 @@ START_TEST(watchers) {
 	all.first = 2;
 	append(0, CUBE_STDOUT, 10);
 	for (int i = 0; i < 2000; i++) /* many streams in one turn */
-		ck_assert_int_eq(cube_logs_append(fx.m.logs, 1000 + (uint64_t)i, 1, 1, 0, "x", 1, NULL), 0);
+		ck_assert_int_eq(
+			cube_logs_append(fx.m.logs, 1000 + (uint64_t)i, 1, 1, 0, "x", 1, NULL), 0);
 	commit();
 	cube_logs_flush(fx.m.logs);
 	ck_assert_uint_eq(fx.told[0], 1);

@@ -103,7 +103,8 @@ static const struct {
 	 "files.mode: "},
 	{"{\"argv\":[\"x\"],\"files\":[{\"sha256\":\"" SHA "\",\"name\":\"x\",\"mode\":\"7\"}]}",
 	 "files.mode: "},
-	{"{\"argv\":[\"x\"],\"files\":[{\"sha256\":\"" SHA "\",\"name\":\"x\",\"md\":1}]}", "files.md: "},
+	{"{\"argv\":[\"x\"],\"files\":[{\"sha256\":\"" SHA "\",\"name\":\"x\",\"md\":1}]}",
+	 "files.md: "},
 };
 
 START_TEST(refused) {

@@ -75,7 +75,7 @@ $(B)/%.o: src/%.c Makefile
 $(B)/manager/worker_images.o: src/manager/worker_images.S $(WORKERS) Makefile
 	$(say) AS $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(WARCHES:%=-DCUBE_WORKER_%=1) -Wa,-I$(B)/worker -c $< -o $@
+	$(Q)$(CC) $(foreach a,$(WARCHES),-DCUBE_WORKER_$(a)=$$(sha256sum <$(B)/worker/$(a)/cube-worker | cut -c1-64)) -Wa,-I$(B)/worker -c $< -o $@
 $(foreach l,$(LAYERS),$(eval $(B)/lib/libcube-$(l).a: $(call layer_o,$(l),$(B))))
 $(B)/lib/libcube-manager.a: $(B)/manager/worker_images.o
 $(B)/lib/libcube-%.a:

@@ -1,6 +1,7 @@
-/* The worker binaries, inside cube, and the table of them that workers.c reads: name, begin,
- * end, closed by zeros. The Makefile says which there are by -DCUBE_WORKER_<arch>. */
-	.macro worker arch
+/* The worker binaries, inside cube, and the table of them that workers.c reads: architecture,
+ * SHA-256 in hex, begin, end; closed by zeros. The Makefile says which there are by
+ * -DCUBE_WORKER_<arch>=<sha256>. */
+	.macro worker arch, sha256
 	.section .rodata
 	.balign 16
 begin_\arch:
@@ -8,8 +9,10 @@ begin_\arch:
 end_\arch:
 name_\arch:
 	.asciz "\arch"
+sha256_\arch:
+	.asciz "\sha256"
 	.section .data.rel.ro,"aw"
-	.quad name_\arch, begin_\arch, end_\arch
+	.quad name_\arch, sha256_\arch, begin_\arch, end_\arch
 	.endm
 
 	.section .data.rel.ro,"aw"
@@ -17,11 +20,11 @@ name_\arch:
 	.globl cube_worker_images
 cube_worker_images:
 #ifdef CUBE_WORKER_x86_64
-	worker x86_64
+	worker x86_64, CUBE_WORKER_x86_64
 #endif
 #ifdef CUBE_WORKER_aarch64
-	worker aarch64
+	worker aarch64, CUBE_WORKER_aarch64
 #endif
 	.section .data.rel.ro,"aw"
-	.quad 0, 0, 0
+	.quad 0, 0, 0, 0
 	.section .note.GNU-stack,"",%progbits

@@ -91,7 +91,12 @@ cut_links() {
 	sshd=$(cat "$LAB/$1/pid")
 	for pid in $(children "$sshd"); do kill -9 "$pid"; done
 }
-children() { awk -v p="$1" '$4 == p { print $1 }' /proc/[0-9]*/stat 2>/dev/null; }
+children() {
+	local proc
+	for proc in /proc/[0-9]*; do # each by itself: processes come and go meanwhile
+		awk -v p="$1" '$4 == p { print $1 }' "$proc/stat" 2>/dev/null || true
+	done
+}
 
 test_host_that_is_away_for_a_while() {
 	[ "$ON" = openssh ] || skip 'for sshd that can be stopped and started'

@@ -12,19 +12,17 @@ unset CUBE_CLUSTER XDG_RUNTIME_DIR
 
 # Each command is shown as it would be typed, then run.
 show() {
-	local word line='$'
+	local word line='$' bold='' plain=''
+	[ ! -t 2 ] || [ "${NO_COLOR:-}" ] || bold=$'\033[1m' plain=$'\033[0m'
 	for word in "$@"; do
 		case $word in
 		*[!A-Za-z0-9_./:=@%+,-]* | '') line+=" '$word'" ;;
 		*) line+=" $word" ;;
 		esac
 	done
-	printf '\n\033[1m%s\033[0m\n' "$line"
+	printf '\n%s%s%s\n' "$bold" "$line" "$plain"
 	"$@"
 }
-[ -t 1 ] && [ ! "${NO_COLOR:-}" ] || show_plain=1
-[ ! "${show_plain:-}" ] || eval "$(declare -f show | sed 's/\\033\[[01]m//g')"
-
 finish() {
 	cube down --purge >/dev/null 2>&1 || true
 	lab_close
@@ -45,10 +43,11 @@ show cube nodes
 show cube run --all -- uptime
 show cube run -- sh -c 'echo "arguments arrive as they are: $1"; exit 3' sh 'a b;$c' || echo "exit code $?"
 show cube run --all -b -- sh -c 'head -c 20000000 /dev/zero | wc -c'
-show cube run -d --name slow -- sh -c 'for i in 1 2 3; do echo "line $i"; sleep 0.3; done'
-show cube logs -f -t "$(cube ps -a -o json | jq_last_id)"
+show cube run -d --name slow -- sh -c 'for i in 1 2 3; do echo "line $i"; sleep 0.3; done' | tee "$dir/id"
+show cube logs -f -t "$(tail -n 1 "$dir/id")"
 show cube ps -a
-show cube top -n 1
+show cube nodes -o wide
+show cube top
 show cube down --purge
 
 echo

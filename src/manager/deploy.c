@@ -56,7 +56,7 @@ struct cube_deploy {
 	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "         \
 	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && : >\"$t\" && chmod 700 \"$t\" "       \
 	"&& \"$t\" && { [ -z \"$n\" ] || : >\"$d/.made-parent\"; "                                       \
-	"echo CUBE %s none $m; read h; cat >\"$t\"; \"$t\" install $h %s && exit; "                      \
+	"echo CUBE %s none $m; read h; cat >\"$t\"; [ -s \"$t\" ] && \"$t\" install $h %s && exit; "                      \
 	"rm -f \"$t\"; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "             \
 	"rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; [ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; " \
 	"echo $d: cannot write or execute there >&2; done; "                                             \

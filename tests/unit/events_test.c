@@ -1,4 +1,5 @@
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static void on_changed(void *arg) {
 static void on_progress(void *arg, uint32_t node, const char *step, double progress) {
 	progressed++;
 	ck_assert_uint_eq(node, 3);
-	strncat(steps, step, sizeof steps - strlen(steps) - 1);
+	snprintf(steps + strlen(steps), sizeof steps - strlen(steps), "%s", step);
 }
 
 static int check_row(void *arg, const struct cube_event_row *row) {

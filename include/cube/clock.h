@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define CUBE_NS_PER_MS 1000000ull
-#define CUBE_NS_PER_S 1000000000ull
+#define CUBE_NS_PER_S  1000000000ull
 
 uint64_t cube_clock_mono(void); /* ns, CLOCK_MONOTONIC: from an arbitrary start, never back */
 int64_t cube_clock_wall(void);  /* ns since 1970-01-01 UTC */

@@ -28,7 +28,7 @@ struct cube_hosts_group {
 	char *text; /* its members, an expression a line */
 };
 
-struct cube_hosts { /* zero-initialise */
+struct cube_hosts {                 /* zero-initialise */
 	struct cube_hosts_entry *v; /* file order, each name once; every host named anywhere */
 	size_t len;
 	struct cube_hosts_group *groups;
@@ -41,8 +41,8 @@ int cube_hosts_parse(struct cube_hosts *hosts, const char *text, size_t n, const
 		     struct cube_err *err);
 void cube_hosts_done(struct cube_hosts *hosts);
 const struct cube_hosts_entry *cube_hosts_find(const struct cube_hosts *hosts, const char *name);
-/* For cube_nodeset_source.group: arg is the struct cube_hosts. Unknown group: CUBE_EUSAGE naming the
- * nearest one. */
+/* For cube_nodeset_source.group: arg is the struct cube_hosts. Unknown group: CUBE_EUSAGE naming
+ * the nearest one. */
 int cube_hosts_group(void *arg, const char *name, char **ret_text, struct cube_err *err);
 
 #endif

@@ -5,8 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void cube_id_random(void *bytes, size_t n); /* cannot fail: aborts when the kernel has no randomness */
-uint64_t cube_id_u64(void);                 /* never 0 */
+void cube_id_random(void *bytes,
+		    size_t n); /* cannot fail: aborts when the kernel has no randomness */
+uint64_t cube_id_u64(void);    /* never 0 */
 
 #define CUBE_ID_HEX 17 /* 16 hex digits and NUL */
 char *cube_id_hex(uint64_t id, char hex[CUBE_ID_HEX]);

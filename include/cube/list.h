@@ -12,11 +12,15 @@ struct cube_link {
 
 #define cube_container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-static inline void cube_list_init(struct cube_link *head) { head->prev = head->next = head; }
+static inline void cube_list_init(struct cube_link *head) {
+	head->prev = head->next = head;
+}
 static inline bool cube_list_empty(const struct cube_link *head) {
 	return !head->next || head->next == head;
 }
-static inline bool cube_link_linked(const struct cube_link *l) { return l->next && l->next != l; }
+static inline bool cube_link_linked(const struct cube_link *l) {
+	return l->next && l->next != l;
+}
 static inline void cube_list_insert(struct cube_link *prev, struct cube_link *l) {
 	l->prev = prev;
 	l->next = prev->next;
@@ -38,12 +42,12 @@ static inline void cube_list_remove(struct cube_link *l) {
 
 /* Iterate; the element at hand may be removed and freed in the body. break and continue work:
  * it##_b stays set when the body was left by break. */
-#define cube_list_each(head, it, type, member)                                                     \
-	for (struct cube_link *it##_l = (head)->next, *it##_n = it##_l ? it##_l->next : NULL,      \
-			      *it##_b = NULL;                                                      \
-	     !it##_b && it##_l && it##_l != (head);                                                \
-	     it##_l = it##_b ? NULL : it##_n, it##_n = it##_l ? it##_l->next : NULL)               \
-		for (type *it = (it##_b = it##_l, cube_container(it##_l, type, member)); it;       \
+#define cube_list_each(head, it, type, member)                                                \
+	for (struct cube_link *it##_l = (head)->next, *it##_n = it##_l ? it##_l->next : NULL, \
+			      *it##_b = NULL;                                                 \
+	     !it##_b && it##_l && it##_l != (head);                                           \
+	     it##_l = it##_b ? NULL : it##_n, it##_n = it##_l ? it##_l->next : NULL)          \
+		for (type *it = (it##_b = it##_l, cube_container(it##_l, type, member)); it;  \
 		     it = NULL, it##_b = NULL)
 
 #endif

@@ -23,7 +23,8 @@ void cube_listen_free(struct cube_listen *l); /* closes and unlinks; NULL is fin
 /* Only the bound, listening fd, for a library that accepts by itself. */
 int cube_listen_unix_fd(const char *path, int *ret_fd, struct cube_err *err);
 
-/* Blocking connect, and a blocking fd (a stream makes it non-blocking); CUBE_ECONNECT with .sys = ENOENT or ECONNREFUSED when nobody listens. */
+/* Blocking connect, and a blocking fd (a stream makes it non-blocking); CUBE_ECONNECT with .sys =
+ * ENOENT or ECONNREFUSED when nobody listens. */
 int cube_connect_unix(const char *path, int *ret_fd, struct cube_err *err);
 
 /* One message of n bytes with up to 4 fds (SCM_RIGHTS), blocking. recv fills at most *nfds fds,

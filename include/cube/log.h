@@ -14,8 +14,8 @@ void cube_log(enum cube_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 #define cube_error(...) cube_log(CUBE_LOG_ERROR, __VA_ARGS__)
-#define cube_warn(...) cube_log(CUBE_LOG_WARN, __VA_ARGS__)
-#define cube_info(...) cube_log(CUBE_LOG_INFO, __VA_ARGS__)
+#define cube_warn(...)  cube_log(CUBE_LOG_WARN, __VA_ARGS__)
+#define cube_info(...)  cube_log(CUBE_LOG_INFO, __VA_ARGS__)
 #define cube_debug(...) cube_log(CUBE_LOG_DEBUG, __VA_ARGS__)
 
 #endif

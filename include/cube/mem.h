@@ -9,9 +9,9 @@
 
 #include <stddef.h>
 
-void *cube_alloc(size_t size);                                /* zeroed; free() it */
+void *cube_alloc(size_t size);                                  /* zeroed; free() it */
 void *cube_realloc_array(void *old, size_t count, size_t size); /* checks the product */
-char *cube_strdup(const char *s);                             /* NULL gives NULL */
+char *cube_strdup(const char *s);                               /* NULL gives NULL */
 char *cube_strndup(const char *s, size_t len);
 
 /* "%s..." into a fresh string; free() it. */

@@ -132,7 +132,8 @@ struct cube_msg {
 			uint16_t version;
 			uint64_t cluster, boot, memory;
 			int64_t wall;
-			char build[65], hostname[CUBE_NAME_LEN], sysname[65], release[65], machine[65];
+			char build[65], hostname[CUBE_NAME_LEN], sysname[65], release[65],
+				machine[65];
 		} worker_hello;
 		struct {
 			uint8_t state;
@@ -186,8 +187,8 @@ int cube_msg_encode_start(struct cube_buf *out, const struct cube_msg_start *sta
 /* Only the head of a LOG frame (CUBE_LOG_HEAD bytes) whose n payload bytes follow separately, so
  * that a spool can be sent with writev and no copy. */
 #define CUBE_LOG_HEAD 30
-void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt,
-		       uint8_t stream, uint64_t offset, uint32_t n);
+void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt, uint8_t stream,
+		       uint64_t offset, uint32_t n);
 
 /* Walk a list: *pos starts at 0; false at the end. decode has checked the list whole. */
 bool cube_msg_next_bytes(const struct cube_msg_list *list, size_t *pos, struct cube_slice *ret);

@@ -14,10 +14,10 @@ enum cube_node_state {
 	CUBE_NODE_CONNECTING, /* resolve, connect, key exchange, log in */
 	CUBE_NODE_PROBING,    /* is a worker of this build there? */
 	CUBE_NODE_PUSHING,
-	CUBE_NODE_STARTING,   /* worker runs, HELLO under way */
+	CUBE_NODE_STARTING, /* worker runs, HELLO under way */
 	CUBE_NODE_READY,
-	CUBE_NODE_LOST,       /* link broke; its tasks are unknown; tried again */
-	CUBE_NODE_FAILED,     /* never joined, or refused; the reason is kept */
+	CUBE_NODE_LOST,   /* link broke; its tasks are unknown; tried again */
+	CUBE_NODE_FAILED, /* never joined, or refused; the reason is kept */
 	CUBE_NODE_LEAVING,
 	CUBE_NODE_GONE,
 	CUBE_NODE_STATES,

@@ -6,9 +6,9 @@
  *                  difference, left to right as in ClusterShell (operators without blanks)
  *   @group         the members of a group          @* all groups' members
  *   ^file          one expression a line; # comments; "-" reads standard input
- *   user@host:port [2001:db8::1]:22                user and port of a name or a range: u@web[1-3]:2222
- *   localhost*3    three nodes on this machine: localhost-1 .. localhost-3; `localhost` alone is
- *                  one local node; ssh to this machine is written 127.0.0.1 or user@localhost
+ *   user@host:port [2001:db8::1]:22                user and port of a name or a range:
+ * u@web[1-3]:2222 localhost*3    three nodes on this machine: localhost-1 .. localhost-3;
+ * `localhost` alone is one local node; ssh to this machine is written 127.0.0.1 or user@localhost
  *
  * Limits: 100,000 hosts, names of 255 bytes, nesting of groups and files 16. Host names are
  * letters, digits and ._- (and : in brackets); anything else is refused with its column. */
@@ -23,7 +23,8 @@
 #include "cube/err.h"
 
 struct cube_host {
-	char *name; /* unique in the set: "web3", "web3:2222" where a port was given, "localhost-2" */
+	char *name; /* unique in the set: "web3", "web3:2222" where a port was given, "localhost-2"
+		     */
 	char *host; /* what to connect to: "web3"; "" for a local node */
 	char *user; /* NULL where none was given */
 	uint16_t port; /* 0 where none was given */

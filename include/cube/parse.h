@@ -17,7 +17,8 @@ int cube_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret, str
  * at most 10 years. */
 int cube_parse_duration(const char *s, uint64_t *ret_ns, struct cube_err *err);
 
-/* "64m" "4g" "512k" "100" (bytes), "1.5g", optional trailing "b"/"ib"; powers of 1024, either case. */
+/* "64m" "4g" "512k" "100" (bytes), "1.5g", optional trailing "b"/"ib"; powers of 1024, either case.
+ */
 int cube_parse_size(const char *s, uint64_t *ret_bytes, struct cube_err *err);
 
 /* Short text for people: "0 s" "350 ms" "1.2 s" "3m 20s" "2h 05m" "3d 4h"; "12 B" "3.4 KB" "1.2 GB"

@@ -1,8 +1,8 @@
 /* Where a cluster's manager keeps its things on this machine; CLI and manager agree by this.
  *
- *   state   $CUBE_STATE_DIR, else $XDG_STATE_HOME/cube/<cluster>, else ~/.local/state/cube/<cluster>
- *   socket  $XDG_RUNTIME_DIR/cube/<cluster>.sock where that folder is ours and CUBE_STATE_DIR is
- *           not given, else <state>/sock
+ *   state   $CUBE_STATE_DIR, else $XDG_STATE_HOME/cube/<cluster>, else
+ * ~/.local/state/cube/<cluster> socket  $XDG_RUNTIME_DIR/cube/<cluster>.sock where that folder is
+ * ours and CUBE_STATE_DIR is not given, else <state>/sock
  */
 #ifndef CUBE_PATHS_H
 #define CUBE_PATHS_H
@@ -15,8 +15,8 @@ struct cube_paths {
 	char socket[4096 + 16];
 };
 
-/* cluster: NULL is $CUBE_CLUSTER, else "default"; 1..63 of letters, digits, ._- not beginning with '.'
- * or '-'. Makes nothing. CUBE_EUSAGE, also when neither HOME nor the variables are set. */
+/* cluster: NULL is $CUBE_CLUSTER, else "default"; 1..63 of letters, digits, ._- not beginning with
+ * '.' or '-'. Makes nothing. CUBE_EUSAGE, also when neither HOME nor the variables are set. */
 int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err *err);
 
 /* mkdir -p with mode 0700 for what it makes. CUBE_ESYS names the folder that failed. */

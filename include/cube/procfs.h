@@ -9,12 +9,13 @@
 
 #include "cube/metric.h"
 
-void cube_procfs_stat(struct cube_metric *m, const char *text, size_t n);      /* /proc/stat */
-void cube_procfs_meminfo(struct cube_metric *m, const char *text, size_t n);   /* /proc/meminfo */
-void cube_procfs_loadavg(struct cube_metric *m, const char *text, size_t n);   /* /proc/loadavg */
-void cube_procfs_diskstats(struct cube_metric *m, const char *text, size_t n); /* whole disks only */
-void cube_procfs_netdev(struct cube_metric *m, const char *text, size_t n);    /* /proc/net/dev */
-void cube_procfs_uptime(struct cube_metric *m, const char *text, size_t n);    /* /proc/uptime */
+void cube_procfs_stat(struct cube_metric *m, const char *text, size_t n);    /* /proc/stat */
+void cube_procfs_meminfo(struct cube_metric *m, const char *text, size_t n); /* /proc/meminfo */
+void cube_procfs_loadavg(struct cube_metric *m, const char *text, size_t n); /* /proc/loadavg */
+void cube_procfs_diskstats(struct cube_metric *m, const char *text,
+			   size_t n);                                       /* whole disks only */
+void cube_procfs_netdev(struct cube_metric *m, const char *text, size_t n); /* /proc/net/dev */
+void cube_procfs_uptime(struct cube_metric *m, const char *text, size_t n); /* /proc/uptime */
 /* /proc/pressure/{cpu,memory,io}: avg10 of "some", percent x 100; CUBE_METRIC_NONE if absent. */
 uint32_t cube_procfs_pressure(const char *text, size_t n);
 

@@ -13,8 +13,8 @@ int cube_cli_main(int argc, char **argv);
  * said why on stderr. */
 int cube_manager_main(int argc, char **argv);
 
-/* The embedded worker of an architecture as uname -m names it (x86_64, aarch64), or NULL. sha256 may
- * be NULL. Used by the manager's deploy and by `cube worker`. */
+/* The embedded worker of an architecture as uname -m names it (x86_64, aarch64), or NULL. sha256
+ * may be NULL. Used by the manager's deploy and by `cube worker`. */
 const void *cube_worker_image(const char *machine, unsigned long *ret_size, char sha256[65]);
 const char *cube_worker_machine(unsigned i); /* the i-th architecture's name, NULL past the last */
 

@@ -11,12 +11,12 @@
 
 #define CUBE_GRACE_MS 10000u
 
-struct cube_spec { /* zero-initialise; owns its strings */
-	char *name;           /* NULL or 1..255 bytes */
+struct cube_spec {             /* zero-initialise; owns its strings */
+	char *name;            /* NULL or 1..255 bytes */
 	struct cube_strv argv; /* at least one word; any bytes but NUL */
 	struct cube_strv env;  /* "K=V", K a POSIX name; later ones win */
-	char *dir;            /* NULL: home, or the scratch folder where files are pushed */
-	uint64_t timeout_ms;  /* 0: none */
+	char *dir;             /* NULL: home, or the scratch folder where files are pushed */
+	uint64_t timeout_ms;   /* 0: none */
 	uint32_t grace_ms;
 	bool has_stdin;
 	struct cube_msg_file *files;

@@ -28,7 +28,7 @@ struct cube_store;
 
 struct cube_job_row { /* what was asked for with one request: one spec, one or more tasks */
 	uint64_t id;
-	int64_t created; /* wall ns, as all times here */
+	int64_t created;  /* wall ns, as all times here */
 	const char *name; /* "" when none */
 	const char *spec; /* JSON, as in API.md */
 	uint32_t tasks;
@@ -36,13 +36,13 @@ struct cube_job_row { /* what was asked for with one request: one spec, one or m
 
 struct cube_task_row {
 	uint64_t id, job;
-	uint32_t index;   /* in its job, from 0 */
-	uint32_t node;    /* where it was placed, or must go; 0: anywhere */
-	uint32_t attempt; /* 0: none yet */
-	uint8_t state;    /* enum cube_task_state */
-	uint8_t how;      /* enum cube_exit_how; meaningful when final */
-	int32_t value;    /* exit code, signal or errno, by how */
-	bool pinned;      /* must run on .node */
+	uint32_t index;                     /* in its job, from 0 */
+	uint32_t node;                      /* where it was placed, or must go; 0: anywhere */
+	uint32_t attempt;                   /* 0: none yet */
+	uint8_t state;                      /* enum cube_task_state */
+	uint8_t how;                        /* enum cube_exit_how; meaningful when final */
+	int32_t value;                      /* exit code, signal or errno, by how */
+	bool pinned;                        /* must run on .node */
 	int64_t created, started, finished; /* 0: not yet */
 	uint64_t user_us, sys_us, max_rss;
 	uint64_t out_end, err_end; /* bytes of output committed */
@@ -51,7 +51,7 @@ struct cube_task_row {
 
 struct cube_node_row {
 	uint32_t id;
-	uint8_t state; /* enum cube_node_state */
+	uint8_t state;                                      /* enum cube_node_state */
 	const char *name, *host, *user, *identity, *labels; /* "" for none */
 	uint16_t port;
 	bool local, auto_slots;
@@ -64,8 +64,8 @@ struct cube_node_row {
 struct cube_event_row {
 	uint64_t seq; /* put: 0, the store numbers it */
 	int64_t wall;
-	uint64_t task; /* 0: none */
-	uint32_t node; /* 0: none */
+	uint64_t task;    /* 0: none */
+	uint32_t node;    /* 0: none */
 	const char *kind; /* "task" or "node" */
 	const char *old_state, *new_state, *reason;
 };
@@ -81,13 +81,15 @@ struct cube_chunk_row { /* a run of one stream's bytes inside a segment file */
 	int64_t wall; /* when its first byte arrived */
 };
 
+#define CUBE_CHUNK_SPAN_NS 100000000ll
+
 struct cube_task_filter { /* zero: everything */
 	uint64_t job;
-	uint64_t after;      /* ids greater than this */
-	uint32_t limit;      /* 0: no limit */
+	uint64_t after; /* ids greater than this */
+	uint32_t limit; /* 0: no limit */
 	uint32_t node;
-	uint32_t states;     /* bit mask of 1 << state; 0: any */
-	const char *name;    /* job's name; NULL or "": any */
+	uint32_t states;  /* bit mask of 1 << state; 0: any */
+	const char *name; /* job's name; NULL or "": any */
 	bool newest_first;
 };
 
@@ -97,23 +99,28 @@ struct cube_store_ops {
 	int (*begin)(struct cube_store *s, struct cube_err *err);
 	int (*commit)(struct cube_store *s, struct cube_err *err);
 
-	/* Small named values: cluster id, schema facts. get: CUBE_ENOTFOUND; value malloc'd. The key
-	 * "metrics_thinned" is the store's own. */
-	int (*meta_put)(struct cube_store *s, const char *key, const char *value, struct cube_err *err);
+	/* Small named values: cluster id, schema facts. get: CUBE_ENOTFOUND; value malloc'd. The
+	 * key "metrics_thinned" is the store's own. */
+	int (*meta_put)(struct cube_store *s, const char *key, const char *value,
+			struct cube_err *err);
 	int (*meta_get)(struct cube_store *s, const char *key, char **ret, struct cube_err *err);
 
-	/* put inserts or replaces the row of that id. last gives the highest id in use, 0 if none. */
+	/* put inserts or replaces the row of that id. last gives the highest id in use, 0 if none.
+	 */
 	int (*job_put)(struct cube_store *s, const struct cube_job_row *row, struct cube_err *err);
-	int (*job_get)(struct cube_store *s, uint64_t id, int (*fn)(void *, const struct cube_job_row *),
-		       void *arg, struct cube_err *err); /* CUBE_ENOTFOUND */
-	int (*task_put)(struct cube_store *s, const struct cube_task_row *row, struct cube_err *err);
+	int (*job_get)(struct cube_store *s, uint64_t id,
+		       int (*fn)(void *, const struct cube_job_row *), void *arg,
+		       struct cube_err *err); /* CUBE_ENOTFOUND */
+	int (*task_put)(struct cube_store *s, const struct cube_task_row *row,
+			struct cube_err *err);
 	int (*task_get)(struct cube_store *s, uint64_t id,
 			int (*fn)(void *, const struct cube_task_row *), void *arg,
 			struct cube_err *err); /* CUBE_ENOTFOUND */
 	int (*task_list)(struct cube_store *s, const struct cube_task_filter *filter,
 			 int (*fn)(void *, const struct cube_task_row *), void *arg,
 			 struct cube_err *err);
-	int (*node_put)(struct cube_store *s, const struct cube_node_row *row, struct cube_err *err);
+	int (*node_put)(struct cube_store *s, const struct cube_node_row *row,
+			struct cube_err *err);
 	int (*node_list)(struct cube_store *s, int (*fn)(void *, const struct cube_node_row *),
 			 void *arg, struct cube_err *err); /* by id */
 	int (*last_ids)(struct cube_store *s, uint64_t *ret_job, uint64_t *ret_task,
@@ -125,16 +132,17 @@ struct cube_store_ops {
 			  int (*fn)(void *, const struct cube_event_row *), void *arg,
 			  struct cube_err *err);
 
-	/* A chunk that continues the stream's newest one (same segment, pos and offset adjoining) is
-	 * merged into it; an empty one is dropped. list: of one stream, from the chunk that holds
-	 * `offset` on. */
-	int (*chunk_add)(struct cube_store *s, const struct cube_chunk_row *row, struct cube_err *err);
+	/* A chunk that continues the stream's newest one (same segment, pos and offset adjoining)
+	 * is merged into it; an empty one is dropped. list: of one stream, from the chunk that
+	 * holds `offset` on. */
+	int (*chunk_add)(struct cube_store *s, const struct cube_chunk_row *row,
+			 struct cube_err *err);
 	int (*chunk_list)(struct cube_store *s, uint64_t task, uint32_t attempt, uint8_t stream,
-			  uint64_t offset, int (*fn)(void *, const struct cube_chunk_row *), void *arg,
-			  struct cube_err *err);
+			  uint64_t offset, int (*fn)(void *, const struct cube_chunk_row *),
+			  void *arg, struct cube_err *err);
 
-	/* Samples each second for an hour, then one a minute (the minute's last). thin drops what the
-	 * rule no longer keeps; call it each minute. list: wall > since, rising. */
+	/* Samples each second for an hour, then one a minute (the minute's last). thin drops what
+	 * the rule no longer keeps; call it each minute. list: wall > since, rising. */
 	int (*metric_add)(struct cube_store *s, uint32_t node, const struct cube_metric *m,
 			  struct cube_err *err);
 	int (*metric_thin)(struct cube_store *s, int64_t now, struct cube_err *err);

@@ -31,9 +31,10 @@ struct cube_stream;
 struct cube_stream_ops {
 	/* Returns how many of the n bytes were taken, 0 included. May free the stream. */
 	size_t (*data)(void *arg, const uint8_t *bytes, size_t n);
-	/* The peer's end of file (err NULL), or a failure. All data was offered before, untaken bytes
-	 * again until none is taken; while paused that waits for _resume. Called once. After an end
-	 * of file writing goes on to work until its own failure, which then only drops the queue. */
+	/* The peer's end of file (err NULL), or a failure. All data was offered before, untaken
+	 * bytes again until none is taken; while paused that waits for _resume. Called once. After
+	 * an end of file writing goes on to work until its own failure, which then only drops the
+	 * queue. */
 	void (*closed)(void *arg, const struct cube_err *err);
 	void (*drained)(void *arg); /* may be NULL */
 };

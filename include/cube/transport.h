@@ -36,8 +36,8 @@ struct cube_target { /* borrowed during open only; NULL/0 means: as the ssh conf
 	uint16_t port;
 	const char *identity;   /* key file; implies that only it is tried */
 	const char *ssh_config; /* ssh -F */
-	bool strict_host_keys;  /* refuse hosts never seen; default is to accept and remember them */
-	uint64_t timeout_ns;    /* from open to on_open; then on_fail CUBE_ETIMEOUT naming the step */
+	bool strict_host_keys; /* refuse hosts never seen; default is to accept and remember them */
+	uint64_t timeout_ns; /* from open to on_open; then on_fail CUBE_ETIMEOUT naming the step */
 };
 
 struct cube_transport_events {
@@ -49,9 +49,10 @@ struct cube_transport_events {
 	size_t (*on_out)(void *arg, const uint8_t *bytes, size_t n);
 	void (*on_err)(void *arg, const uint8_t *bytes, size_t n); /* stderr, always taken */
 	void (*on_drained)(void *arg); /* the write queue fell below its low mark (64 KiB) */
-	/* The command ended and its output was delivered whole. status: its exit code, 128 + signal,
-	 * or -1 where the transport was not told. It waits for a consumer that left bytes untaken,
-	 * up to 5 s after the last resume: a torn last frame is never taken, and is dropped then. */
+	/* The command ended and its output was delivered whole. status: its exit code, 128 +
+	 * signal, or -1 where the transport was not told. It waits for a consumer that left bytes
+	 * untaken, up to 5 s after the last resume: a torn last frame is never taken, and is
+	 * dropped then. */
 	void (*on_end)(void *arg, int status);
 	void (*on_fail)(void *arg, const struct cube_err *err); /* link gone, or never came */
 };
@@ -65,7 +66,8 @@ struct cube_transport_ops {
 	/* One line for any login shell (bash, dash, ash, zsh, fish, tcsh). Only between on_open or
 	 * on_end and the next on_end. */
 	int (*exec)(struct cube_transport *t, const char *line, struct cube_err *err);
-	/* Queues all n bytes for the command's stdin, or nothing: CUBE_ETOOBIG over 1 MiB queued. */
+	/* Queues all n bytes for the command's stdin, or nothing: CUBE_ETOOBIG over 1 MiB queued.
+	 */
 	int (*write)(struct cube_transport *t, const void *bytes, size_t n);
 	size_t (*queued)(const struct cube_transport *t);
 	void (*end_write)(struct cube_transport *t); /* EOF once the queue is out */
@@ -83,8 +85,12 @@ static inline int cube_transport_write(struct cube_transport *t, const void *byt
 static inline size_t cube_transport_queued(const struct cube_transport *t) {
 	return t->ops->queued(t);
 }
-static inline void cube_transport_end_write(struct cube_transport *t) { t->ops->end_write(t); }
-static inline void cube_transport_resume(struct cube_transport *t) { t->ops->resume(t); }
+static inline void cube_transport_end_write(struct cube_transport *t) {
+	t->ops->end_write(t);
+}
+static inline void cube_transport_resume(struct cube_transport *t) {
+	t->ops->resume(t);
+}
 static inline void cube_transport_free(struct cube_transport *t) {
 	if (t) t->ops->free(t);
 }
@@ -104,6 +110,5 @@ void cube_ssh_free(struct cube_ssh *ssh);
 int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 		       const struct cube_transport_events *events, void *arg,
 		       struct cube_transport **ret, struct cube_err *err);
-
 
 #endif

@@ -21,19 +21,22 @@ typedef void cube_route_fn(void *arg, struct cube_request *req);
 
 /* A body taken as it arrives. */
 struct cube_body_sink {
-	/* Returns how many of the n bytes were taken; fewer: the client waits until cube_request_wake.
-	 * Once the request was answered, the rest of the body is thrown away. */
+	/* Returns how many of the n bytes were taken; fewer: the client waits until
+	 * cube_request_wake. Once the request was answered, the rest of the body is thrown away. */
 	size_t (*data)(void *arg, struct cube_request *req, const uint8_t *bytes, size_t n);
-	void (*end)(void *arg, struct cube_request *req);   /* whole body is in; answer now or later */
-	void (*gone)(void *arg, struct cube_request *req); /* client went away, or it is all over: drop
-							      the pointer; called exactly once, last */
+	void (*end)(void *arg,
+		    struct cube_request *req); /* whole body is in; answer now or later */
+	void (*gone)(void *arg,
+		     struct cube_request *req); /* client went away, or it is all over: drop
+						   the pointer; called exactly once, last */
 };
 
 struct cube_route {
 	const char *method; /* "GET"; HEAD is served by GET's route unless it has its own */
 	const char *path;   /* "/v1/tasks/{id}/logs": a {name} takes one segment */
 	cube_route_fn *fn;
-	size_t max_body; /* 0: no body is accepted; SIZE_MAX: fn itself sets a sink by cube_request_sink */
+	size_t max_body; /* 0: no body is accepted; SIZE_MAX: fn itself sets a sink by
+			    cube_request_sink */
 };
 
 /* Serves an already listening socket (owned from now on). routes must outlive it. Unknown path:

@@ -1,10 +1,10 @@
 /* The tasks' output: bytes in append-only segment files under <state>/logs, index in the store.
  *
- * A segment (00000001.seg ...) is closed at 1 GiB and never written again. Bytes of all tasks lie in
- * it in the order of arrival, so (segment, pos) orders chunks across streams. After a kill
- * a segment may end with bytes that no committed chunk names; they are never read, and the
- * worker sends them again. Writes are not fsynced: killing the manager loses nothing, a power
- * cut may lose the newest seconds of acknowledged bytes.
+ * A segment (00000001.seg ...) is closed at 1 GiB and never written again. Bytes of all tasks lie
+ * in it in the order of arrival, so (segment, pos) orders chunks across streams. After a kill a
+ * segment may end with bytes that no committed chunk names; they are never read, and the worker
+ * sends them again. Writes are not fsynced: killing the manager loses nothing, a power cut may lose
+ * the newest seconds of acknowledged bytes.
  */
 #ifndef CUBE_LOGS_H
 #define CUBE_LOGS_H

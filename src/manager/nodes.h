@@ -1,7 +1,7 @@
 /* The nodes: joining, the link to each worker, leaving.
  *
- * A node has at most one transport. While it is joining, deploy.c drives that transport (probe, push,
- * attach); from the attach line on, link.c speaks the protocol over it.
+ * A node has at most one transport. While it is joining, deploy.c drives that transport (probe,
+ * push, attach); from the attach line on, link.c speaks the protocol over it.
  */
 #ifndef CUBE_NODES_H
 #define CUBE_NODES_H
@@ -50,15 +50,16 @@ struct cube_mnode {
 	struct cube_transport *transport;
 	struct cube_deploy *deploy;
 	struct cube_buf outbox; /* control frames, sent at flush */
-	struct cube_link files;    /* struct cube_push: contents known to be, or on their way, there */
-	struct cube_timer *timer;  /* by state: joining limit, ping, reconnect pause, leaving limit */
-	uint64_t heard;            /* mono: last frame */
-	uint64_t boot;             /* the daemon's; another one than before: attempts are gone */
-	bool new_boot;             /* .. as the HELLO of the present link told */
+	struct cube_link files; /* struct cube_push: contents known to be, or on their way, there */
+	struct cube_timer
+		*timer; /* by state: joining limit, ping, reconnect pause, leaving limit */
+	uint64_t heard; /* mono: last frame */
+	uint64_t boot;  /* the daemon's; another one than before: attempts are gone */
+	bool new_boot;  /* .. as the HELLO of the present link told */
 	unsigned retries;
-	bool linked;               /* the worker's HELLO came on the present transport */
-	bool told;                 /* .. and it was told to shut down */
-	bool joined;               /* was ready since it was asked for: a failure is a loss, not an end */
+	bool linked; /* the worker's HELLO came on the present transport */
+	bool told;   /* .. and it was told to shut down */
+	bool joined; /* was ready since it was asked for: a failure is a loss, not an end */
 
 	struct cube_link bound;    /* struct cube_task.queue: pending and may run only here */
 	struct cube_link attempts; /* struct cube_task.queue: given to it and not ended */
@@ -68,7 +69,8 @@ struct cube_mnode {
 
 int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_err *err);
 void cube_nodes_free(struct cube_nodes *nodes);
-int cube_nodes_load(struct cube_nodes *nodes, struct cube_err *err); /* from the store; reconnects */
+int cube_nodes_load(struct cube_nodes *nodes,
+		    struct cube_err *err); /* from the store; reconnects */
 
 struct cube_node_request {
 	const char *name, *host, *user, *identity, *labels, *ssh_config; /* NULL: none */

@@ -35,12 +35,12 @@ struct cube_task {
 	struct cube_job *job;
 	struct cube_task_row row; /* what the store holds; row.reason is not used, see below */
 	char *reason;
-	bool stopping;            /* stop was asked for */
+	bool stopping; /* stop was asked for */
 	uint32_t stop_grace_ms;
-	bool known;               /* the worker listed it since the link came up, or got its START */
+	bool known; /* the worker listed it since the link came up, or got its START */
 	bool row_changed, tell, ack_out, ack_err;
-	uint64_t input_acked;   /* stdin: the task's pipe has taken what is before this */
-	struct cube_buf input;  /* stdin not yet acknowledged, from input_acked on */
+	uint64_t input_acked;  /* stdin: the task's pipe has taken what is before this */
+	struct cube_buf input; /* stdin not yet acknowledged, from input_acked on */
 	bool input_end;
 };
 
@@ -50,19 +50,20 @@ void cube_tasks_free(struct cube_tasks *t);
 int cube_tasks_load(struct cube_tasks *t, struct cube_err *err);
 
 struct cube_tasks_request {
-	struct cube_spec spec;  /* moved out: zeroed when taken */
-	const char *spec_json;  /* canonical text, kept in the job row */
-	uint32_t count;         /* not with all */
+	struct cube_spec spec; /* moved out: zeroed when taken */
+	const char *spec_json; /* canonical text, kept in the job row */
+	uint32_t count;        /* not with all */
 	bool all;
-	const uint32_t *nodes;  /* ids: where they may run; with all: one task for each */
-	size_t nnodes;          /* 0: any node */
+	const uint32_t *nodes; /* ids: where they may run; with all: one task for each */
+	size_t nnodes;         /* 0: any node */
 };
 int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *request, uint64_t *ret_job,
 		   uint64_t *ret_first, uint32_t *ret_count, struct cube_err *err);
 
 struct cube_task *cube_tasks_find(struct cube_tasks *t, uint64_t id); /* NULL: ended or unknown */
 unsigned cube_tasks_active(const struct cube_tasks *t);
-void cube_tasks_each(struct cube_tasks *t, void (*fn)(void *arg, struct cube_task *task), void *arg);
+void cube_tasks_each(struct cube_tasks *t, void (*fn)(void *arg, struct cube_task *task),
+		     void *arg);
 
 /* Ask for an end: a pending task ends at once, others get STOP. grace_ms UINT32_MAX: the spec's. */
 void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grace_ms);
@@ -88,7 +89,8 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w);
  * as PROTOCOL section 5 says. CUBE_EPROTO ends the link. */
 int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
 		      struct cube_err *err);
-void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node); /* after the READY message */
+void cube_tasks_on_ready(struct cube_tasks *t,
+			 struct cube_mnode *node); /* after the READY message */
 void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node);
 /* The node will not come (back): its tasks fail with the reason; bound ones too. */
 void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason);

@@ -64,6 +64,7 @@ int cube_store_chunk_follows(const struct cube_chunk_row *newest, const struct c
 				 ": bytes from %" PRIu64 " on are there up to %" PRIu64,
 				 row->task, row->attempt, row->offset, end);
 	*ret_merge = row->offset == end && row->segment == newest->segment &&
-		     row->pos == newest->pos + newest->len;
+		     row->pos == newest->pos + newest->len && row->wall >= newest->wall &&
+		     row->wall - newest->wall < CUBE_CHUNK_SPAN_NS;
 	return 0;
 }

@@ -20,10 +20,11 @@ static void bind_stream(struct cube_sqlite_query *q, uint64_t task, uint32_t att
 static int chunk_newest(struct cube_sqlite *s, const struct cube_chunk_row *of,
 			struct cube_chunk_row *ret, struct cube_err *err) {
 	struct cube_sqlite_query q;
-	int r = cube_sqlite_read(s, STMT_CHUNK_NEWEST,
-				 "SELECT offset, len, segment, pos FROM log_chunks WHERE task = ?1 "
-				 "AND attempt = ?2 AND stream = ?3 ORDER BY offset DESC LIMIT 1",
-				 "finding the newest log chunk", &q, err);
+	int r = cube_sqlite_read(
+		s, STMT_CHUNK_NEWEST,
+		"SELECT offset, len, segment, pos, wall FROM log_chunks WHERE task = ?1 "
+		"AND attempt = ?2 AND stream = ?3 ORDER BY offset DESC LIMIT 1",
+		"finding the newest log chunk", &q, err);
 
 	if (r < 0) return r;
 	bind_stream(&q, of->task, of->attempt, of->stream);
@@ -34,6 +35,7 @@ static int chunk_newest(struct cube_sqlite *s, const struct cube_chunk_row *of,
 			.len = (uint64_t)sqlite3_column_int64(q.st, 1),
 			.segment = (uint32_t)sqlite3_column_int64(q.st, 2),
 			.pos = (uint64_t)sqlite3_column_int64(q.st, 3),
+			.wall = sqlite3_column_int64(q.st, 4),
 		};
 	}
 	cube_sqlite_release(&q);
@@ -123,13 +125,14 @@ int cube_sqlite_chunk_list(struct cube_store *store, uint64_t task, uint32_t att
 
 /* The columns behind (node, wall), in the table's order: X for plain figures, O for those that are
  * NULL where the kernel has none (CUBE_METRIC_NONE). */
-#define FIGURES(X, O)                                                                       \
-	X(cpu_user)                                                                         \
-	X(cpu_system)                                                                       \
-	X(cpu_iowait) X(cpu_steal) X(cpu_idle) X(load1) X(load5) X(load15) X(mem_total)     \
-		X(mem_available) X(swap_total) X(swap_free) X(disk_total) X(disk_free)      \
-			X(disk_read) X(disk_written) X(net_received) X(net_sent) X(running) \
-				O(psi_cpu) O(psi_mem) O(psi_io) X(uptime_s)
+#define FIGURES(X, O)                                                                              \
+	X(cpu_user)                                                                                \
+	X(cpu_system)                                                                              \
+	X(cpu_iowait)                                                                              \
+	X(cpu_steal) X(cpu_idle) X(load1) X(load5) X(load15) X(mem_total) X(mem_available)         \
+		X(swap_total) X(swap_free) X(disk_total) X(disk_free) X(disk_read) X(disk_written) \
+			X(net_received) X(net_sent) X(running) O(psi_cpu) O(psi_mem) O(psi_io)     \
+				X(uptime_s)
 #define NAME(f)     ", " #f
 #define MARK(f)     ", ?"
 #define PLAIN(f)    {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), false},

@@ -73,13 +73,23 @@ fresh() { # no manager, and no state of one
 	shut_down
 	rm -rf "$CUBE_STATE_DIR"
 }
-cpu_ns() { awk '{ s += $1 } END { print s }' /proc/"$1"/task/*/schedstat; }
-rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
-daemon_of() { # the worker whose HOME is $1
+# Of all the processes named: CPU time so far, resident memory, and the part of it that is theirs alone.
+cpu_ns() {
+	local p
+	for p; do cat "/proc/$p"/task/*/schedstat; done | awk '{ s += $1 } END { print s }'
+}
+of_status() { # FIELD PID...
+	local field=$1 p
+	shift
+	for p; do cat "/proc/$p/status"; done | awk -v f="$field:" '$1 == f { s += $2 } END { print s }'
+}
+rss_kib() { of_status VmRSS "$@"; }
+# The worker's processes on the host whose HOME is $1: the daemon, and the one that stands for the channel.
+workers_of() {
 	local p
 	for p in /proc/[0-9]*; do
 		grep -qzE '/bin/[0-9a-f]{64}$' "$p/cmdline" 2>/dev/null || continue
-		grep -qzxF "HOME=$1" "$p/environ" 2>/dev/null && echo "${p#/proc/}" && return
+		! grep -qzxF "HOME=$1" "$p/environ" 2>/dev/null || echo "${p#/proc/}"
 	done
 }
 
@@ -104,18 +114,18 @@ bench_size() {
 }
 
 bench_idle() {
-	local pid before after
+	local pids before after
 	fleet
 	fresh
 	cube spawn --workers=h1 >/dev/null 2>&1 || die 'spawn'
-	pid=$(daemon_of "$LAB/h1/home")
-	[ "$pid" ] || die 'no worker found'
+	mapfile -t pids < <(workers_of "$LAB/h1/home")
+	[ ${#pids[@]} -gt 0 ] || die 'no worker found'
 	sleep 3 # let it settle: what is measured is its idling
-	before=$(cpu_ns "$pid")
+	before=$(cpu_ns "${pids[@]}")
 	sleep 10
-	after=$(cpu_ns "$pid")
-	raw 'idle worker' "RSS $(rss_kib "$pid") KiB ($(awk '/^RssAnon/ { print $2 }' /proc/"$pid"/status) anonymous), CPU $(((after - before) / 1000)) us in 10 s"
-	row 'worker idle: RSS' "$(calc %.2f "$(rss_kib "$pid") / 1024")" MB 1
+	after=$(cpu_ns "${pids[@]}")
+	raw "idle worker, ${#pids[@]} processes" "RSS $(rss_kib "${pids[@]}") KiB ($(of_status RssAnon "${pids[@]}") anonymous), CPU $(((after - before) / 1000)) us in 10 s"
+	row 'worker idle: RSS' "$(calc %.2f "$(rss_kib "${pids[@]}") / 1024")" MB 1
 	row 'worker idle: CPU of one core' "$(calc %.3f "($after - $before) / 1e10 * 100")" % 0.2
 	fresh
 }

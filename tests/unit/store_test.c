@@ -354,6 +354,17 @@ START_TEST(chunks) {
 	ok(add_chunk(s, 30, 5, 2, 126, &err));  /* a hole in the stream */
 	ok(add_chunk(s, 35, 0, 2, 131, &err));  /* nothing */
 	ok(add_chunk(s, 35, 1, 2, 131, &err));
+	/* adjoins, but so much later that its time counts */
+	ok(s->ops->chunk_add(s,
+			     &(struct cube_chunk_row){.task = 1,
+						      .attempt = 1,
+						      .stream = 1,
+						      .offset = 36,
+						      .len = 2,
+						      .segment = 2,
+						      .pos = 132,
+						      .wall = 30 + CUBE_CHUNK_SPAN_NS},
+			     &err));
 	ck_assert_int_eq(add_chunk(s, 35, 9, 2, 132, &err), CUBE_ECONFLICT);
 	ck_assert_int_eq(add_chunk(s, 0, 1, 2, 132, &err), CUBE_ECONFLICT);
 	ck_assert_int_eq(add_chunk(s, UINT64_MAX, 1, 2, 132, &err), CUBE_ETOOBIG);
@@ -363,11 +374,20 @@ START_TEST(chunks) {
 #define C2 "chunk 1.1.1 15+5 in 1 at 116 15\n"
 #define C3 "chunk 1.1.1 20+5 in 2 at 121 20\n"
 #define C4 "chunk 1.1.1 30+6 in 2 at 126 30\n"
+#define C5 "chunk 1.1.1 36+2 in 2 at 132 100000030\n"
 	static const struct {
 		uint64_t offset;
 		const char *want;
-	} cases[] = {{0, C1 C2 C3 C4}, {14, C1 C2 C3 C4}, {15, C2 C3 C4}, {24, C3 C4},     {25, C4},
-		     {30, C4},         {35, C4},          {36, ""},       {UINT64_MAX, ""}};
+	} cases[] = {{0, C1 C2 C3 C4 C5},
+		     {14, C1 C2 C3 C4 C5},
+		     {15, C2 C3 C4 C5},
+		     {24, C3 C4 C5},
+		     {25, C4 C5},
+		     {30, C4 C5},
+		     {35, C4 C5},
+		     {36, C5},
+		     {38, ""},
+		     {UINT64_MAX, ""}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
 		shows(cases[i].want,
 		      s->ops->chunk_list(s, 1, 1, 1, cases[i].offset, show_chunk, &b, &err));

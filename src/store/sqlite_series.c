@@ -125,14 +125,13 @@ int cube_sqlite_chunk_list(struct cube_store *store, uint64_t task, uint32_t att
 
 /* The columns behind (node, wall), in the table's order: X for plain figures, O for those that are
  * NULL where the kernel has none (CUBE_METRIC_NONE). */
-#define FIGURES(X, O)                                                                              \
-	X(cpu_user)                                                                                \
-	X(cpu_system)                                                                              \
-	X(cpu_iowait)                                                                              \
-	X(cpu_steal) X(cpu_idle) X(load1) X(load5) X(load15) X(mem_total) X(mem_available)         \
-		X(swap_total) X(swap_free) X(disk_total) X(disk_free) X(disk_read) X(disk_written) \
-			X(net_received) X(net_sent) X(running) O(psi_cpu) O(psi_mem) O(psi_io)     \
-				X(uptime_s)
+/* clang-format off */
+#define FIGURES(X, O) \
+	X(cpu_user) X(cpu_system) X(cpu_iowait) X(cpu_steal) X(cpu_idle) X(load1) X(load5) \
+	X(load15) X(mem_total) X(mem_available) X(swap_total) X(swap_free) X(disk_total) \
+	X(disk_free) X(disk_read) X(disk_written) X(net_received) X(net_sent) X(running) \
+	O(psi_cpu) O(psi_mem) O(psi_io) X(uptime_s)
+/* clang-format on */
 #define NAME(f)     ", " #f
 #define MARK(f)     ", ?"
 #define PLAIN(f)    {offsetof(struct cube_metric, f), sizeof(((struct cube_metric *)0)->f), false},

@@ -7,7 +7,7 @@ static struct cube_loop *loop;
 static struct peer p;
 
 static void setup(void) {
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
 	peer_init(&p, loop);
 }

@@ -20,7 +20,7 @@ static void stop_server(void) {
 }
 
 static void setup(void) {
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
 	ck_assert_int_eq(cube_ssh_new(loop, &ssh, NULL), 0);
 	peer_init(&p, loop);

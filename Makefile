@@ -11,7 +11,7 @@ CC      ?= cc
 CSTD    := -std=gnu17 -D_GNU_SOURCE -Iinclude
 WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
            -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-unused-parameter \
-           -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+           -Wno-missing-field-initializers -Wno-format-truncation $(if $(WERROR),-Werror)
 comma   := ,
 OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer,-O2 -g) $(FUZZFLAGS)

@@ -36,6 +36,11 @@ int cube_job_attach(struct cube_cli *cli, const struct cube_job *job,
 	return cube_follow(cli, &config, ret, err);
 }
 
+void cube_job_stop(struct cube_cli *cli, const struct cube_job *job) {
+	cube_autofree char *path = cube_strf("/v1/jobs/%llu", (unsigned long long)job->id);
+	cube_client_json(cli->client, "DELETE", path, NULL, NULL, NULL);
+}
+
 void cube_job_left(const struct cube_job *job) {
 	unsigned long long id = job->count == 1 ? job->first : job->id;
 	const char *kind = job->count == 1 ? "" : "job:";

@@ -104,6 +104,14 @@ bool cube_json_true(const json_t *object, const char *key) {
 	return json_is_true(json_object_get(object, key));
 }
 
+int cube_json_set_text(json_t *object, const char *key, const char *text, struct cube_err *err) {
+	if (!text) return 0;
+	if (!cube_text_is_utf8(text, strlen(text)))
+		return cube_fail(err, CUBE_EUSAGE, "%s: '%.80s' is not UTF-8", key, text);
+	json_object_set_new(object, key, json_string(text));
+	return 0;
+}
+
 json_t *cube_json_bytes(const char *s, size_t n) {
 	if (cube_text_is_utf8(s, n)) return json_stringn(s, n);
 	struct cube_buf text;

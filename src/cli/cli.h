@@ -29,6 +29,7 @@ struct cube_command {
 	size_t size;   /* of the values */
 	size_t common; /* where in them struct cube_common is */
 	bool stop_at_word;
+	bool no_words; /* takes options only */
 	/* The exit code. words: NULL-terminated. */
 	int (*run)(struct cube_cli *cli, void *values, char **words, size_t n);
 };
@@ -38,6 +39,9 @@ extern const struct cube_command *const cube_commands[];
 const struct cube_command *cube_command_find(const char *name);
 int cube_command_help(const struct cube_command *command, struct cube_buf *out);
 int cube_command_overview(struct cube_buf *out);
+
+/* "unknown command", and the one that may be meant. The exit code. */
+int cube_command_unknown(const char *word);
 
 /* Prints "cube: error: ..." (escaped) and gives the exit code of err. */
 int cube_cli_fail(const struct cube_err *err);
@@ -63,6 +67,8 @@ int cube_ref_parse(const char *word, struct cube_ref *ret, struct cube_err *err)
 const char *cube_json_str(const json_t *object, const char *key, const char *otherwise);
 double cube_json_num(const json_t *object, const char *key, double otherwise);
 bool cube_json_true(const json_t *object, const char *key);
+/* Sets key to text, or leaves it absent where text is NULL. CUBE_EUSAGE where that is not UTF-8. */
+int cube_json_set_text(json_t *object, const char *key, const char *text, struct cube_err *err);
 /* s (n bytes) as the API wants bytes: a string, or {"base64": ...}. */
 json_t *cube_json_bytes(const char *s, size_t n);
 

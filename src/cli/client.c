@@ -120,7 +120,8 @@ static int fail_curl(CURL *easy, CURLcode code, const char *text, struct cube_er
 		if (err) err->sys = sys ? (int)sys : ECONNREFUSED;
 		return CUBE_ECONNECT;
 	}
-	return cube_fail(err, CUBE_ECONNECT, "the manager went away: %s",
+	return cube_fail(err, CUBE_ECONNECT,
+			 "the manager went away (%s); the next command starts it again",
 			 text[0] ? text : curl_easy_strerror(code));
 }
 
@@ -183,7 +184,10 @@ int cube_client_json(struct cube_client *c, const char *method, const char *path
 	cube_autofree char *dump = NULL;
 	if (body) {
 		dump = json_dumps(body, JSON_COMPACT);
-		if (!dump) return cube_fail(err, CUBE_EINTERNAL, "request body");
+		if (!dump) {
+			curl_slist_free_all(headers);
+			return cube_fail(err, CUBE_EINTERNAL, "request body");
+		}
 		headers = curl_slist_append(headers, "Content-Type: application/json");
 		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(dump));
 		curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, dump);

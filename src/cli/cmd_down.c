@@ -1,8 +1,6 @@
-#include <string.h>
-#include <unistd.h>
-
 #include "commands.h"
 #include "gone.h"
+#include "render.h"
 #include "select.h"
 
 struct args {
@@ -20,9 +18,11 @@ static const struct cube_option options[] = {
 static int report(const json_t *gone, const json_t *left) {
 	cube_autofree char *names = cube_fold_names(gone);
 	if (*names) {
-		cube_autofree char *line = cube_strf("%s gone\n", names);
-		ssize_t done = write(STDOUT_FILENO, line, strlen(line));
-		(void)done;
+		struct cube_buf line;
+		cube_buf_init(&line, CUBE_RENDER_MAX);
+		cube_buf_printf(&line, "%s gone\n", names);
+		cube_render_print(&line);
+		cube_buf_done(&line);
 	}
 	cube_reasons_print(left, "error: left behind: ");
 	return json_object_size(left) ? 1 : 0;

@@ -28,6 +28,7 @@ struct printing {
 	const char *output;
 	json_t *all; /* for json, which is one document */
 	struct cube_buf line;
+	int64_t seq; /* of the last one */
 };
 
 static int csv_cell(const json_t *row, const char *key, struct cube_buf *out) {
@@ -99,6 +100,7 @@ static int print_event(struct printing *p, const json_t *data) {
 static int on_event(void *arg, const char *event, const json_t *data) {
 	struct printing *p = arg;
 	if (strcmp(event, "progress") == 0) return 0;
+	p->seq = (int64_t)cube_json_num(data, "seq", 0);
 	if (p->all) return json_array_append(p->all, (json_t *)data), 0;
 	return print_event(p, data);
 }
@@ -115,7 +117,8 @@ static int find_start(struct cube_cli *cli, const struct args *a, int64_t *ret,
 
 static int print_all(struct cube_cli *cli, const struct args *a, struct printing *p, int64_t after,
 		     struct cube_err *err) {
-	struct cube_watch watch;
+	int rc;
+	p->seq = after;
 	if (strcmp(a->output, "csv") == 0) {
 		json_t *none = json_array();
 		cube_render_csv(true, columns, none, &p->line);
@@ -123,9 +126,14 @@ static int print_all(struct cube_cli *cli, const struct args *a, struct printing
 		cube_render_print(&p->line);
 	}
 	if (strcmp(a->output, "json") == 0) p->all = json_array();
-	cube_watch_start(&watch, cli, after, a->follow, on_event, p);
-	int rc = cube_watch_wait(&watch, cli, err);
-	cube_watch_stop(&watch);
+	do {
+		struct cube_watch watch;
+		cube_watch_start(&watch, cli, p->seq, a->follow, on_event, p);
+		rc = cube_watch_wait(&watch, cli, err);
+		cube_watch_stop(&watch);
+		/* a manager that went away is started again */
+	} while (a->follow && rc == CUBE_ECONNECT &&
+		 cube_client_start_manager(&cli->paths, err) == 0);
 	if (p->all && (rc == 0 || rc == CUBE_ECANCELED)) {
 		struct cube_listing list = {.output = "json"};
 		int code = cube_render_list(&list, columns, "events", p->all);
@@ -140,8 +148,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct printing p = {.output = a->output};
 	struct cube_err err;
 	int64_t after = 0;
-	int rc = n ? cube_fail(&err, CUBE_EUSAGE, "'%.80s' is not expected here", words[0]) : 0;
-	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
+	int rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = find_start(cli, a, &after, &err);
 	cube_buf_init(&p.line, 1u << 20);
 	if (!rc) rc = print_all(cli, a, &p, after, &err);
@@ -163,5 +170,6 @@ const struct cube_command cube_cmd_events = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

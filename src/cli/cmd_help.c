@@ -7,13 +7,8 @@ struct args {
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_buf out;
-	struct cube_err err;
 	const struct cube_command *c = n ? cube_command_find(words[0]) : NULL;
-	if (n && !c) {
-		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them",
-			  words[0]);
-		return cube_cli_fail(&err);
-	}
+	if (n && !c) return cube_command_unknown(words[0]);
 	cube_buf_init(&out, 64u << 10);
 	int rc = c ? cube_command_help(c, &out) : cube_command_overview(&out);
 	int code = rc ? 125 : cube_render_print(&out);

@@ -8,7 +8,7 @@ struct args {
 
 static const struct cube_option options[] = {
 	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct args, output), "FORMAT",
-	 "table, json or jsonl", "table", "table|json|jsonl"},
+	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
 	{0},
 };
 
@@ -44,5 +44,6 @@ const struct cube_command cube_cmd_info = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

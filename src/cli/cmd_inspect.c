@@ -20,6 +20,8 @@ static int fetch(struct cube_cli *cli, const char *word, json_t **ret, struct cu
 		path = cube_strf("/v1/nodes/%s", word);
 	else return cube_fail(err, CUBE_ENOTFOUND, "'%.80s': no task and no node", word);
 	int rc = cube_client_json(cli->client, "GET", path, NULL, ret, err);
+	const json_t *tasks = json_object_get(*ret, "tasks"); /* of a job; none: there is no job */
+	if (!rc && tasks && json_array_size(tasks) == 0) rc = CUBE_ENOTFOUND;
 	return rc == CUBE_ENOTFOUND ? cube_fail(err, rc, "'%.80s': no such task or node", word)
 				    : rc;
 }

@@ -49,5 +49,6 @@ const struct cube_command cube_cmd_manager = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

@@ -16,6 +16,23 @@ static const struct cube_option options[] = {
 	{0},
 };
 
+/* Names what was asked for by name and is no node; the exit code. */
+static int tell_missing(const json_t *names, const json_t *rows) {
+	json_t *there = json_object(), *missing = json_object(), *row, *name;
+	size_t i;
+	json_array_foreach((json_t *)rows, i, row)
+		json_object_set_new(there, cube_json_str(row, "name", ""), json_true());
+	json_array_foreach((json_t *)names, i, name) {
+		if (!json_object_get(there, json_string_value(name)))
+			cube_reasons_add(missing, "no such node", json_string_value(name));
+	}
+	int code = json_object_size(missing) ? cube_err_exit(CUBE_ENOTFOUND) : 0;
+	cube_reasons_print(missing, "error: ");
+	json_decref(missing);
+	json_decref(there);
+	return code;
+}
+
 static json_t *those(const json_t *nodes, const json_t *names) {
 	json_t *rows = json_array(), *node;
 	size_t i;
@@ -56,6 +73,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	else
 		code = a->quiet ? print_names(rows)
 				: cube_render_list(&a->list, cube_node_columns, "nodes", rows);
+	if (!rc && !code) code = tell_missing(names, rows);
 	json_decref(rows);
 	json_decref(reply);
 	json_decref(names);

@@ -144,9 +144,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_err err;
 	json_t *rows = json_array();
-	int code,
-		rc = n ? cube_fail(&err, CUBE_EUSAGE, "'%.80s' is not expected here", words[0]) : 0;
-	if (!rc && a->state) rc = check_states(a->state, &err);
+	int code, rc = a->state ? check_states(a->state, &err) : 0;
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = collect(cli, a, rows, &err);
 	if (rc == CUBE_ENOTFOUND && !cli->client) rc = 0; /* no manager: no tasks */
@@ -176,5 +174,6 @@ const struct cube_command cube_cmd_ps = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "render.h"
 #include "select.h"
+#include "writeout.h"
 
 struct args {
 	struct cube_common common;
@@ -106,7 +107,9 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (a->detach) return print_ids(&job);
 	rc = cube_job_attach(cli, &job, &a->print, a->input, NULL, NULL, &result, &err);
 	if (rc) return cube_cli_fail(&err);
-	if (result.left == 130) cube_job_left(&job);
+	if (result.left == CUBE_WRITE_GONE || result.left == CUBE_WRITE_FAILED)
+		cube_job_stop(cli, &job);
+	else if (result.left) cube_job_left(&job);
 	return result.left ? result.left : result.exit_code;
 }
 
@@ -127,7 +130,7 @@ const struct cube_command cube_cmd_run = {
 		"the exit code is its own (128+N for signal N, 124 for a timeout, 126/127 where it cannot\n"
 		"be executed or is not found). Several: lines carry `host: `, and the exit code is how\n"
 		"many failed (at most 100; 101: more). Ctrl-C interrupts the tasks; twice within 2 s\n"
-		"leaves them running.\n",
+		"leaves them running. Tasks whose output nobody reads any more (`| head`) are stopped.\n",
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),

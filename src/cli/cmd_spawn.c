@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "gone.h"
 #include "join.h"
+#include "render.h"
 #include "select.h"
 
 struct args {
@@ -60,13 +61,15 @@ static int node_json(const struct args *a, const struct cube_selection *s,
 	json_t *node = json_pack("{s:s}", "name", h->name);
 	json_array_append_new(list, node);
 	if (slots) json_object_set_new(node, "slots", json_integer((json_int_t)slots));
-	if (e && e->labels) json_object_set_new(node, "labels", json_string(e->labels));
+	int rc = e ? cube_json_set_text(node, "labels", e->labels, err) : 0;
+	if (rc) return rc;
 	if (h->local || file->local) {
 		json_object_set_new(node, "local", json_true());
 		return 0;
 	}
-	json_object_set_new(node, "host", json_string(host));
-	if (user) json_object_set_new(node, "user", json_string(user));
+	rc = cube_json_set_text(node, "host", host, err);
+	if (!rc) rc = cube_json_set_text(node, "user", user, err);
+	if (rc) return rc;
 	if (port) json_object_set_new(node, "port", json_integer((json_int_t)port));
 	if (a->identity) return set_path(node, "key", a->identity, err);
 	if (e && e->key) json_object_set_new(node, "key", cube_json_bytes(e->key, strlen(e->key)));
@@ -91,7 +94,7 @@ static int make_body(const struct args *a, const struct cube_selection *s, json_
 static int stay(struct cube_cli *cli, const json_t *reply) {
 	struct cube_join join;
 	struct cube_err err;
-	bool live = isatty(STDERR_FILENO);
+	bool live = cube_render_live(STDERR_FILENO);
 	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN, false);
 	int rc = cube_join_wait(&join, &err), code = join.progress.failed ? 1 : 0;
 	cube_join_stop(&join);
@@ -110,19 +113,15 @@ static int tear_down(struct cube_cli *cli, const json_t *added, bool purge) {
 	int rc = cube_nodes_down(cli, added, purge, &gone, &left, &err);
 	if (rc) {
 		cube_autofree char *names = cube_fold_names(added);
+		int code = rc == CUBE_ECANCELED ? 128 + err.sys : cube_cli_fail(&err);
 		cube_cli_say("the nodes were not taken down; do it with `cube down %s`", names);
-		return rc == CUBE_ECANCELED ? 128 + err.sys : cube_cli_fail(&err);
+		return code;
 	}
 	int code = json_object_size(left) ? 125 : 0;
 	cube_reasons_print(left, "error: left behind: ");
 	json_decref(gone);
 	json_decref(left);
 	return code;
-}
-
-static void stop_job(struct cube_cli *cli, const struct cube_job *job) {
-	cube_autofree char *path = cube_strf("/v1/jobs/%llu", (unsigned long long)job->id);
-	cube_client_json(cli->client, "DELETE", path, NULL, NULL, NULL);
 }
 
 /* With COMMAND: runs it on each of the nodes, and takes the new ones down. */
@@ -132,7 +131,7 @@ static int once(struct cube_cli *cli, const struct args *a, const json_t *reply,
 	struct cube_job job = {0};
 	struct cube_err err;
 	const json_t *added = json_object_get(reply, "added");
-	bool live = isatty(STDERR_FILENO);
+	bool live = cube_render_live(STDERR_FILENO);
 	int code = 0, rc = cube_job_submit(cli, task, &job, &err);
 	if (!rc) {
 		cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_QUIET,
@@ -150,7 +149,7 @@ static int once(struct cube_cli *cli, const struct args *a, const json_t *reply,
 		return code;
 	}
 	if (result.left)
-		stop_job(cli, &job); /* nodes that were there before keep no task of ours */
+		cube_job_stop(cli, &job); /* nodes that were there before keep no task of ours */
 	int down = tear_down(cli, added, a->purge);
 	return code ? code : down;
 }
@@ -185,11 +184,12 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	int rc = cube_select_hosts(&a->select, NULL, true, &s, &err);
 	if (!rc && s.set.len == 0)
 		rc = cube_fail(&err, CUBE_EUSAGE, "%s",
-			       a->select.workers.len || a->select.hosts
+			       !a->select.workers.len && !a->select.hosts
+				       ? "on which hosts? give --workers=HOSTS or -i FILE"
+			       : a->select.limit.len || a->select.exclude.len
 				       ? "no host is left after --limit and --exclude"
-				       : "on which hosts? give --workers=HOSTS or -i FILE");
-	if (rc) return cube_cli_fail(&err);
-	int code = add_nodes(cli, a, &s, words, n);
+				       : "no host is named there");
+	int code = rc ? cube_cli_fail(&err) : add_nodes(cli, a, &s, words, n);
 	cube_selection_done(&s);
 	return code;
 }

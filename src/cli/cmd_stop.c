@@ -53,7 +53,10 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_waiting w = {0};
 	struct cube_err err;
 	int code = 0;
+	struct cube_ref ref;
 	int rc = n ? 0 : cube_fail(&err, CUBE_EUSAGE, "which tasks? cube stop ID...");
+	/* nothing is stopped where a word is wrong */
+	for (size_t i = 0; !rc && i < n; i++) rc = cube_ref_parse(words[i], &ref, &err);
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) {
 		rc = stop_all(cli, a, words, n, &err);

@@ -120,15 +120,18 @@ static int snapshot(struct screen *s) {
 static int draw(struct screen *s, struct cube_err *err) {
 	struct cube_buf text, out;
 	cube_render_terminal(STDOUT_FILENO, &s->width, &s->height);
-	if (s->height < 8) s->height = 8;
+	size_t rows = s->height;
+	if (s->height < 8) s->height = 8; /* what is composed; it is cut below */
 	int rc = fetch(s, err);
+	if (rc == CUBE_ECONNECT && cube_client_start_manager(&s->cli->paths, err) == 0)
+		rc = fetch(s, err);
 	if (rc) return rc;
 	cube_buf_init(&text, CUBE_RENDER_MAX);
 	cube_buf_init(&out, CUBE_RENDER_MAX);
 	compose(s, &text);
 	cube_buf_addstr(&out, "\033[H");
 	const char *p = cube_buf_str(&text);
-	for (size_t n = 0; *p && n + 1 < s->height; n++) {
+	for (size_t n = 0; *p && n + 1 < rows; n++) {
 		size_t len = strcspn(p, "\n");
 		cube_buf_add(&out, p, len);
 		cube_buf_addstr(&out, "\033[K\r\n");
@@ -146,36 +149,57 @@ static void put(const char *codes) {
 	(void)n;
 }
 
-/* Whether to go on after waiting at most ms: not after q, Ctrl-C (in raw mode a byte) or a signal.
- */
-static bool wait_key(const struct cube_signals *signals, int ms) {
+struct terminal {
+	struct termios before;
+	struct cube_signals signals;
+};
+
+/* Keys come one by one; a screen of our own, no cursor, no wrapping of wide lines. */
+static void enter(const struct terminal *t) {
+	struct termios keys = t->before;
+	keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &keys);
+	put("\033[?1049h\033[?25l\033[?7l");
+}
+
+static void leave(const struct terminal *t) {
+	put("\033[?7h\033[?25h\033[?1049l");
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &t->before);
+}
+
+/* Ctrl-Z: the shell gets its screen, and we come back with `fg`. */
+static bool suspend(const struct terminal *t) {
+	leave(t);
+	raise(SIGSTOP);
+	enter(t);
+	return true;
+}
+
+/* Whether to go on after waiting at most ms: not after q or a signal that ends us. */
+static bool wait_key(const struct terminal *t, int ms) {
 	struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
-			      {.fd = signals->fd, .events = POLLIN}};
+			      {.fd = t->signals.fd, .events = POLLIN}};
 	if (poll(p, 2, ms) <= 0) return true;
-	int signo = cube_signals_next(signals);
-	if (signo) return signo == SIGWINCH || signo == SIGCONT;
+	int signo = cube_signals_next(&t->signals);
+	if (signo == SIGTSTP) return suspend(t);
+	if (signo) return signo == SIGWINCH;
 	char key = 'q';
 	if (p[0].revents && read(STDIN_FILENO, &key, 1) < 0) return true;
 	return key != 'q' && key != 'Q' && key != 3 && key != 4;
 }
 
 static int live(struct screen *s, uint64_t interval) {
-	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT, 0};
-	struct cube_signals signals;
-	struct termios before, raw;
+	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH, 0};
+	struct terminal t;
 	struct cube_err err;
 	int rc = 0;
-	if (tcgetattr(STDIN_FILENO, &before) < 0) return snapshot(s);
-	cube_signals_open(&signals, list);
-	raw = before;
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
-	put("\033[?1049h\033[?25l\033[?7l"); /* own screen, no cursor, no wrapping of wide lines */
+	if (tcgetattr(STDIN_FILENO, &t.before) < 0) return snapshot(s);
+	cube_signals_open(&t.signals, list);
+	enter(&t);
 	do rc = draw(s, &err);
-	while (!rc && wait_key(&signals, (int)(interval / CUBE_NS_PER_MS)));
-	put("\033[?7h\033[?25h\033[?1049l");
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-	cube_signals_close(&signals);
+	while (!rc && wait_key(&t, (int)(interval / CUBE_NS_PER_MS)));
+	leave(&t);
+	cube_signals_close(&t.signals);
 	return rc ? cube_cli_fail(&err) : 0;
 }
 
@@ -188,7 +212,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	int rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (rc) return cube_cli_fail(&err);
 	int code =
-		isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) ? live(&s, interval) : snapshot(&s);
+		cube_render_live(STDOUT_FILENO) && isatty(STDIN_FILENO) ? live(&s, interval) : snapshot(&s);
 	json_decref(s.nodes);
 	json_decref(s.tasks);
 	return code;
@@ -207,5 +231,6 @@ const struct cube_command cube_cmd_top = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

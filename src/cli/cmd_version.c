@@ -12,7 +12,7 @@ struct args {
 
 static const struct cube_option options[] = {
 	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct args, output), "FORMAT",
-	 "table, json or jsonl", "table", "table|json|jsonl"},
+	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
 	{0},
 };
 
@@ -49,5 +49,6 @@ const struct cube_command cube_cmd_version = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

@@ -1,7 +1,8 @@
 #include <string.h>
-#include <unistd.h>
 
 #include "commands.h"
+#include "cube/text.h"
+#include "render.h"
 #include "waiting.h"
 
 struct args {
@@ -15,32 +16,35 @@ static const struct cube_option options[] = {
 	{0},
 };
 
-static void tell(const json_t *task) {
+static void tell(const json_t *task, struct cube_buf *out) {
 	cube_autofree char *why = cube_follow_why(task);
-	cube_autofree char *line =
-		cube_strf("%llu %s%s%s\n", (unsigned long long)cube_json_num(task, "id", 0),
-			  cube_json_str(task, "state", "?"), why ? ": " : "", why ? why : "");
-	ssize_t done = write(STDOUT_FILENO, line, strlen(line));
-	(void)done;
+	cube_buf_printf(out, "%llu %s%s", (unsigned long long)cube_json_num(task, "id", 0),
+			cube_json_str(task, "state", "?"), why ? ": " : "");
+	if (why) cube_text_escape(out, why, strlen(why));
+	cube_buf_addstr(out, "\n");
 }
 
 static int count(const struct cube_waiting *w, bool quiet) {
 	struct cube_follow_result r = {0};
+	struct cube_buf out;
 	const char *id;
 	json_t *task, *word;
 	size_t i;
 	uint64_t n = json_object_size(w->tasks) + json_array_size(w->unknown);
+	cube_buf_init(&out, CUBE_RENDER_MAX);
 	json_object_foreach(w->tasks, id, task) {
 		cube_follow_count(&r, n, task);
-		if (!quiet) tell(task);
+		if (!quiet) tell(task, &out);
 	}
+	int broken = cube_render_print(&out);
+	cube_buf_done(&out);
 	json_array_foreach(w->unknown, i, word) {
 		json_t *none = json_pack("{s:i}", "exit_code", cube_err_exit(CUBE_ENOTFOUND));
 		cube_follow_count(&r, n, none);
 		json_decref(none);
 		cube_cli_say("error: task %s: not found", json_string_value(word));
 	}
-	return r.exit_code;
+	return r.exit_code ? r.exit_code : broken;
 }
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {

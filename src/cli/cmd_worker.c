@@ -103,10 +103,6 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	char hex[CUBE_ID_HEX];
 	struct cube_err err;
-	if (n) {
-		cube_fail(&err, CUBE_EUSAGE, "'%.80s' is not expected here", words[0]);
-		return cube_cli_fail(&err);
-	}
 	cube_id_hex(cube_id_u64(), hex);
 	cube_autofree char *name = a->name ? cube_strdup(a->name) : cube_strf("worker-%.8s", hex);
 	cube_autofree char *dir = cube_strf("%s/worker-%s", cli->paths.state, hex);
@@ -129,5 +125,6 @@ const struct cube_command cube_cmd_worker = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.no_words = true,
 	.run = run,
 };

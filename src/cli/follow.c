@@ -14,6 +14,7 @@
 
 #define TWICE_NS (2 * CUBE_NS_PER_S)
 #define MAX_FAIL 101
+#define COME_BACK 5 /* tries, without anything new in between */
 
 enum progress { NOT_YET, RUNNING, ENDED };
 
@@ -25,6 +26,10 @@ struct follow {
 	struct cube_output output;
 	struct cube_signals signals;
 	uint8_t *progress;    /* of each task */
+	uint64_t *seen;       /* [2 * (task - first) + stream - 1]: where its bytes go on */
+	struct cube_transfer *logs, *input;
+	unsigned tries;    /* to come back to a manager that went away */
+	bool came_back;    /* what was seen comes again, then */
 	json_t *reasons;      /* how tasks failed */
 	uint64_t interrupted; /* when Ctrl-C was last pressed, monotonic; 0: never */
 	struct cube_err err;  /* of frames that cannot be read */
@@ -59,7 +64,9 @@ static void interrupt(struct follow *f) {
 	cube_client_json(f->cli->client, "POST", path, body, NULL, NULL);
 	json_decref(body);
 	for (uint64_t i = 0; i < c->count; i++) {
+		struct pollfd p = {.fd = f->signals.fd, .events = POLLIN};
 		if (f->progress[i] != NOT_YET) continue;
+		if (poll(&p, 1, 0) > 0) break; /* pressed again */
 		cube_autofree char *task =
 			cube_strf("/v1/tasks/%llu", (unsigned long long)(c->first + i));
 		cube_client_json(f->cli->client, "DELETE", task, NULL, NULL, NULL);
@@ -115,12 +122,25 @@ static int on_state(struct follow *f, const struct cube_frame *frame) {
 	return 0;
 }
 
+/* How many of the frame's bytes were printed before the manager went away. */
+static size_t skip_seen(struct follow *f, const struct cube_frame *frame) {
+	uint64_t *seen = &f->seen[(frame->task - f->config->first) * 2 + frame->stream - 1];
+	uint64_t end = frame->offset + frame->n, old = f->came_back ? *seen : 0;
+	if (end <= old) return frame->n;
+	*seen = end;
+	f->tries = 0;
+	return old > frame->offset ? (size_t)(old - frame->offset) : 0;
+}
+
 static int on_frame(void *arg, const struct cube_frame *frame) {
 	struct follow *f = arg;
+	const struct cube_follow_config *c = f->config;
 	if (frame->stream == CUBE_STDIN) return on_state(f, frame);
-	if (f->config->only_stream && (int)frame->stream != f->config->only_stream) return 0;
+	if (c->only_stream && (int)frame->stream != c->only_stream) return 0;
+	if (frame->task < c->first || frame->task - c->first >= c->count) return 0;
+	size_t skip = skip_seen(f, frame);
 	return cube_output_bytes(&f->output, frame->task, frame->node, frame->stream, frame->time,
-				 frame->bytes, frame->n);
+				 frame->bytes + skip, frame->n - skip);
 }
 
 static int on_bytes(void *arg, const void *bytes, size_t n) {
@@ -128,8 +148,8 @@ static int on_bytes(void *arg, const void *bytes, size_t n) {
 	return cube_frames_feed(&f->frames, bytes, n, on_frame, f, &f->err);
 }
 
-static void turn_until_end(struct follow *f, struct cube_transfer *logs) {
-	while (!cube_transfer_ended(logs) && !f->result.left) {
+static void turn_until_end(struct follow *f) {
+	while (!cube_transfer_ended(f->logs) && !f->result.left) {
 		struct pollfd p = {.fd = f->signals.fd, .events = POLLIN};
 		cube_client_turn(f->cli->client, &p, 1, -1);
 		while (p.revents && !f->result.left && on_signal(f) == 0) {
@@ -138,7 +158,7 @@ static void turn_until_end(struct follow *f, struct cube_transfer *logs) {
 	}
 }
 
-static struct cube_transfer *open_logs(struct follow *f) {
+static void open_logs(struct follow *f) {
 	const struct cube_follow_config *c = f->config;
 	char tail[48] = "";
 	if (c->tail != CUBE_OPT_UNSET)
@@ -147,20 +167,48 @@ static struct cube_transfer *open_logs(struct follow *f) {
 	cube_autofree char *path =
 		cube_strf("/v1/%s/%llu/logs%s%s", c->ref.job ? "jobs" : "tasks",
 			  (unsigned long long)c->ref.id, c->follow ? "?follow=1" : "", tail);
-	return cube_client_get(f->cli->client, path, on_bytes, f);
+	f->logs = cube_client_get(f->cli->client, path, on_bytes, f);
 }
 
 static int fail_gone(const struct follow *f, struct cube_err *err) {
+	const struct cube_follow_config *c = f->config;
+	bool job = c->ref.job && c->count > 1;
 	return cube_fail(
 		err, CUBE_ECONNECT,
 		"the manager went away; the work goes on: `cube logs -f %s%llu` comes back to it",
-		f->config->ref.job ? "job:" : "", (unsigned long long)f->config->ref.id);
+		job ? "job:" : "", (unsigned long long)(job ? c->ref.id : c->first));
+}
+
+/* The stream ended before the tasks did, as the manager went away: starts another one, and goes on
+ * where it was. Not with input, of which nobody knows how much arrived. */
+static bool come_back(struct follow *f) {
+	const struct cube_follow_config *c = f->config;
+	struct cube_err err;
+	int rc = f->result.left ? 0 : cube_transfer_result(f->logs, &err);
+	if (f->result.left || f->result.ended >= c->count || (rc && rc != CUBE_ECONNECT))
+		return false;
+	if (!c->follow || c->tail != CUBE_OPT_UNSET || f->input) return false;
+	bool first = f->tries == 0;
+	do {
+		/* the old one may be just leaving, then there is no starting yet */
+		struct pollfd p = {.fd = f->signals.fd, .events = POLLIN};
+		if (f->tries >= COME_BACK) return false;
+		if (poll(&p, 1, 100 * (int)f->tries++) > 0 && on_signal(f)) return false;
+	} while (cube_client_start_manager(&f->cli->paths, &err));
+	if (c->before) c->before(c->arg);
+	if (first) cube_cli_say("the manager went away; it was started again");
+	f->came_back = true;
+	cube_transfer_free(f->logs);
+	cube_frames_done(&f->frames);
+	cube_frames_init(&f->frames);
+	open_logs(f);
+	return true;
 }
 
 /* What the end of the stream means. */
-static int conclude(struct follow *f, const struct cube_transfer *logs, struct cube_err *err) {
+static int conclude(struct follow *f, struct cube_err *err) {
 	if (f->result.left) return 0;
-	int rc = cube_transfer_result(logs, err);
+	int rc = cube_transfer_result(f->logs, err);
 	if (rc > 0) return f->result.left = rc, 0;
 	if (rc && f->err.code) *err = f->err;
 	else if (rc == CUBE_ECONNECT) return fail_gone(f, err);
@@ -193,26 +241,29 @@ int cube_follow(struct cube_cli *cli, const struct cube_follow_config *config,
 	output.first = config->first;
 	output.count = config->count;
 	f.progress = cube_alloc(config->count + 1);
+	f.seen = cube_alloc((config->count * 2 + 1) * sizeof *f.seen);
 	f.reasons = json_object();
 	cube_frames_init(&f.frames);
 	cube_output_init(&f.output, &output, on_write, &f);
 	cube_signals_open(&f.signals, signals);
-	struct cube_transfer *logs = open_logs(&f), *input = NULL;
+	open_logs(&f);
 	if (config->input) {
 		cube_autofree char *path =
 			cube_strf("/v1/tasks/%llu/stdin", (unsigned long long)config->first);
-		input = cube_client_post(cli->client, path, STDIN_FILENO);
+		f.input = cube_client_post(cli->client, path, STDIN_FILENO);
 	}
-	turn_until_end(&f, logs);
-	int rc = conclude(&f, logs, err);
+	do turn_until_end(&f);
+	while (come_back(&f));
+	int rc = conclude(&f, err);
 	tell_reasons(&f);
-	cube_transfer_free(input);
-	cube_transfer_free(logs);
+	cube_transfer_free(f.input);
+	cube_transfer_free(f.logs);
 	cube_signals_close(&f.signals);
 	cube_output_done(&f.output);
 	cube_frames_done(&f.frames);
 	json_decref(f.reasons);
 	free(f.progress);
+	free(f.seen);
 	if (!rc) *ret = f.result;
 	return rc;
 }

@@ -1,4 +1,5 @@
 /* The command line: finds the command in the table, reads its options, runs it. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +73,7 @@ static int print_help(const struct cube_command *c) {
 	return code;
 }
 
-static int fail_unknown(const char *word) {
+int cube_command_unknown(const char *word) {
 	const char *names[64];
 	size_t n = 0;
 	struct cube_err err;
@@ -92,7 +93,12 @@ static int run(const struct cube_command *c, void *values, char **words, size_t 
 	struct cube_err err;
 	const struct cube_common *common = (const void *)((const char *)values + c->common);
 	if (common->help) return print_help(c);
-	int rc = cube_paths_find(common->cluster, &cli.paths, &err);
+	int rc = 0;
+	if (n && c->no_words)
+		rc = cube_fail(&err, CUBE_EUSAGE,
+			       "'%.80s' is not expected here; usage: cube %s %s", words[0], c->name,
+			       c->usage);
+	if (!rc) rc = cube_paths_find(common->cluster, &cli.paths, &err);
 	if (rc) return cube_cli_fail(&err);
 	int code = c->run(&cli, values, words, n);
 	cube_client_free(cli.client);
@@ -144,13 +150,23 @@ static int first_options(int argc, char **argv, int *at, const struct cube_comma
 	if (common.cluster) setenv("CUBE_CLUSTER", common.cluster, 1);
 	*at = argc - (int)n;
 	*ret = cube_command_find(argv[*at]);
-	return *ret ? 0 : fail_unknown(argv[*at]);
+	return *ret ? 0 : cube_command_unknown(argv[*at]);
+}
+
+/* Nothing of ours may get the number of a standard descriptor that came closed. What takes its place
+ * cannot be used, so that reading and writing fail as they would have. */
+static void fill_standard_fds(void) {
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0) continue;
+		if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) abort();
+	}
 }
 
 int cube_cli_main(int argc, char **argv) {
 	const struct cube_command *command = NULL;
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	int at = 0;
+	fill_standard_fds();
 	sigaction(SIGPIPE, &ignore, NULL); /* a reader that left is an error of write(2) */
 	int code = first_options(argc, argv, &at, &command);
 	if (!command) return code < 0 ? 0 : code;

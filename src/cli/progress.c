@@ -1,5 +1,6 @@
 #include "progress.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,7 @@ static void write_all(int fd, const struct cube_buf *b) {
 	const uint8_t *bytes = cube_buf_data(b);
 	for (size_t at = 0; at < cube_buf_len(b);) {
 		ssize_t n = write(fd, bytes + at, cube_buf_len(b) - at);
+		if (n < 0 && errno == EINTR) continue;
 		if (n <= 0) return; /* a display that cannot be written is done without */
 		at += (size_t)n;
 	}

@@ -11,11 +11,11 @@
 #include "cube/mem.h"
 #include "cube/parse.h"
 #include "cube/text.h"
+#include "writeout.h"
 
 #define CELL_MAX   (64u << 10)
 #define COLUMNS    32
 #define GAP        2
-#define SHRINK_MIN 8
 
 const struct cube_option cube_listing_options[] = {
 	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct cube_listing, output), "FORMAT",
@@ -41,10 +41,14 @@ bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows) {
 	return true;
 }
 
-bool cube_render_colour(int fd) {
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-	if (no && *no) return false;
+bool cube_render_live(int fd) {
+	const char *term = getenv("TERM");
 	return isatty(fd) && !(term && strcmp(term, "dumb") == 0);
+}
+
+bool cube_render_colour(int fd) {
+	const char *no = getenv("NO_COLOR");
+	return !(no && *no) && cube_render_live(fd);
 }
 
 int cube_render_print(struct cube_buf *out) {
@@ -54,12 +58,7 @@ int cube_render_print(struct cube_buf *out) {
 		else if (errno == EAGAIN) {
 			struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
 			poll(&p, 1, -1);
-		} else if (errno == EPIPE) return 141;
-		else if (errno != EINTR) {
-			fprintf(stderr, "cube: error: cannot write to stdout: %s\n",
-				strerror(errno));
-			return 125;
-		}
+		} else if (errno != EINTR) return cube_write_broken(errno);
 	}
 	return 0;
 }
@@ -94,6 +93,7 @@ int cube_render_cut(const char *text, size_t width, struct cube_buf *out) {
 struct layout {
 	const struct cube_column *columns[COLUMNS];
 	size_t widths[COLUMNS];
+	bool hidden[COLUMNS]; /* no room for it */
 	size_t n;
 };
 
@@ -129,20 +129,50 @@ static int fill(const struct layout *l, const json_t *array, struct cube_strv *c
 	return rc;
 }
 
-static void measure(struct layout *l, const struct cube_strv *cells, size_t width, bool headers) {
-	size_t total = l->n ? (l->n - 1) * GAP : 0;
+static void measure(struct layout *l, const struct cube_strv *cells, bool headers) {
 	for (size_t k = 0; k < l->n; k++) {
 		l->widths[k] = headers ? strlen(l->columns[k]->title) : 0;
 		for (size_t i = k; i < cells->len; i += l->n) {
 			size_t w = cube_text_width(cells->v[i]);
 			if (w > l->widths[k]) l->widths[k] = w;
 		}
-		total += l->widths[k];
 	}
-	for (size_t k = l->n; width && total > width && k-- > 0;) { /* the last ones shrink first */
-		size_t min = l->widths[k] < SHRINK_MIN ? l->widths[k] : SHRINK_MIN;
-		size_t over = total - width, room = l->widths[k] - min;
-		if (!l->columns[k]->shrinks) continue;
+}
+
+/* What column k takes at least; at most as well where it does not shrink. */
+static size_t least(const struct layout *l, size_t k) {
+	size_t min = l->columns[k]->shrinks;
+	return min && min < l->widths[k] ? min : l->widths[k];
+}
+
+/* The column that can be spared first of those shown; l->n where there is none. */
+static size_t first_to_drop(const struct layout *l) {
+	size_t best = l->n;
+	for (size_t k = 0; k < l->n; k++) {
+		uint8_t drop = l->columns[k]->drop;
+		if (l->hidden[k] || !drop) continue;
+		if (best == l->n || drop < l->columns[best]->drop) best = k;
+	}
+	return best;
+}
+
+/* Leaves columns out, then shrinks others (the last ones first), until all fit into width. */
+static void fit(struct layout *l, size_t width) {
+	size_t total = 0, smallest = 0;
+	for (size_t k = 0; k < l->n; k++) {
+		total += l->widths[k] + (k ? GAP : 0);
+		smallest += least(l, k) + (k ? GAP : 0);
+	}
+	while (smallest > width) {
+		size_t k = first_to_drop(l);
+		if (k == l->n) break;
+		l->hidden[k] = true;
+		total -= l->widths[k] + GAP;
+		smallest -= least(l, k) + GAP;
+	}
+	for (size_t k = l->n; total > width && k-- > 0;) {
+		size_t over = total - width, room = l->widths[k] - least(l, k);
+		if (l->hidden[k]) continue;
 		l->widths[k] -= over < room ? over : room;
 		total -= over < room ? over : room;
 	}
@@ -150,6 +180,7 @@ static void measure(struct layout *l, const struct cube_strv *cells, size_t widt
 
 static int add_cell(const struct layout *l, size_t k, const char *text, struct cube_buf *out) {
 	struct cube_buf cut;
+	if (l->hidden[k]) return 0;
 	cube_buf_init(&cut, CELL_MAX * 4);
 	int rc = cube_render_cut(text, l->widths[k], &cut);
 	const char *shown = cube_buf_str(&cut);
@@ -168,7 +199,8 @@ int cube_render_table(const struct cube_render_style *style, const struct cube_c
 	struct cube_strv cells = {0};
 	choose(&l, columns, style->wide);
 	int rc = fill(&l, array, &cells);
-	measure(&l, &cells, style->width, style->headers);
+	measure(&l, &cells, style->headers);
+	if (style->width) fit(&l, style->width);
 	if (!rc && style->headers) {
 		if (style->bold) rc = cube_buf_addstr(out, "\033[1m");
 		for (size_t k = 0; !rc && k < l.n; k++)
@@ -274,28 +306,37 @@ int cube_render_list(const struct cube_listing *list, const struct cube_column *
 	return code;
 }
 
+/* A member a line; other values than strings as JSON. */
+static int add_members(const json_t *object, bool csv, struct cube_buf *out) {
+	struct cube_buf value;
+	const char *key;
+	json_t *member;
+	int rc = 0;
+	cube_buf_init(&value, CUBE_RENDER_MAX);
+	json_object_foreach((json_t *)object, key, member) {
+		const char *text = json_string_value(member);
+		cube_buf_clear(&value);
+		if (!rc && text) rc = cube_buf_addstr(&value, text);
+		else if (!rc && !json_is_null(member))
+			rc = cube_render_json(member, JSON_COMPACT, &value);
+		size_t n = cube_buf_len(&value);
+		if (!text && n > 0) cube_buf_truncate(&value, --n); /* the newline */
+		if (!rc) rc = cube_buf_printf(out, csv ? "%s," : "%-11s ", key);
+		if (!rc && csv) rc = add_csv(cube_buf_str(&value), n, out);
+		else if (!rc) rc = cube_text_escape(out, n ? cube_buf_str(&value) : "-", n ? n : 1);
+		if (!rc) rc = cube_buf_addstr(out, "\n");
+	}
+	cube_buf_done(&value);
+	return rc;
+}
+
 int cube_render_object(const char *output, const json_t *object) {
 	struct cube_buf out;
 	cube_buf_init(&out, CUBE_RENDER_MAX);
-	int rc = 0;
-	const char *key;
-	json_t *value;
-	if (strcmp(output, "jsonl") == 0) {
-		rc = cube_render_json(object, JSON_COMPACT, &out);
-	} else if (strcmp(output, "json") == 0) {
-		rc = cube_render_json(object, JSON_INDENT(2), &out);
-	} else {
-		json_object_foreach((json_t *)object, key, value) {
-			if (!rc) rc = cube_buf_printf(&out, "%-11s ", key);
-			if (rc || !json_is_string(value)) {
-				if (!rc) rc = cube_render_json(value, JSON_COMPACT, &out);
-				continue;
-			}
-			rc = cube_text_escape(&out, json_string_value(value),
-					      json_string_length(value));
-			if (!rc) rc = cube_buf_addstr(&out, "\n");
-		}
-	}
+	int rc;
+	if (strcmp(output, "jsonl") == 0) rc = cube_render_json(object, JSON_COMPACT, &out);
+	else if (strcmp(output, "json") == 0) rc = cube_render_json(object, JSON_INDENT(2), &out);
+	else rc = add_members(object, strcmp(output, "csv") == 0, &out);
 	int code = rc ? 125 : cube_render_print(&out);
 	cube_buf_done(&out);
 	return code;

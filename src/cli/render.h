@@ -23,7 +23,8 @@ struct cube_column {
 	const char *key;   /* the csv header */
 	bool right;        /* aligned */
 	bool wide;         /* only with -o wide, and in csv */
-	bool shrinks;      /* cut to fit the terminal */
+	uint8_t shrinks;   /* may be cut to this width to fit the terminal; 0: never */
+	uint8_t drop;      /* left out where that is not enough, 1 first; 0: never */
 	/* Appends the cell. plain: for a program (csv), else for a person. */
 	int (*cell)(const json_t *row, bool plain, struct cube_buf *out);
 };
@@ -32,7 +33,7 @@ struct cube_column {
  * {"version": 1, "<name>": [...]}. Returns an exit code. */
 int cube_render_list(const struct cube_listing *list, const struct cube_column *columns,
 		     const char *name, const json_t *array);
-/* One object: indented JSON, one line for jsonl; else "key: value" lines. */
+/* One object: indented JSON, one line for jsonl, key,value lines for csv; else "key value" lines. */
 int cube_render_object(const char *output, const json_t *object);
 
 /* The parts, for tests and for `cube top`. width 0: unlimited. */
@@ -51,8 +52,9 @@ int cube_render_cut(const char *text, size_t width, struct cube_buf *out);
 
 /* Columns and rows of the terminal on fd; false where it is none. $COLUMNS and $LINES go first. */
 bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows);
-bool cube_render_colour(int fd); /* a terminal, NO_COLOR unset, TERM not dumb */
-/* Writes all to stdout; an exit code: 0, or 141 where nobody reads any more. */
+bool cube_render_live(int fd);   /* a terminal on which the cursor can be moved: TERM not dumb */
+bool cube_render_colour(int fd); /* that, and NO_COLOR unset */
+/* Writes all to stdout; an exit code: 0, 141 where nobody reads any more, or 125. */
 int cube_render_print(struct cube_buf *out);
 
 /* Cells that several listings share. */

@@ -122,7 +122,7 @@ static int push_open(struct cube_cli *cli, int fd, const char *path, json_t *fil
 static int push(struct cube_cli *cli, const struct cube_strv *list, json_t *files,
 		struct cube_err *err) {
 	for (size_t i = 0; i < list->len; i++) {
-		int fd = open(list->v[i], O_RDONLY | O_CLOEXEC);
+		int fd = open(list->v[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		int rc = fd < 0 ? cube_fail_sys(err, errno, "open")
 				: push_open(cli, fd, list->v[i], files, err);
 		if (fd >= 0) close(fd);
@@ -142,7 +142,7 @@ int cube_task_body(struct cube_cli *cli, const struct cube_task_options *o, char
 	json_object_set_new(body, "argv", argv);
 	if (env.len) json_object_set_new(body, "env", env_json(&env));
 	if (o->dir) json_object_set_new(body, "dir", cube_json_bytes(o->dir, strlen(o->dir)));
-	if (o->name) json_object_set_new(body, "name", json_string(o->name));
+	if (!rc) rc = cube_json_set_text(body, "name", o->name, err);
 	if (o->timeout != CUBE_OPT_UNSET)
 		json_object_set_new(body, "timeout", json_real((double)o->timeout / 1e9));
 	if (o->grace != CUBE_OPT_UNSET)

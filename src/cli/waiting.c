@@ -8,6 +8,7 @@
 
 #define ALL_ENDED 1
 #define PAGE      1000u
+#define COME_BACK 5
 
 static bool ended(const json_t *task) {
 	const char *state = cube_json_str(task, "state", "");
@@ -126,7 +127,7 @@ static int look_again(struct waiting_run *r, struct cube_err *err) {
 	return rc;
 }
 
-int cube_waiting_wait(struct cube_waiting *w, struct cube_cli *cli, struct cube_err *err) {
+static int wait_once(struct cube_waiting *w, struct cube_cli *cli, struct cube_err *err) {
 	struct waiting_run r = {.w = w, .cli = cli};
 	struct cube_watch watch;
 	int64_t after = 0;
@@ -140,4 +141,13 @@ int cube_waiting_wait(struct cube_waiting *w, struct cube_cli *cli, struct cube_
 	if (rc == ALL_ENDED) return 0;
 	if (r.rc) return *err = r.err, r.rc;
 	return rc ? rc : cube_fail(err, CUBE_ECONNECT, "the manager went away; the tasks go on");
+}
+
+int cube_waiting_wait(struct cube_waiting *w, struct cube_cli *cli, struct cube_err *err) {
+	int rc = wait_once(w, cli, err);
+	for (int tries = 0; rc == CUBE_ECONNECT && tries < COME_BACK; tries++) {
+		poll(NULL, 0, 100 * tries); /* it may be just leaving */
+		if (cube_client_start_manager(&cli->paths, err) == 0) rc = wait_once(w, cli, err);
+	}
+	return rc;
 }

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +19,12 @@ static size_t portion(int fd, size_t n) {
 	if (n > most && ioctl(fd, FIONREAD, &unread) == 0 && unread == 0 && S_ISFIFO(st.st_mode))
 		most = 32768;
 	return n < most ? n : most;
+}
+
+int cube_write_broken(int sys) {
+	if (sys == EPIPE || sys == ECONNRESET) return CUBE_WRITE_GONE;
+	fprintf(stderr, "cube: error: cannot write to stdout: %s\n", strerror(sys));
+	return CUBE_WRITE_FAILED;
 }
 
 int cube_write_out(int fd, const void *bytes, size_t n, int wake_fd, int (*woken)(void *arg),
@@ -33,7 +41,7 @@ int cube_write_out(int fd, const void *bytes, size_t n, int wake_fd, int (*woken
 		}
 		ssize_t done = write(fd, p, portion(fd, n));
 		if (done < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-		if (done < 0) return fd == STDOUT_FILENO ? CUBE_WRITE_GONE : 0;
+		if (done < 0) return fd == STDOUT_FILENO ? cube_write_broken(errno) : 0;
 		p += done;
 		n -= (size_t)done;
 	}

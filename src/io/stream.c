@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cube/buf.h"
+#include "cube/clock.h"
 #include "cube/mem.h"
 #include "cube/spawn.h"
 #include "cube/stream.h"
@@ -22,7 +23,12 @@ enum {
 	CHUNK = 64 * 1024,       /* what a pipe holds */
 	TURN_BYTES = 256 * 1024, /* moved a turn in each direction at most */
 	IOV_TRY = 64,            /* vectors handed to the kernel at once; the rest is queued */
+	OUT_KEEP = 64 * 1024,    /* an empty queue's block may stay so large for good */
 };
+
+/* A larger block stays so long after the queue became empty: a busy writer fills it again, and
+ * new memory for each burst costs more in page faults than the writing itself. */
+static const uint64_t OUT_REST = 100 * CUBE_NS_PER_MS;
 
 struct cube_stream {
 	struct cube_loop *loop;
@@ -32,6 +38,7 @@ struct cube_stream {
 	int rfd, wfd;
 	struct cube_io *rio, *wio; /* one fd for both: rio alone */
 	struct cube_buf in, out;   /* untaken; not yet accepted by wfd */
+	struct cube_timer *rest;   /* NULL until out was large once */
 	int fail_sys;              /* errno of the first failure, or 0 */
 	bool wsock;
 	bool paused;
@@ -241,6 +248,11 @@ static void end_now(struct cube_stream *s) {
 	s->wfd = -1;
 }
 
+static void on_rest(void *arg) {
+	struct cube_stream *s = arg;
+	if (!cube_buf_len(&s->out)) cube_buf_done(&s->out);
+}
+
 static void pump_out(struct cube_stream *s) {
 	size_t budget = TURN_BYTES;
 	while (budget && cube_buf_len(&s->out)) {
@@ -252,7 +264,10 @@ static void pump_out(struct cube_stream *s) {
 		budget -= put_n;
 	}
 	if (cube_buf_len(&s->out)) return;
-	cube_buf_clear(&s->out);
+	if (s->out.cap > OUT_KEEP) {
+		if (!s->rest) s->rest = cube_timer_add(s->loop, on_rest, s);
+		cube_timer_after(s->rest, OUT_REST);
+	}
 	if (s->ending) end_now(s);
 }
 
@@ -394,7 +409,9 @@ void cube_stream_free(struct cube_stream *s) {
 	s->gone = true;
 	cube_io_del(s->rio);
 	cube_io_del(s->wio);
+	cube_timer_del(s->rest);
 	s->rio = s->wio = NULL;
+	s->rest = NULL;
 	close_fds(s->rfd, s->wfd);
 	s->rfd = s->wfd = -1;
 	cube_loop_defer(s->loop, destroy, s);

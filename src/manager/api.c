@@ -1,6 +1,8 @@
 /* The routes of API.md, and what is too small for a file of its own. */
 #include "api.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,33 +20,28 @@ static void healthz(void *arg, struct cube_request *req) {
 static void info(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_manager *m = api->m;
-	struct cube_jw j;
-	struct cube_buf out;
-	cube_api_begin(api, &j, &out);
+	struct cube_err err;
 	uint64_t job = 0, task = 0;
 	uint32_t node = 0;
-	struct cube_err err;
+	char cluster[17];
+	cube_manager_commit(m);
 	if (m->store->ops->last_ids(m->store, &job, &task, &node, &err)) {
 		cube_reply_error(req, &err);
 		return;
 	}
-	char hex[17];
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 0; i < 16; i++) hex[i] = digits[m->cluster >> (60 - 4 * i) & 15];
-	hex[16] = 0;
-	cube_jw_open(&j, NULL, '{');
-	cube_jw_str(&j, "version", CUBE_VERSION);
-	cube_jw_u64(&j, "pid", (uint64_t)getpid());
-	cube_jw_str(&j, "cluster", hex);
-	cube_jw_str(&j, "name", m->paths.cluster);
-	cube_jw_str(&j, "socket", m->paths.socket);
-	cube_jw_str(&j, "state_dir", m->paths.state);
-	cube_jw_time(&j, "started", m->started);
-	cube_jw_u64(&j, "nodes", cube_nodes_count(m->nodes));
-	cube_jw_u64(&j, "tasks", task);
-	cube_jw_u64(&j, "event", cube_events_committed(m->events));
-	cube_jw_close(&j, '}');
-	cube_reply_json(req, 200, &j);
+	snprintf(cluster, sizeof cluster, "%016" PRIx64, m->cluster);
+	json_t *o = json_object();
+	json_object_set_new(o, "version", json_string(CUBE_VERSION));
+	json_object_set_new(o, "pid", json_integer(getpid()));
+	json_object_set_new(o, "cluster", json_string(cluster));
+	json_object_set_new(o, "name", cube_jv_text(m->paths.cluster));
+	json_object_set_new(o, "socket", cube_jv_text(m->paths.socket));
+	json_object_set_new(o, "state_dir", cube_jv_text(m->paths.state));
+	json_object_set_new(o, "started", cube_jv_time(m->started));
+	json_object_set_new(o, "nodes", json_integer(cube_nodes_count(m->nodes)));
+	json_object_set_new(o, "tasks", cube_jv_u64(task));
+	json_object_set_new(o, "event", cube_jv_u64(cube_events_committed(m->events)));
+	cube_reply_json(req, 200, o);
 }
 
 static void shut_down(void *arg, struct cube_request *req) {
@@ -98,12 +95,6 @@ static void refuse(void *arg, struct cube_request *req) {
 	cube_reply_error(req, &err);
 }
 
-void cube_api_begin(struct cube_api *api, struct cube_jw *j, struct cube_buf *out) {
-	cube_manager_commit(api->m);
-	cube_buf_init(out, CUBE_REPLY_MAX);
-	*j = (struct cube_jw){.out = out};
-}
-
 int cube_api_new(struct cube_manager *m, struct cube_api **ret, struct cube_err *err) {
 	*ret = cube_alloc(sizeof **ret);
 	(*ret)->m = m;
@@ -113,8 +104,8 @@ int cube_api_new(struct cube_manager *m, struct cube_api **ret, struct cube_err 
 void cube_api_free(struct cube_api *api) {
 	if (!api) return;
 	for (size_t i = 0; i < CUBE_API_JOBS_CACHED; i++) {
-		free(api->jobs[i].name);
-		free(api->jobs[i].command);
+		json_decref(api->jobs[i].name);
+		json_decref(api->jobs[i].command);
 	}
 	free(api);
 }
@@ -162,4 +153,14 @@ void cube_pages_reply(struct cube_api *api, struct cube_request *req, const char
 
 void cube_pages_wake(struct cube_pages *p) {
 	cube_reply_wake(p->rs);
+}
+
+void cube_pages_json(struct cube_pages *p, json_t *taken) {
+	if (cube_json_add(&p->out, taken)) p->broken = true;
+}
+
+void cube_pages_element(struct cube_pages *p, json_t *taken) {
+	if (p->elements && cube_buf_addstr(&p->out, ",")) p->broken = true;
+	p->elements = true;
+	cube_pages_json(p, taken);
 }

@@ -34,18 +34,13 @@ static int add_event(void *arg, const struct cube_event_row *row) {
 	const char *node = cube_nodes_name(sse->pages.api->m->nodes, row->node);
 	cube_buf_printf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)row->seq,
 			row->kind);
-	struct cube_jw j = {.out = out};
-	cube_jw_open(&j, NULL, '{');
-	cube_jw_u64(&j, "seq", row->seq);
-	cube_jw_time(&j, "time", row->wall);
-	cube_jw_str(&j, "kind", row->kind);
-	if (row->task) cube_jw_u64(&j, "task", row->task);
-	else cube_jw_null(&j, "task");
-	cube_jw_str(&j, "node", *node ? node : NULL);
-	cube_jw_str(&j, "old", row->old_state && *row->old_state ? row->old_state : NULL);
-	cube_jw_str(&j, "new", row->new_state);
-	cube_jw_str(&j, "reason", row->reason && *row->reason ? row->reason : NULL);
-	cube_jw_close(&j, '}');
+	cube_pages_json(
+		&sse->pages,
+		json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seq", cube_jv_u64(row->seq),
+			  "time", cube_jv_time(row->wall), "kind", cube_jv_text(row->kind), "task",
+			  row->task ? cube_jv_u64(row->task) : json_null(), "node",
+			  cube_jv_optional(node), "old", cube_jv_optional(row->old_state), "new",
+			  cube_jv_text(row->new_state), "reason", cube_jv_optional(row->reason)));
 	cube_buf_addstr(out, "\n\n");
 	sse->after = row->seq;
 	return 0;
@@ -75,13 +70,11 @@ static void on_progress(void *arg, uint32_t node, const char *step, double progr
 	struct cube_buf *out = &sse->pages.out;
 	if (cube_buf_len(out) > PROGRESS_MAX) return;
 	cube_buf_addstr(out, "event: progress\ndata: ");
-	struct cube_jw j = {.out = out};
-	cube_jw_open(&j, NULL, '{');
-	cube_jw_str(&j, "node", cube_nodes_name(sse->pages.api->m->nodes, node));
-	cube_jw_str(&j, "step", step);
-	if (progress >= 0) cube_jw_real(&j, "progress", progress);
-	else cube_jw_null(&j, "progress");
-	cube_jw_close(&j, '}');
+	const char *name = cube_nodes_name(sse->pages.api->m->nodes, node);
+	cube_pages_json(&sse->pages,
+			json_pack("{s:o, s:o, s:o}", "node", cube_jv_text(name), "step",
+				  cube_jv_text(step), "progress",
+				  progress >= 0 ? cube_jv_real(progress) : json_null()));
 	cube_buf_addstr(out, "\n\n");
 	cube_pages_wake(&sse->pages);
 }

@@ -151,31 +151,29 @@ static void open_output(struct frames *f, const struct cube_task_row *row) {
 
 static void state_frame(struct frames *f, const struct cube_task_row *row) {
 	struct cube_api *api = f->pages.api;
-	struct cube_jw j = {.out = &f->pages.out};
-	cube_jw_open(&j, NULL, '{');
-	cube_jw_u64(&j, "task", row->id);
-	cube_jw_str(&j, "node", cube_nodes_name(api->m->nodes, row->node));
-	cube_jw_str(&j, "state", cube_task_state_name(row->state));
-	cube_api_task_json(api, &j, "task_row", row);
-	cube_jw_close(&j, '}');
-	cube_buf_add(&f->pages.out, "\n", 1);
+	cube_pages_json(&f->pages,
+			json_pack("{s:o, s:o, s:s, s:o}", "task", cube_jv_u64(row->id), "node",
+				  cube_jv_text(cube_nodes_name(api->m->nodes, row->node)), "state",
+				  cube_task_state_name(row->state), "task_row",
+				  cube_api_task_json(api, row)));
+	cube_buf_addstr(&f->pages.out, "\n");
 }
 
 /* The head of a frame with bytes; its length, or 0 where it does not fit (which no name allows). */
 static size_t bytes_head(struct frames *f, const struct output *o,
-			 const struct cube_log_piece *piece, struct cube_buf *out) {
+			 const struct cube_log_piece *piece, char head[HEAD_MAX]) {
+	const char *node = cube_nodes_name(f->pages.api->m->nodes, o->node);
 	char time[32];
-	struct cube_jw j = {.out = out};
-	cube_jw_open(&j, NULL, '{');
-	cube_jw_u64(&j, "task", f->first + o->index);
-	cube_jw_str(&j, "node", cube_nodes_name(f->pages.api->m->nodes, o->node));
-	cube_jw_str(&j, "stream", piece->stream == CUBE_STDOUT ? "stdout" : "stderr");
-	cube_jw_u64(&j, "offset", piece->offset);
-	cube_jw_str(&j, "time", cube_clock_rfc3339(piece->wall, time));
-	cube_jw_u64(&j, "len", piece->n);
-	cube_jw_close(&j, '}');
-	cube_buf_add(out, "\n", 1);
-	return cube_buf_len(out);
+	json_t *v = json_pack("{s:o, s:o, s:s, s:o, s:s, s:o}", "task",
+			      cube_jv_u64(f->first + o->index), "node", cube_jv_text(node),
+			      "stream", piece->stream == CUBE_STDOUT ? "stdout" : "stderr",
+			      "offset", cube_jv_u64(piece->offset), "time",
+			      cube_clock_rfc3339(piece->wall, time), "len", cube_jv_u64(piece->n));
+	size_t n = json_dumpb(v, head, HEAD_MAX - 1, CUBE_JSON_FLAGS);
+	json_decref(v);
+	if (!n || n > HEAD_MAX - 1) return 0;
+	head[n] = '\n';
+	return n + 1;
 }
 
 /* One frame into space; 0 where the task has no bytes now. */
@@ -188,12 +186,12 @@ static size_t bytes_frame(struct frames *f, struct output *o, uint8_t *space, si
 		return 0;
 	}
 	if (!piece.n) return 0;
-	struct cube_buf head;
-	cube_buf_init(&head, HEAD_MAX);
-	size_t h = bytes_head(f, o, &piece, &head);
-	memcpy(space, cube_buf_data(&head), h);
+	size_t h = bytes_head(f, o, &piece, (char *)space);
+	if (!h) {
+		f->pages.broken = true;
+		return 0;
+	}
 	memmove(space + h, space + HEAD_MAX, piece.n);
-	cube_buf_done(&head);
 	return h + piece.n;
 }
 

@@ -1,5 +1,4 @@
-/* Shared by the files of the API: api.c (routes), api_tasks.c, api_logs.c, api_nodes.c,
- * api_events.c, api_files.c, api_metrics.c. Each handler is one route of the table in api.c. */
+/* Shared by the files of the API. Each handler is one route of the table in api.c. */
 #ifndef CUBE_API_IMPL_H
 #define CUBE_API_IMPL_H
 
@@ -14,7 +13,7 @@
 /* What a TASK needs of its job; jobs never change. */
 struct cube_api_job {
 	uint64_t id; /* 0: empty place */
-	char *name, *command;
+	json_t *name, *command;
 };
 
 struct cube_api {
@@ -24,9 +23,6 @@ struct cube_api {
 	uint64_t failed_at;
 };
 
-/* A new answer: all that the request may see is committed first. */
-void cube_api_begin(struct cube_api *api, struct cube_jw *j, struct cube_buf *out);
-
 /* --- answers of any length, made a page at a time --- */
 
 struct cube_pages {
@@ -34,7 +30,8 @@ struct cube_pages {
 	struct cube_reply_stream *rs;
 	struct cube_buf out;
 	bool ended;
-	bool broken; /* the answer cannot be completed: the client sees it cut off */
+	bool broken;   /* the answer cannot be completed: the client sees it cut off */
+	bool elements; /* cube_pages_element was called */
 	/* Adds to out when it is empty: 1 go on, 0 nothing now (wait for cube_pages_wake), -1 that
 	 * was all. */
 	int (*fill)(struct cube_pages *p);
@@ -46,28 +43,46 @@ struct cube_pages {
 void cube_pages_reply(struct cube_api *api, struct cube_request *req, const char *content_type,
 		      struct cube_pages *p);
 void cube_pages_wake(struct cube_pages *p);
+/* Adds an object's text to out, or breaks the answer. */
+void cube_pages_json(struct cube_pages *p, json_t *taken);
+/* The same for the next element of the answer's one long array. */
+void cube_pages_element(struct cube_pages *p, json_t *taken);
 
 /* --- tasks --- */
 
-void cube_api_task_json(struct cube_api *api, struct cube_jw *j, const char *key,
-			const struct cube_task_row *row);
+json_t *cube_api_task_json(struct cube_api *api, const struct cube_task_row *row); /* TASK */
 /* The committed row; row->reason is then malloc'd. CUBE_ENOTFOUND. */
 int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
 		      struct cube_err *err);
+/* What is asked of a task, or of each task of a job. */
+struct cube_api_order {
+	int signo;         /* 0: stop */
+	uint32_t grace_ms; /* of a stop; UINT32_MAX: the spec's */
+};
+typedef int cube_api_order_fn(struct cube_request *req, struct cube_api_order *ret,
+			      struct cube_err *err);
+cube_api_order_fn cube_api_read_stop, cube_api_read_signal;
+/* False where it does not apply: the task has ended or, for a signal, does not run. */
+bool cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order);
+
+/* --- jobs --- */
+
 /* The tasks of a job are first..last. */
 int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, uint64_t *ret_last,
 		       struct cube_err *err);
 
 /* --- nodes --- */
 
-/* before: the sample ahead of m, or .wall 0. */
-void cube_api_metric_json(struct cube_jw *j, const char *key, const struct cube_metric *m,
-			  const struct cube_metric *before);
+/* The node the address names, or NULL: then the request was answered. */
+struct cube_mnode *cube_api_node_find(struct cube_api *api, struct cube_request *req);
+/* METRIC; before: the sample ahead of m, or .wall 0. */
+json_t *cube_api_metric_json(const struct cube_metric *m, const struct cube_metric *before);
 
 /* --- routes --- */
 
 cube_route_fn cube_api_tasks_post, cube_api_tasks_get, cube_api_task_show, cube_api_task_delete,
-	cube_api_task_signal, cube_api_task_stdin, cube_api_job_delete, cube_api_job_signal;
+	cube_api_task_signal, cube_api_task_stdin;
+cube_route_fn cube_api_job_delete, cube_api_job_signal;
 cube_route_fn cube_api_task_logs, cube_api_job_logs;
 cube_route_fn cube_api_nodes_post, cube_api_nodes_get, cube_api_node_show, cube_api_node_delete,
 	cube_api_nodes_delete, cube_api_node_metrics;

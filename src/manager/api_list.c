@@ -12,7 +12,7 @@ struct listing {
 	struct cube_pages pages;
 	struct cube_task_filter filter;
 	char *name;
-	bool begun, newest, comma;
+	bool begun, newest;
 	uint64_t before; /* newest: only ids below are still to come */
 	uint64_t floor;  /* newest: none up to this */
 	uint64_t left;   /* rows that may still be given */
@@ -30,16 +30,14 @@ static int collect(void *arg, const struct cube_task_row *row) {
 }
 
 static void write_rows(struct listing *l) {
-	struct cube_jw j = {.out = &l->pages.out, .comma = l->comma};
 	for (size_t i = 0; i < l->nrows; i++) {
 		struct cube_task_row *row = &l->rows[l->newest ? l->nrows - 1 - i : i];
 		if (l->left) {
-			cube_api_task_json(l->pages.api, &j, NULL, row);
+			cube_pages_element(&l->pages, cube_api_task_json(l->pages.api, row));
 			l->left--;
 		}
 		free((char *)row->reason);
 	}
-	l->comma = j.comma;
 	l->nrows = 0;
 }
 
@@ -53,7 +51,7 @@ static bool next_rows(struct listing *l) {
 	}
 	l->filter.limit = PAGE;
 	int rc = s->ops->task_list(s, &l->filter, collect, l, NULL);
-	if (rc < 0) return false;
+	if (rc < 0) l->pages.broken = true;
 	if (l->newest) l->before = l->filter.after + 1;
 	else if (l->nrows) l->filter.after = l->rows[l->nrows - 1].id;
 	return l->newest || l->nrows > 0;
@@ -65,10 +63,11 @@ static int fill(struct cube_pages *p) {
 	if (!l->begun) cube_buf_addstr(&p->out, "{\"tasks\":[");
 	l->begun = true;
 	/* Empty stretches of ids are passed over here, but not for ever in one turn's time. */
-	for (int i = 0; i < 64 && l->left && cube_buf_len(&p->out) < 65536; i++) {
+	for (int i = 0; i < 64 && l->left && !p->broken && cube_buf_len(&p->out) < 65536; i++) {
 		if (!next_rows(l)) l->left = 0;
 		write_rows(l);
 	}
+	if (p->broken) return 1;
 	if (l->left) {
 		if (!cube_buf_len(&p->out)) cube_buf_addstr(&p->out, "\n");
 		return 1;

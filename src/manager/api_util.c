@@ -3,8 +3,6 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cube/clock.h"
@@ -120,125 +118,61 @@ int cube_segment_id(struct cube_request *req, const char *name, const char *what
 	return cube_fail(err, CUBE_ENOTFOUND, "there is no %s '%.40s'", what, v);
 }
 
-/* --- writing JSON --- */
+/* --- JSON --- */
 
-/* One well-formed UTF-8 sequence at s, or 0. */
-static size_t sequence(const char *s, size_t n) {
-	unsigned char c = (unsigned char)*s;
-	size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-	return len && len <= n && (c == 0 || cube_text_is_utf8(s, len)) ? len : 0;
+json_t *cube_jv_u64(uint64_t v) {
+	return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
 }
 
-static bool is_bare(unsigned char c) {
-	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+json_t *cube_jv_real(double v) {
+	return isfinite(v) ? json_real(v) : json_null();
 }
 
-static void put(struct cube_jw *j, const void *bytes, size_t n) {
-	if (cube_buf_add(j->out, bytes, n)) j->bad = true;
-}
-
-static void putf(struct cube_jw *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void putf(struct cube_jw *j, const char *fmt, ...) {
-	char text[64];
-	va_list ap;
-	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	put(j, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-}
-
-static void escape(struct cube_jw *j, const char *s, size_t n) {
-	for (size_t i = 0; i < n;) {
-		size_t run = i;
-		while (run < n && is_bare((unsigned char)s[run])) run++;
-		put(j, s + i, run - i);
-		i = run;
-		if (i == n) break;
-		unsigned char c = (unsigned char)s[i];
-		size_t len = sequence(s + i, n - i);
-		if (c == '"' || c == '\\') put(j, (char[]){'\\', (char)c}, 2);
-		else if (c == '\n') put(j, "\\n", 2);
-		else if (c == '\t') put(j, "\\t", 2);
-		else if (c < 0x20) putf(j, "\\u%04x", c);
-		else if (len) put(j, s + i, len);
-		else put(j, "\xef\xbf\xbd", 3);
-		i += len ? len : 1;
-	}
-}
-
-static void lead(struct cube_jw *j, const char *key) {
-	if (j->comma) put(j, ",", 1);
-	j->comma = true;
-	if (!key) return;
-	put(j, "\"", 1);
-	escape(j, key, strlen(key));
-	put(j, "\":", 2);
-}
-
-void cube_jw_open(struct cube_jw *j, const char *key, char bracket) {
-	lead(j, key);
-	put(j, &bracket, 1);
-	j->comma = false;
-}
-
-void cube_jw_close(struct cube_jw *j, char bracket) {
-	put(j, &bracket, 1);
-	j->comma = true;
-}
-
-void cube_jw_strn(struct cube_jw *j, const char *key, const char *s, size_t n) {
-	lead(j, key);
-	put(j, "\"", 1);
-	escape(j, s, n);
-	put(j, "\"", 1);
-}
-
-void cube_jw_str(struct cube_jw *j, const char *key, const char *s) {
-	if (s) cube_jw_strn(j, key, s, strlen(s));
-	else cube_jw_null(j, key);
-}
-
-void cube_jw_u64(struct cube_jw *j, const char *key, uint64_t v) {
-	char text[24], *p = text + sizeof text;
-	do *--p = (char)('0' + v % 10);
-	while (v /= 10);
-	lead(j, key);
-	put(j, p, (size_t)(text + sizeof text - p));
-}
-
-void cube_jw_i64(struct cube_jw *j, const char *key, int64_t v) {
-	lead(j, key);
-	putf(j, "%" PRId64, v);
-}
-
-void cube_jw_real(struct cube_jw *j, const char *key, double v) {
-	if (!isfinite(v)) {
-		cube_jw_null(j, key);
-		return;
-	}
-	lead(j, key);
-	putf(j, "%.9g", v);
-}
-
-void cube_jw_bool(struct cube_jw *j, const char *key, bool v) {
-	lead(j, key);
-	putf(j, "%s", v ? "true" : "false");
-}
-
-void cube_jw_null(struct cube_jw *j, const char *key) {
-	lead(j, key);
-	put(j, "null", 4);
-}
-
-void cube_jw_time(struct cube_jw *j, const char *key, int64_t wall) {
+json_t *cube_jv_time(int64_t wall) {
 	char text[32];
-	if (wall) cube_jw_str(j, key, cube_clock_rfc3339(wall, text));
-	else cube_jw_null(j, key);
+	return wall ? json_string(cube_clock_rfc3339(wall, text)) : json_null();
 }
 
-void cube_jw_raw(struct cube_jw *j, const char *key, const char *json) {
-	lead(j, key);
-	put(j, json, strlen(json));
+/* The bytes of the character s begins with, or 0. */
+static size_t character(const char *s, size_t n) {
+	for (size_t len = 1; len <= n && len <= 4; len++)
+		if (cube_text_is_utf8(s, len)) return len;
+	return 0;
+}
+
+json_t *cube_jv_textn(const char *s, size_t n) {
+	json_t *v = json_stringn(s, n);
+	if (v) return v;
+	struct cube_buf b;
+	cube_buf_init(&b, 3 * n);
+	for (size_t i = 0, len; i < n; i += len ? len : 1) {
+		len = character(s + i, n - i);
+		if (len) cube_buf_add(&b, s + i, len);
+		else cube_buf_addstr(&b, "\xef\xbf\xbd");
+	}
+	v = json_stringn((const char *)cube_buf_data(&b), cube_buf_len(&b));
+	cube_buf_done(&b);
+	return v;
+}
+
+json_t *cube_jv_text(const char *s) {
+	return s ? cube_jv_textn(s, strlen(s)) : json_null();
+}
+
+json_t *cube_jv_optional(const char *s) {
+	return cube_jv_text(s && *s ? s : NULL);
+}
+
+static int add_text(const char *text, size_t n, void *out) {
+	return cube_buf_add(out, text, n) ? -1 : 0;
+}
+
+int cube_json_add(struct cube_buf *out, json_t *taken) {
+	size_t before = cube_buf_len(out);
+	int rc = json_dump_callback(taken, add_text, out, CUBE_JSON_FLAGS);
+	json_decref(taken);
+	if (rc) cube_buf_truncate(out, before);
+	return rc;
 }
 
 /* --- answers --- */
@@ -254,33 +188,28 @@ static size_t field_length(const struct cube_err *err) {
 
 void cube_reply_error(struct cube_request *req, const struct cube_err *err) {
 	struct cube_buf out;
-	cube_buf_init(&out, 8192);
-	struct cube_jw j = {.out = &out};
 	size_t field = field_length(err);
-	cube_jw_open(&j, NULL, '{');
-	cube_jw_open(&j, "error", '{');
-	cube_jw_str(&j, "code", cube_err_name(err->code));
-	cube_jw_str(&j, "message", err->msg);
-	if (field) cube_jw_strn(&j, "field", err->msg, field);
-	cube_jw_close(&j, '}');
-	cube_jw_close(&j, '}');
-	cube_buf_add(&out, "\n", 1);
 	int status = cube_request_refusal(req);
+	cube_buf_init(&out, 8192);
+	cube_json_add(&out, json_pack("{s:{s:s, s:o, s:o*}}", "error", "code",
+				      cube_err_name(err->code), "message", cube_jv_text(err->msg),
+				      "field", field ? cube_jv_textn(err->msg, field) : NULL));
+	cube_buf_addstr(&out, "\n");
 	cube_reply(req, status ? status : cube_err_http(err->code), CUBE_JSON_TYPE,
 		   cube_buf_data(&out), cube_buf_len(&out));
 	cube_buf_done(&out);
 }
 
-void cube_reply_json(struct cube_request *req, int status, struct cube_jw *j) {
-	put(j, "\n", 1);
-	if (j->bad) {
+void cube_reply_json(struct cube_request *req, int status, json_t *taken) {
+	struct cube_buf out;
+	cube_buf_init(&out, CUBE_REPLY_MAX);
+	if (cube_json_add(&out, taken) || cube_buf_addstr(&out, "\n")) {
 		struct cube_err err;
 		cube_fail(&err, CUBE_ETOOBIG, "the answer is over %u bytes; ask for a part",
 			  CUBE_REPLY_MAX);
 		cube_reply_error(req, &err);
 	} else {
-		cube_reply(req, status, CUBE_JSON_TYPE, cube_buf_data(j->out),
-			   cube_buf_len(j->out));
+		cube_reply(req, status, CUBE_JSON_TYPE, cube_buf_data(&out), cube_buf_len(&out));
 	}
-	cube_buf_done(j->out);
+	cube_buf_done(&out);
 }

@@ -1,4 +1,4 @@
-/* What the handlers of the API share: reading bodies and queries, writing JSON, errors. */
+/* What the handlers of the API share: reading bodies and queries, making JSON, errors. */
 #ifndef CUBE_API_UTIL_H
 #define CUBE_API_UTIL_H
 
@@ -44,26 +44,20 @@ bool cube_query_flag(struct cube_request *req, const char *key); /* "1", "true" 
 int cube_segment_id(struct cube_request *req, const char *name, const char *what, uint64_t *ret,
 		    struct cube_err *err);
 
-/* --- writing JSON --- */
+/* --- JSON values (new references), and their text --- */
 
-struct cube_jw {
-	struct cube_buf *out;
-	bool comma; /* before the next value */
-	bool bad;   /* something did not fit: what is in out is no JSON */
-};
-/* key NULL: inside an array, or the top. All that is added is valid JSON, whatever the bytes: what
- * is not UTF-8 becomes U+FFFD. */
-void cube_jw_open(struct cube_jw *j, const char *key, char bracket);
-void cube_jw_close(struct cube_jw *j, char bracket);
-void cube_jw_str(struct cube_jw *j, const char *key, const char *s); /* NULL: null */
-void cube_jw_strn(struct cube_jw *j, const char *key, const char *s, size_t n);
-void cube_jw_u64(struct cube_jw *j, const char *key, uint64_t v);
-void cube_jw_i64(struct cube_jw *j, const char *key, int64_t v);
-void cube_jw_real(struct cube_jw *j, const char *key, double v); /* not finite: null */
-void cube_jw_bool(struct cube_jw *j, const char *key, bool v);
-void cube_jw_null(struct cube_jw *j, const char *key);
-void cube_jw_time(struct cube_jw *j, const char *key, int64_t wall);    /* 0: null */
-void cube_jw_raw(struct cube_jw *j, const char *key, const char *json); /* JSON text as it is */
+json_t *cube_jv_u64(uint64_t v);    /* INT64_MAX at most */
+json_t *cube_jv_real(double v);     /* not finite: null */
+json_t *cube_jv_time(int64_t wall); /* 0: null */
+/* Any bytes: what is not UTF-8 becomes U+FFFD. */
+json_t *cube_jv_textn(const char *s, size_t n);
+json_t *cube_jv_text(const char *s);     /* NULL: null */
+json_t *cube_jv_optional(const char *s); /* NULL or empty: null */
+
+/* Appends the compact text of an object or array, which is taken. 0, or -1 where it does not fit or
+ * is NULL: nothing was added then. */
+int cube_json_add(struct cube_buf *out, json_t *taken);
+#define CUBE_JSON_FLAGS (JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15))
 
 /* --- answers --- */
 
@@ -74,7 +68,7 @@ void cube_jw_raw(struct cube_jw *j, const char *key, const char *json); /* JSON 
 /* {"error": ...} with the status that belongs to err's code; the field is named where the message
  * of a usage error begins with one. */
 void cube_reply_error(struct cube_request *req, const struct cube_err *err);
-/* Sends what was written (an error where it did not fit) and frees the buffer. */
-void cube_reply_json(struct cube_request *req, int status, struct cube_jw *j);
+/* One object, which is taken; an error where it does not fit. */
+void cube_reply_json(struct cube_request *req, int status, json_t *taken);
 
 #endif

@@ -1,13 +1,17 @@
 /* What workers say about attempts, and what becomes of them when a link comes or goes. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cube/clock.h"
 #include "cube/log.h"
+#include "cube/mem.h"
 #include "cube/task.h"
 #include "logs.h"
 #include "nodes.h"
 #include "tasks_impl.h"
+
+#define OFFSET_MAX (1ull << 60) /* of a stream; more is a lie */
 
 static struct cube_task *find(struct cube_tasks *t, const struct cube_mnode *node,
 			      const struct cube_msg *msg) {
@@ -35,13 +39,31 @@ static void on_unknown(struct cube_mnode *node, const struct cube_msg *msg) {
 	cube_node_send(node, &reply);
 }
 
+/* The worker no longer has bytes that this manager acknowledged and then lost: a power cut took its
+ * newest commits. The task goes on with a hole in its log, said as its reason. */
+static int skip_lost(struct cube_tasks *t, struct cube_task *task, uint8_t stream, uint64_t begin,
+		     struct cube_err *err) {
+	uint64_t *end = stream == CUBE_STDOUT ? &task->row.out_end : &task->row.err_end;
+	char text[120];
+	if (begin <= *end) return 0;
+	if (begin > OFFSET_MAX)
+		return cube_fail(err, CUBE_EPROTO, "task %llu: no stream is that long",
+				 (unsigned long long)task->row.id);
+	snprintf(text, sizeof text, "bytes %llu to %llu of its %s were lost on this machine",
+		 (unsigned long long)*end, (unsigned long long)begin,
+		 stream == CUBE_STDOUT ? "output" : "error output");
+	cube_warn("task %llu: %s", (unsigned long long)task->row.id, text);
+	free(task->reason);
+	task->reason = cube_strdup(text);
+	*end = begin;
+	return 0;
+}
+
 static int on_known(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
 		    struct cube_err *err) {
-	if (task->row.out_end < msg->known.out_begin || task->row.err_end < msg->known.err_begin)
-		return cube_fail(
-			err, CUBE_EPROTO,
-			"task %llu: the worker no longer has bytes that were not acknowledged",
-			(unsigned long long)task->row.id);
+	int rc = skip_lost(t, task, CUBE_STDOUT, msg->known.out_begin, err);
+	if (!rc) rc = skip_lost(t, task, CUBE_STDERR, msg->known.err_begin, err);
+	if (rc) return rc;
 	task->known = true;
 	task->ack_out = task->ack_err = true;
 	cube_task_changed(t, task);
@@ -80,11 +102,21 @@ static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cub
 }
 
 /* A moving mean over about the last eight; feeds the prefetch. */
-static void learn(struct cube_mnode *node, const struct cube_msg *msg) {
-	if (msg->exit.finished <= msg->exit.started || !msg->exit.started) return;
-	uint64_t took = (uint64_t)(msg->exit.finished - msg->exit.started);
+static void learn(struct cube_mnode *node, uint64_t took) {
+	if (!took) return;
 	node->mean_ns = node->mean_ns ? node->mean_ns - node->mean_ns / 8 + took / 8 : took;
 	if (!node->mean_ns) node->mean_ns = 1;
+}
+
+/* How long it ran by the host's clock; 0 where that makes no sense. */
+static uint64_t run_time(const struct cube_msg *msg) {
+	int64_t from = msg->exit.started, to = msg->exit.finished;
+	if (from <= 0 || to <= from) return 0;
+	return (uint64_t)(to - from);
+}
+
+static uint64_t figure(uint64_t v) {
+	return v < OFFSET_MAX ? v : OFFSET_MAX; /* the store takes no more than 2^63 */
 }
 
 static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
@@ -98,16 +130,16 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 			(unsigned long long)task->row.out_end,
 			(unsigned long long)task->row.err_end);
 	int64_t now = cube_clock_wall();
-	uint64_t took = 0;
-	if (msg->exit.started && msg->exit.finished > msg->exit.started)
-		took = (uint64_t)(msg->exit.finished - msg->exit.started);
-	learn(node, msg);
+	uint64_t took = run_time(msg);
+	learn(node, took);
 	/* The duration is the host's, the point in time the laptop's: their clocks may differ. */
 	task->row.finished = now;
 	if (msg->exit.started) task->row.started = now - (int64_t)took;
-	task->row.user_us = msg->exit.user_us;
-	task->row.sys_us = msg->exit.sys_us;
-	task->row.max_rss = msg->exit.max_rss;
+	if (task->row.started < task->row.created && task->row.created < now)
+		task->row.started = task->row.created;
+	task->row.user_us = figure(msg->exit.user_us);
+	task->row.sys_us = figure(msg->exit.sys_us);
+	task->row.max_rss = figure(msg->exit.max_rss);
 	cube_task_end(t, task, msg->exit.how, msg->exit.value, msg->exit.message);
 	return 0;
 }
@@ -135,17 +167,18 @@ int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struc
 
 /* The worker has listed what it knows. What it does not know it either never got, or lost with a
  * daemon that died: a task that may have run is not run again. */
-void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node) {
+void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot) {
 	cube_list_each (&node->attempts, task, struct cube_task, queue) {
 		if (task->known) {
 			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
-		} else if (task->row.state == CUBE_TASK_SCHEDULED && !node->new_boot) {
+		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
 			cube_task_send_start(t, task, node);
 			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
 		} else {
-			cube_task_end(t, task, CUBE_EXIT_LOST, 0, "the worker that ran it died");
+			cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST,
+				      0, "the worker that ran it died");
 		}
 	}
 }
@@ -165,4 +198,5 @@ void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const
 	cube_list_each (&node->bound, task, struct cube_task, queue) {
 		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, reason);
 	}
+	cube_tasks_check_jobs(t, reason);
 }

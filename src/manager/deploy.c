@@ -1,9 +1,9 @@
 /* Bootstrap (DESIGN 4): from a bare login shell to a running worker, with sh and cat.
  *
  *   PROBE    runs the cached worker where it is; else finds a folder that allows executing, says
- *            "none", reads the wanted hash from stdin and cats the image into a temporary file
- * there, which then checks itself and takes its final name ("installed") ATTACH   runs the worker
- * just installed
+ *            "none", reads the wanted hash from stdin and cats the image into a temporary file there,
+ *            which then checks itself and takes its final name ("installed")
+ *   ATTACH   runs the worker just installed
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -21,6 +21,7 @@
 
 #define NOISE_MAX (1u << 20)
 #define LINE_MAX_ 4096u
+#define ANSWER_MAX 512u /* bytes: no answer line is longer */
 #define PIECE     (64u << 10)
 
 enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH };
@@ -31,7 +32,7 @@ struct cube_deploy {
 	char sha256[65]; /* of the image that goes, or went, to the host; "" while unknown */
 	const uint8_t *image;
 	size_t image_size, image_sent;
-	bool pushing, installed;
+	bool pushing, installed, was_touched;
 	size_t noise;         /* bytes skipped so far */
 	char tail[256];       /* the newest noise or stderr, for the error */
 	char reason[200];     /* what the host said went wrong */
@@ -50,16 +51,18 @@ struct cube_deploy {
 	"for d; do for h in %s; do w=$d/bin/$h; " \
 	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
 
-/* An empty executable file is a valid shell script wherever executing is allowed at all. */
-#define RECEIVE                                                                                          \
-	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "                     \
-	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "         \
-	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && : >\"$t\" && chmod 700 \"$t\" "       \
-	"&& \"$t\" && { [ -z \"$n\" ] || : >\"$d/.made-parent\"; "                                       \
-	"echo CUBE %s none $m; read h; cat >\"$t\"; [ -s \"$t\" ] && \"$t\" install $h %s && exit; "                      \
-	"rm -f \"$t\"; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "             \
-	"rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; [ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; " \
-	"echo $d: cannot write or execute there >&2; done; "                                             \
+/* An empty executable file is a valid shell script wherever executing is allowed at all. Not ":"
+ * but "true" makes it: a redirection that fails ends the shell with a special builtin. */
+#define RECEIVE                                                                                    \
+	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "               \
+	"c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                                \
+	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                           \
+	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "   \
+	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && true >\"$t\" && "               \
+	"chmod 700 \"$t\" && \"$t\" && { echo CUBE %s none $m; read h; cat >\"$t\"; "              \
+	"if \"$t\" install $h %s; then [ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "   \
+	"c; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "                  \
+	"c; echo $d: cannot write or execute there >&2; done; "                                    \
 	"echo CUBE %s error no folder where programs may be kept and run"
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {
@@ -189,6 +192,8 @@ static void push(struct cube_mnode *node, const char *uname) {
 	d->image_size = size;
 	d->image_sent = 0;
 	d->pushing = true;
+	d->was_touched = node->touched;
+	node->touched = true;
 	if (node->state == CUBE_NODE_PROBING) cube_node_set(node, CUBE_NODE_PUSHING, "");
 	char hash[66];
 	snprintf(hash, sizeof hash, "%s\n", d->sha256);
@@ -201,7 +206,18 @@ static void push(struct cube_mnode *node, const char *uname) {
 static void hand_over(struct cube_mnode *node) {
 	cube_deploy_free(node->deploy);
 	node->deploy = NULL;
+	node->touched = true;
 	cube_link_begin(node);
+}
+
+static void on_error(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	cube_text_escape(&text, (const uint8_t *)rest, strnlen(rest, sizeof d->reason - 1));
+	snprintf(d->reason, sizeof d->reason, "%s", cube_buf_str(&text));
+	cube_buf_done(&text);
+	if (d->image && !d->installed) node->touched = d->was_touched; /* it was removed again */
 }
 
 static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
@@ -211,7 +227,7 @@ static void on_answer(struct cube_mnode *node, const char *word, const char *res
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256)
 		push(node, rest);
 	else if (strcmp(word, "installed") == 0 && *d->sha256) d->installed = true;
-	else if (strcmp(word, "error") == 0) snprintf(d->reason, sizeof d->reason, "%s", rest);
+	else if (strcmp(word, "error") == 0) on_error(node, rest);
 	else fail(node, CUBE_EPROTO, step, "the host gave an answer that makes no sense");
 }
 
@@ -219,7 +235,12 @@ static void on_answer(struct cube_mnode *node, const char *word, const char *res
 static void on_line(struct cube_mnode *node) {
 	struct cube_deploy *d = node->deploy;
 	char text[LINE_MAX_ + 1], nonce[20] = "", word[20] = "";
-	snprintf(text, sizeof text, "%s", cube_buf_str(&d->line));
+	size_t len = cube_buf_len(&d->line);
+	for (size_t i = 0; i < len; i++) { /* a NUL in the noise hides nothing */
+		char c = (char)cube_buf_data(&d->line)[i];
+		text[i] = c ? c : '?';
+	}
+	text[len] = 0;
 	cube_buf_clear(&d->line);
 	int rest = 0;
 	/* A login shell may have printed something without a newline before our line. */
@@ -235,22 +256,25 @@ static void on_line(struct cube_mnode *node) {
 	remember(d, (const uint8_t *)text, strlen(text));
 }
 
+/* Of an over-long line only the end can matter. */
+static void add_piece(struct cube_deploy *d, const uint8_t *bytes, size_t n) {
+	size_t room = cube_buf_room(&d->line), len = cube_buf_len(&d->line);
+	if (n > room && len > ANSWER_MAX) {
+		cube_buf_consume(&d->line, len - ANSWER_MAX);
+		d->noise += len - ANSWER_MAX;
+		room = cube_buf_room(&d->line);
+	}
+	cube_buf_add(&d->line, bytes, n < room ? n : room);
+	if (n > room) add_piece(d, bytes + room, n - room);
+}
+
 size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
 	size_t used = 0;
 	while (used < n && node->deploy) {
 		struct cube_deploy *d = node->deploy;
 		const uint8_t *nl = memchr(bytes + used, '\n', n - used);
 		size_t piece = nl ? (size_t)(nl - bytes) - used : n - used;
-		size_t room = cube_buf_room(&d->line);
-		/* Of an over-long line only the end can matter. */
-		if (piece > room) {
-			d->noise += cube_buf_len(&d->line) + piece;
-			cube_buf_clear(&d->line);
-			size_t keep = piece > 256 ? 256 : piece;
-			cube_buf_add(&d->line, bytes + used + piece - keep, keep);
-		} else {
-			cube_buf_add(&d->line, bytes + used, piece);
-		}
+		add_piece(d, bytes + used, piece);
 		used += piece + (nl != NULL);
 		if (nl) on_line(node);
 		if (node->deploy && node->deploy->noise > NOISE_MAX)

@@ -13,7 +13,7 @@ static void send_input(struct cube_task *task, struct cube_mnode *node, uint64_t
 	msg.data.offset = offset;
 	msg.data.eof = eof;
 	msg.data.bytes = (struct cube_slice){bytes, n};
-	cube_node_send(node, &msg);
+	cube_task_send(task, node, &msg);
 }
 
 static struct cube_mnode *reachable(struct cube_tasks *t, const struct cube_task *task) {

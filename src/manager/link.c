@@ -12,14 +12,13 @@
 #define TRANSPORT_QUEUE (1u << 20)
 #define UNFINISHED_MAX  (CUBE_DATA_MAX + 4096) /* no message of a worker is longer */
 #define PING_NS         (5 * CUBE_NS_PER_S)
+#define METRIC_MIN_NS   (200 * CUBE_NS_PER_MS)
+#define CPUS_MAX        65536u
 
+/* Any build is accepted: a daemon that an older cube left running may have tasks to finish, and must
+ * at least be told to go. See on_ready. */
 static void send_hello(struct cube_mnode *node) {
 	struct cube_msg msg = {.type = CUBE_MSG_HELLO};
-	unsigned long size;
-	/* Which build the worker must be follows from its architecture, which the first join does
-	 * not know yet: the worker's own path is named by its hash and checked by itself, so ""
-	 * accepts. */
-	if (node->has_facts) cube_worker_image(node->facts.machine, &size, msg.hello.build);
 	msg.hello.magic = CUBE_PROTO_MAGIC;
 	msg.hello.version = CUBE_PROTO_VERSION;
 	msg.hello.cluster = node->m->cluster;
@@ -40,21 +39,23 @@ void cube_link_begin(struct cube_mnode *node) {
 
 void cube_link_drop(struct cube_mnode *node) {
 	if (node->linked) cube_tasks_on_link_down(node->m->tasks, node);
-	node->linked = node->told = false;
+	node->linked = node->told = node->choked = node->other_build = false;
 	cube_buf_clear(&node->outbox);
 	cube_push_reset(node, false);
 }
 
 void cube_node_send(struct cube_mnode *node, const struct cube_msg *msg) {
-	if (!node->transport || node->deploy || !node->linked) return;
-	struct cube_err err;
-	if (cube_msg_encode(&node->outbox, msg)) {
-		cube_fail(&err, CUBE_ETOOBIG, "the host does not take what it is sent");
-		cube_node_fail(node, &err);
-	}
+	cube_node_send_into(node, &node->outbox, msg);
+}
+
+void cube_node_send_into(struct cube_mnode *node, struct cube_buf *out,
+			 const struct cube_msg *msg) {
+	if (!node->transport || node->deploy || !node->linked || node->choked) return;
+	if (cube_msg_encode(out, msg)) cube_node_choke(node);
 }
 
 void cube_link_flush(struct cube_mnode *node) {
+	if (node->choked) return;
 	size_t n = cube_buf_len(&node->outbox), queued = cube_transport_queued(node->transport);
 	size_t room = queued < TRANSPORT_QUEUE ? TRANSPORT_QUEUE - queued : 0;
 	if (n > room) n = room;
@@ -65,8 +66,32 @@ void cube_link_flush(struct cube_mnode *node) {
 
 /* --- what the worker says --- */
 
-static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {
+/* What a host says of itself goes to terminals and into JSON. */
+static void take_text(char *to, size_t size, const char *from) {
+	size_t n = 0;
+	for (; from[n] && n < size - 1; n++) to[n] = from[n] >= ' ' && from[n] < 127 ? from[n] : '?';
+	to[n] = 0;
+}
+
+static void take_facts(struct cube_mnode *node, const struct cube_msg *msg) {
 	struct cube_node_facts *f = &node->facts;
+	char kernel[sizeof f->kernel], mine[65] = "";
+	unsigned long size;
+	snprintf(kernel, sizeof kernel, "%s %s", msg->worker_hello.sysname,
+		 msg->worker_hello.release);
+	take_text(f->hostname, sizeof f->hostname, msg->worker_hello.hostname);
+	take_text(f->kernel, sizeof f->kernel, kernel);
+	take_text(f->machine, sizeof f->machine, msg->worker_hello.machine);
+	f->cpus = msg->worker_hello.cpus < CPUS_MAX ? msg->worker_hello.cpus : CPUS_MAX;
+	f->memory = msg->worker_hello.memory < INT64_MAX ? msg->worker_hello.memory : INT64_MAX;
+	node->has_facts = true;
+	if (node->auto_slots) node->slots = f->cpus ? f->cpus : 1;
+	cube_worker_image(f->machine, &size, mine);
+	node->other_build = *mine && strcmp(mine, msg->worker_hello.build) != 0;
+}
+
+static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {
+	if (node->linked) return cube_fail(err, CUBE_EPROTO, "the worker says HELLO twice");
 	if (msg->worker_hello.magic != CUBE_PROTO_MAGIC ||
 	    msg->worker_hello.version != CUBE_PROTO_VERSION)
 		return cube_fail(err, CUBE_EVERSION,
@@ -74,36 +99,40 @@ static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct 
 				 msg->worker_hello.version, CUBE_PROTO_VERSION);
 	if (msg->worker_hello.cluster != node->m->cluster || msg->worker_hello.node != node->id)
 		return cube_fail(err, CUBE_EPROTO, "the worker belongs to another cluster or node");
-	snprintf(f->hostname, sizeof f->hostname, "%s", msg->worker_hello.hostname);
-	snprintf(f->kernel, sizeof f->kernel, "%s %s", msg->worker_hello.sysname,
-		 msg->worker_hello.release);
-	snprintf(f->machine, sizeof f->machine, "%s", msg->worker_hello.machine);
-	f->cpus = msg->worker_hello.cpus;
-	f->memory = msg->worker_hello.memory;
-	node->new_boot = node->boot && node->boot != msg->worker_hello.boot;
-	if (node->new_boot) cube_push_reset(node, true);
-	node->boot = msg->worker_hello.boot;
-	node->has_facts = node->linked = true;
-	if (node->auto_slots) node->slots = f->cpus ? f->cpus : 1;
+	take_facts(node, msg);
+	node->link_boot = msg->worker_hello.boot;
+	if (node->link_boot != node->boot) cube_push_reset(node, true);
+	node->linked = true;
+	node->linked_at = cube_loop_now(node->m->loop);
 	return 0;
 }
 
-static void on_ready(struct cube_mnode *node) {
-	node->retries = 0;
+/* The tasks' ends and the new boot are committed together: a boot that is kept says that all
+ * attempts of the one before are settled. */
+static int on_ready(struct cube_mnode *node, struct cube_err *err) {
+	bool again = node->state == CUBE_NODE_READY;
+	if (again) return cube_fail(err, CUBE_EPROTO, "the worker says READY twice");
 	node->join_took = cube_loop_now(node->m->loop) - node->join_began;
-	if (node->state == CUBE_NODE_LEAVING) {
-		cube_node_shut_down(node);
-		return;
+	bool idle = cube_list_empty(&node->attempts);
+	if (node->state == CUBE_NODE_LEAVING || (node->other_build && idle)) {
+		if (!node->told) cube_node_shut_down(node);
+		return 0;
 	}
+	bool new_boot = node->boot && node->boot != node->link_boot;
 	node->joined = true;
+	node->boot = node->link_boot;
 	cube_node_set(node, CUBE_NODE_READY, "");
 	cube_timer_after(node->timer, PING_NS);
-	cube_tasks_on_ready(node->m->tasks, node);
+	cube_tasks_on_ready(node->m->tasks, node, new_boot);
+	return 0;
 }
 
 static int on_metric(struct cube_mnode *node, const struct cube_msg *msg) {
 	struct cube_store *s = cube_manager_tx(node->m);
 	struct cube_err err;
+	uint64_t now = cube_loop_now(node->m->loop);
+	if (node->metric_at && now - node->metric_at < METRIC_MIN_NS) return 0; /* one a second */
+	node->metric_at = now;
 	node->metric_before = node->metric;
 	node->metric = msg->metric;
 	node->metric.wall = cube_clock_wall(); /* the laptop's axis: hosts' clocks differ */
@@ -117,7 +146,7 @@ static int on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cu
 		return cube_fail(err, CUBE_EPROTO, "the worker does not begin with HELLO");
 	switch (msg->type) {
 	case CUBE_MSG_WORKER_HELLO: return on_hello(node, msg, err);
-	case CUBE_MSG_READY: on_ready(node); return 0;
+	case CUBE_MSG_READY: return on_ready(node, err);
 	case CUBE_MSG_METRIC: return on_metric(node, msg);
 	case CUBE_MSG_PONG: return 0;
 	case CUBE_MSG_PUSH_DONE: cube_push_done(node, msg); return 0;

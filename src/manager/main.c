@@ -206,6 +206,7 @@ static int hook(struct program *p, struct cube_err *err) {
 static void take_down(struct program *p) {
 	struct cube_manager *m = &p->m;
 	cube_httpd_free(m->httpd);
+	if (m->httpd) cube_manager_commit(m); /* of the requests that came in last */
 	cube_api_free(m->api);
 	cube_tasks_free(m->tasks); /* they are linked into their nodes */
 	cube_nodes_free(m->nodes);
@@ -213,7 +214,6 @@ static void take_down(struct program *p) {
 	cube_files_free(m->files);
 	cube_events_free(m->events);
 	cube_ssh_free(m->ssh);
-	if (m->in_tx && !m->exit_code) m->store->ops->commit(m->store, NULL);
 	cube_store_free(m->store);
 	cube_loop_free(m->loop);
 	if (p->lock_fd >= 0) {
@@ -257,5 +257,5 @@ int cube_manager_main(int argc, char **argv) {
 	}
 	if (rc < 0) cube_error("manager: %s", err.msg);
 	take_down(&p);
-	return p.m.exit_code ? p.m.exit_code : rc < 0 ? cube_err_exit(rc) : 0;
+	return rc < 0 ? cube_err_exit(rc) : 0;
 }

@@ -1,7 +1,10 @@
 #include "manager.h"
 
+#include <unistd.h>
+
 #include "cube/log.h"
 #include "events.h"
+#include "tasks.h"
 
 struct cube_store *cube_manager_tx(struct cube_manager *m) {
 	if (!m->in_tx) {
@@ -13,15 +16,19 @@ struct cube_store *cube_manager_tx(struct cube_manager *m) {
 }
 
 void cube_manager_must(struct cube_manager *m, int rc, const struct cube_err *err) {
-	if (rc >= 0 || m->exit_code) return;
+	if (rc >= 0) return;
 	cube_error("cannot keep the state, giving up: %s; workers and their tasks go on, "
 		   "and the next cube command goes on from the last commit",
 		   err->msg);
-	m->exit_code = 125;
-	cube_manager_stop(m);
+	/* At once: nothing of this turn may be told to a worker or a client now. It is a kill that
+	 * the next start copes with as with any other. */
+	_exit(125);
 }
 
 void cube_manager_commit(struct cube_manager *m) {
+	/* What workers said is in the tasks' rows in memory, its events and log chunks are in the
+	 * transaction already: they become durable together or not at all. */
+	if (m->tasks) cube_tasks_persist(m->tasks);
 	if (!m->in_tx) return;
 	m->in_tx = false;
 	struct cube_err err;

@@ -47,14 +47,15 @@ struct cube_manager {
 	struct cube_api *api;
 	struct cube_httpd *httpd;
 	bool stopping;
-	int exit_code;
 };
 
 /* The store with a transaction open (begun at need). Ends the manager when that fails, as any
  * failed write does: check writes with cube_manager_must. */
 struct cube_store *cube_manager_tx(struct cube_manager *m);
-/* rc of a store write: not 0 logs err once and stops the manager (exit code 125). */
+/* rc of a store or log write: a failure logs err and ends the process at once (exit code 125), so
+ * that nothing is told which is not kept. */
 void cube_manager_must(struct cube_manager *m, int rc, const struct cube_err *err);
+/* The changed tasks' rows go along. */
 void cube_manager_commit(struct cube_manager *m);
 /* Ends the loop after this turn; workers and tasks go on. */
 void cube_manager_stop(struct cube_manager *m);

@@ -17,6 +17,7 @@ static char *facts_to_json(const struct cube_mnode *node) {
 			      node->boot ? cube_id_hex(node->boot, boot) : NULL, "strict_host_keys",
 			      node->strict_host_keys, "connect_timeout_ms",
 			      (json_int_t)(node->connect_timeout_ns / CUBE_NS_PER_MS));
+	if (o && node->touched) json_object_set_new(o, "touched", json_true());
 	if (o && node->has_facts) {
 		json_object_set_new(o, "hostname", json_string(f->hostname));
 		json_object_set_new(o, "kernel", json_string(f->kernel));
@@ -41,6 +42,7 @@ static void facts_from_json(struct cube_mnode *node, const char *text) {
 	if (*text_of(o, "ssh_config")) node->ssh_config = cube_strdup(text_of(o, "ssh_config"));
 	cube_id_unhex(text_of(o, "boot"), &node->boot);
 	node->strict_host_keys = json_is_true(json_object_get(o, "strict_host_keys"));
+	node->touched = json_is_true(json_object_get(o, "touched"));
 	json_int_t ms = json_integer_value(json_object_get(o, "connect_timeout_ms"));
 	if (ms > 0) node->connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;
 	if (json_object_get(o, "hostname")) {

@@ -16,7 +16,11 @@
 #define SILENCE_NS   (20 * CUBE_NS_PER_S)
 #define LEAVE_NS     (30 * CUBE_NS_PER_S)
 #define RETRY_MAX_NS (30 * CUBE_NS_PER_S)
+#define STEADY_NS    (60 * CUBE_NS_PER_S) /* a link that lasted this long was no failure */
 #define OUTBOX_MAX   (64u << 20)
+#define BEHIND_MAX   (8u << 20) /* frames waiting for the link: no more STARTs for now */
+#define LOAD_MAX     32768u     /* attempts; the worker takes 65536 */
+#define TEXT_MAX     4095u      /* of a setting */
 
 struct cube_nodes {
 	struct cube_manager *m;
@@ -106,8 +110,7 @@ static void node_free(struct cube_mnode *node) {
 	node->m->nodes->count--;
 	node->m->nodes->ids[node->id].node = NULL;
 	/* Callers up the stack (a transport's event) may still look at it. */
-	if (node->m->stopping) node_release(node);
-	else cube_loop_defer(node->m->loop, node_release, node);
+	cube_loop_defer(node->m->loop, node_release, node);
 }
 
 int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_err *err) {
@@ -120,7 +123,6 @@ int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_
 
 void cube_nodes_free(struct cube_nodes *nodes) {
 	if (!nodes) return;
-	nodes->m->stopping = true;
 	cube_list_each (&nodes->list, node, struct cube_mnode, link) node_free(node);
 	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->ids[i].name);
 	free(nodes->ids);
@@ -141,8 +143,9 @@ int cube_nodes_load(struct cube_nodes *nodes, struct cube_err *err) {
 	if (rc) return rc;
 	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
 		if (node->state == CUBE_NODE_FAILED) continue;
+		/* Joining begins anew; the steps of before are no place to go on from. */
 		if (node->state == CUBE_NODE_LEAVING) node->purge = true;
-		else if (node->state == CUBE_NODE_READY)
+		else if (node->state != CUBE_NODE_LOST && node->state != CUBE_NODE_CONNECTING)
 			cube_node_set(node, CUBE_NODE_LOST, "the manager was restarted");
 		cube_timer_after(node->timer, 0);
 	}
@@ -213,12 +216,28 @@ static void end_as(struct cube_mnode *node, enum cube_node_state state, const ch
 	if (state == CUBE_NODE_GONE) node_free(node);
 }
 
+/* Trying again is no event: a host that is off for a month would fill the store. */
+static void still_lost(struct cube_mnode *node, const char *reason) {
+	node->step = NULL;
+	node->progress = -1;
+	if (strcmp(node->reason, reason) == 0) return;
+	free(node->reason);
+	node->reason = cube_strdup(reason);
+	cube_node_persist(node);
+}
+
+static void retry_later(struct cube_mnode *node) {
+	uint64_t pause = CUBE_NS_PER_S << (node->retries < 5 ? node->retries : 5);
+	if (node->retries < 31) node->retries++;
+	cube_timer_after(node->timer, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
+}
+
 /* A node that had been ready is lost, its tasks unknown, and it is tried again, unless it refuses
  * us: asking again and again would lock the account. One that never was is the user's to mend. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
 	hang_up(node);
 	if (node->state == CUBE_NODE_LEAVING) {
-		if (node->has_facts) end_as(node, CUBE_NODE_FAILED, err->msg);
+		if (node->has_facts || node->touched) end_as(node, CUBE_NODE_FAILED, err->msg);
 		else end_as(node, CUBE_NODE_GONE, ""); /* nothing of ours ever ran there */
 		return;
 	}
@@ -227,11 +246,9 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
 		return;
 	}
 	if (node->state != CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_LOST, err->msg);
+	else still_lost(node, err->msg);
 	cube_timer_disarm(node->timer);
-	if (err->code == CUBE_EHOSTKEY || err->code == CUBE_EAUTH) return;
-	uint64_t pause = CUBE_NS_PER_S << (node->retries < 5 ? node->retries : 5);
-	if (node->retries < 31) node->retries++;
-	cube_timer_after(node->timer, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
+	if (err->code != CUBE_EHOSTKEY && err->code != CUBE_EAUTH) retry_later(node);
 }
 
 /* --- the transport's events: to deploy while joining, to the link afterwards --- */
@@ -243,6 +260,7 @@ static void on_step(void *arg, enum cube_transport_step step) {
 static void on_open(void *arg) {
 	struct cube_mnode *node = arg;
 	struct cube_err err;
+	if (node->state == CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_CONNECTING, "");
 	if (cube_deploy_begin(node, &err) < 0) cube_node_fail(node, &err);
 }
 
@@ -263,7 +281,7 @@ static void on_err(void *arg, const uint8_t *bytes, size_t n) {
 static void on_drained(void *arg) {
 	struct cube_mnode *node = arg;
 	if (node->deploy) cube_deploy_drained(node);
-	else cube_link_flush(node);
+	/* Else this turn's flush sends more, after the commit. */
 }
 
 static void on_end(void *arg, int status) {
@@ -273,9 +291,14 @@ static void on_end(void *arg, int status) {
 		cube_deploy_end(node, status);
 		return;
 	}
-	if (node->state == CUBE_NODE_LEAVING && node->told) { /* told to shut down, and it did */
+	if (node->told && status <= 0) { /* told to shut down, and it did */
 		hang_up(node);
-		end_as(node, CUBE_NODE_GONE, "");
+		if (node->state == CUBE_NODE_LEAVING) {
+			end_as(node, CUBE_NODE_GONE, "");
+			return;
+		}
+		cube_node_set(node, CUBE_NODE_LOST, "its worker was of another cube: replacing it");
+		retry_later(node);
 		return;
 	}
 	cube_fail(&err, CUBE_ECONNECT, "the worker's channel ended (status %d)", status);
@@ -310,8 +333,6 @@ void cube_node_join(struct cube_mnode *node) {
 	};
 	hang_up(node);
 	node->join_began = cube_loop_now(node->m->loop);
-	if (node->state != CUBE_NODE_LEAVING && node->state != CUBE_NODE_CONNECTING)
-		cube_node_set(node, CUBE_NODE_CONNECTING, "");
 	cube_node_step(node, "connecting", -1);
 	cube_timer_after(node->timer, STALL_NS + node->connect_timeout_ns);
 	int rc = node->local ? cube_transport_local(node->m->loop, &target, &transport_events, node,
@@ -339,29 +360,36 @@ static void on_ping(struct cube_mnode *node) {
 		cube_node_fail(node, &err);
 		return;
 	}
-	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
+	if (now - node->linked_at > STEADY_NS) node->retries = 0;
 	cube_timer_after(node->timer, PING_NS);
+	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
+}
+
+static void on_leave_limit(struct cube_mnode *node) {
+	struct cube_err err;
+	if (node->told)
+		cube_fail(&err, CUBE_ETIMEOUT, "the worker did not end within %d s of being told to",
+			  (int)(LEAVE_NS / CUBE_NS_PER_S));
+	else
+		cube_fail(&err, CUBE_ETIMEOUT, "no worker was reached in time to be told to go (%s)",
+			  node->step ? node->step : "joining");
+	cube_node_fail(node, &err);
 }
 
 static void on_timer(void *arg) {
 	struct cube_mnode *node = arg;
 	struct cube_err err;
-	switch (node->state) {
-	case CUBE_NODE_READY: on_ping(node); break;
-	case CUBE_NODE_LOST: cube_node_join(node); break;
-	case CUBE_NODE_LEAVING:
-		if (!node->transport) {
-			cube_node_join(node);
-			break;
-		}
-		cube_fail(&err, CUBE_ETIMEOUT,
-			  "the worker did not end within %d s of being told to",
-			  (int)(LEAVE_NS / CUBE_NS_PER_S));
+	if (node->choked) {
+		cube_fail(&err, CUBE_ETOOBIG, "the worker does not take what it is sent");
 		cube_node_fail(node, &err);
-		break;
-	default:
-		if (!node->transport) cube_node_join(node);
-		else on_stall(node);
+	} else if (node->state == CUBE_NODE_READY) {
+		on_ping(node);
+	} else if (!node->transport) {
+		cube_node_join(node);
+	} else if (node->state == CUBE_NODE_LEAVING) {
+		on_leave_limit(node);
+	} else {
+		on_stall(node);
 	}
 }
 
@@ -375,6 +403,15 @@ static int check_request(const struct cube_node_request *r, struct cube_err *err
 		return cube_fail(err, CUBE_EUSAGE, "host: '%.80s' is no host name", host);
 	if (r->user && (r->user[0] == '-' || !*r->user))
 		return cube_fail(err, CUBE_EUSAGE, "user: '%.80s' is no user name", r->user);
+	const char *const texts[] = {host, r->user, r->identity, r->labels, r->ssh_config};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		if (texts[i] && strlen(texts[i]) > TEXT_MAX)
+			return cube_fail(err, CUBE_EUSAGE, "nodes: '%.40s...' is too long", texts[i]);
+	}
+	for (const char *p = host; *p; p++) {
+		if ((unsigned char)*p <= ' ' || *p == 127)
+			return cube_fail(err, CUBE_EUSAGE, "host: '%.80s' is no host name", host);
+	}
 	for (const char *p = r->name; *p; p++) {
 		if ((unsigned char)*p <= ' ' || *p == 127 || *p == ',' || *p == '/')
 			return cube_fail(err, CUBE_EUSAGE,
@@ -433,17 +470,28 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge) {
 	node->purge = purge;
 	if (node->state == CUBE_NODE_LEAVING) return;
-	bool clean = node->state == CUBE_NODE_FAILED && !node->has_facts;
+	bool clean = node->state == CUBE_NODE_FAILED && !node->has_facts && !node->touched;
 	cube_node_set(node, CUBE_NODE_LEAVING, "");
-	cube_timer_after(node->timer, LEAVE_NS);
+	if (!node->choked) cube_timer_after(node->timer, LEAVE_NS);
 	if (clean) end_as(node, CUBE_NODE_GONE, "");
 	else if (node->linked) cube_node_shut_down(node);
 	else if (!node->transport)
 		cube_node_join(node); /* only a worker that is reached can be told to go */
 }
 
+void cube_node_choke(struct cube_mnode *node) {
+	if (node->choked) return;
+	node->choked = true;
+	cube_timer_after(node->timer, 0);
+}
+
+bool cube_node_can_take(struct cube_mnode *node) {
+	return node->linked && !node->choked && node->load < LOAD_MAX &&
+	       cube_buf_len(&node->outbox) + cube_push_waiting(node) < BEHIND_MAX;
+}
+
 void cube_node_shut_down(struct cube_mnode *node) {
-	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = node->purge};
+	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = node->purge || node->other_build};
 	node->told = true;
 	cube_node_send(node, &msg);
 }

@@ -17,7 +17,7 @@ struct cube_push {
 	uint8_t sha256[CUBE_SHA256_LEN];
 	int fd; /* -1: all of it was sent */
 	uint64_t size, sent;
-	bool announced;
+	bool announced, stored; /* stored: the worker said so */
 	struct cube_buf after; /* frames that need it and those before it */
 };
 
@@ -28,9 +28,10 @@ static void push_free(struct cube_push *p) {
 	free(p);
 }
 
+/* What was sent may have been lost with the link; only what the worker confirmed is there. */
 void cube_push_reset(struct cube_mnode *node, bool forget_all) {
 	cube_list_each (&node->files, p, struct cube_push, link) {
-		if (forget_all || p->fd >= 0) push_free(p);
+		if (forget_all || !p->stored) push_free(p);
 	}
 }
 
@@ -61,13 +62,49 @@ static int begin(struct cube_mnode *node, const uint8_t *sha256, struct cube_pus
 
 struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_file *files,
 				uint32_t nfiles, struct cube_err *err) {
-	struct cube_buf *wait = &node->outbox;
 	for (uint32_t i = 0; i < nfiles; i++) {
 		struct cube_push *p = find(node, files[i].sha256);
 		if (!p && begin(node, files[i].sha256, &p, err) < 0) return NULL;
-		if (p->fd >= 0) wait = &p->after; /* sent in order, so the last one decides */
 	}
-	return wait;
+	return cube_push_behind(node, files, nfiles);
+}
+
+static bool is_among(const struct cube_push *p, const struct cube_msg_file *files,
+		     uint32_t nfiles) {
+	for (uint32_t i = 0; i < nfiles; i++) {
+		if (memcmp(p->sha256, files[i].sha256, CUBE_SHA256_LEN) == 0) return true;
+	}
+	return false;
+}
+
+/* They are sent one after the other, so the last one in that order decides. */
+struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg_file *files,
+				  uint32_t nfiles) {
+	if (!nfiles) return &node->outbox;
+	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
+		struct cube_push *p = cube_container(l, struct cube_push, link);
+		if (p->fd >= 0 && is_among(p, files, nfiles)) return &p->after;
+	}
+	return &node->outbox;
+}
+
+size_t cube_push_waiting(struct cube_mnode *node) {
+	size_t n = 0;
+	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
+		struct cube_push *p = cube_container(l, struct cube_push, link);
+		if (p->fd < 0) break; /* it and those before it are sent */
+		n += cube_buf_len(&p->after);
+	}
+	return n;
+}
+
+/* No more of it is sent; what waits for it goes. */
+static void finish(struct cube_mnode *node, struct cube_push *p) {
+	close(p->fd);
+	p->fd = -1;
+	if (cube_buf_add(&node->outbox, cube_buf_data(&p->after), cube_buf_len(&p->after)))
+		cube_node_choke(node);
+	cube_buf_done(&p->after);
 }
 
 static struct cube_push *current(struct cube_mnode *node) {
@@ -108,11 +145,7 @@ void cube_push_pump(struct cube_mnode *node) {
 			cube_warn("%s: a file to push cannot be read: %s", node->name,
 				  strerror(errno));
 		if (!ok || p->sent == p->size) {
-			close(p->fd);
-			p->fd = -1;
-			cube_buf_add(&node->outbox, cube_buf_data(&p->after),
-				     cube_buf_len(&p->after));
-			cube_buf_clear(&p->after);
+			finish(node, p);
 			if (!ok) push_free(p);
 		}
 		size_t n = cube_buf_len(&node->outbox);
@@ -125,8 +158,14 @@ void cube_push_pump(struct cube_mnode *node) {
 
 /* A refused content (full disk) is sent again for the next task that needs it. */
 void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg) {
-	if (msg->push.ok) return;
 	struct cube_push *p = find(node, msg->push.sha256);
-	cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
-	if (p && p->fd < 0) push_free(p);
+	if (!p || !p->announced) return;
+	if (!msg->push.ok) {
+		cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
+		if (p->fd >= 0) finish(node, p);
+		push_free(p);
+		return;
+	}
+	p->stored = true;
+	if (p->fd >= 0) finish(node, p); /* it was there already */
 }

@@ -1,5 +1,6 @@
 #include "tasks.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,8 +175,7 @@ void cube_task_end(struct cube_tasks *t, struct cube_task *task, uint8_t how, in
 	cube_task_set(t, task, outcome, reason);
 }
 
-/* Writes the changed rows. Runs before the commit, and from requests before theirs. */
-static void persist(struct cube_tasks *t) {
+void cube_tasks_persist(struct cube_tasks *t) {
 	struct cube_err err;
 	cube_list_each (&t->changed, task, struct cube_task, changes) {
 		if (!task->row_changed) continue;
@@ -187,6 +187,11 @@ static void persist(struct cube_tasks *t) {
 	}
 }
 
+void cube_task_send(struct cube_task *task, struct cube_mnode *node, const struct cube_msg *msg) {
+	const struct cube_spec *spec = &task->job->spec;
+	cube_node_send_into(node, cube_push_behind(node, spec->files, spec->nfiles), msg);
+}
+
 static void ack(struct cube_task *task, struct cube_mnode *node, uint8_t stream, uint64_t offset) {
 	struct cube_msg msg = {
 		.type = CUBE_MSG_ACK, .task = task->row.id, .attempt = task->row.attempt};
@@ -196,13 +201,25 @@ static void ack(struct cube_task *task, struct cube_mnode *node, uint8_t stream,
 }
 
 static void tell(struct cube_tasks *t, uint64_t id) {
-	cube_list_each (&t->watchers, w, struct cube_tasks_watcher, link) {
+	struct cube_link todo; /* a watcher may go, or take others along */
+	cube_list_init(&todo);
+	while (!cube_list_empty(&t->watchers)) {
+		struct cube_link *l = t->watchers.next;
+		cube_list_remove(l);
+		cube_list_append(&todo, l);
+	}
+	while (!cube_list_empty(&todo)) {
+		struct cube_link *l = todo.next;
+		cube_list_remove(l);
+		cube_list_append(&t->watchers, l);
+		struct cube_tasks_watcher *w = cube_container(l, struct cube_tasks_watcher, link);
 		if (id >= w->first && id <= w->last) w->changed(w->arg, id);
 	}
 }
 
 void cube_tasks_flush(struct cube_tasks *t) {
 	cube_list_each (&t->changed, task, struct cube_task, changes) {
+		if (task->row_changed) continue; /* since the commit: the next turn's */
 		cube_list_remove(&task->changes);
 		struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, task->row.node);
 		bool final = cube_task_final(task->row.state);
@@ -230,6 +247,25 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w) {
 }
 
 /* --- adding --- */
+
+/* A job that may run on some nodes only waits for them; when the last of them failed or went, its
+ * tasks would wait for ever. */
+static void check_job(struct cube_tasks *t, struct cube_job *job, const char *reason) {
+	for (size_t i = 0; i < job->nnodes; i++) {
+		struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, job->nodes[i]);
+		if (node && node->state != CUBE_NODE_FAILED && node->state != CUBE_NODE_GONE)
+			return;
+		if (node && node->state == CUBE_NODE_FAILED && *node->reason) reason = node->reason;
+	}
+	if (!job->nnodes) return;
+	cube_list_each (&job->pending, task, struct cube_task, queue) {
+		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, reason);
+	}
+}
+
+void cube_tasks_check_jobs(struct cube_tasks *t, const char *reason) {
+	cube_list_each (&t->jobs, job, struct cube_job, link) check_job(t, job, reason);
+}
 
 static int put_job(struct cube_tasks *t, const struct cube_job *job, const char *spec_json,
 		   uint32_t count, int64_t now, struct cube_err *err) {
@@ -287,7 +323,8 @@ int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *r, uint64_t 
 		if (node && node->state == CUBE_NODE_FAILED)
 			cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, node->reason);
 	}
-	persist(t);
+	check_job(t, job, "no node is left that it may run on");
+	cube_tasks_persist(t);
 	return 0;
 }
 
@@ -314,10 +351,15 @@ void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct c
 		.files = spec->files,
 		.nfiles = spec->nfiles,
 	};
+	size_t room = cube_buf_room(out);
 	task->known = true;
-	if (cube_msg_encode_start(out, &start))
-		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0,
-			      "the host does not take what it is sent");
+	if (cube_msg_encode_start(out, &start) == 0) return;
+	if (room < CUBE_FRAME_MAX + 4) {
+		cube_node_choke(node); /* sent again over the next link */
+		return;
+	}
+	cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, E2BIG,
+		      "its arguments, environment and files do not fit in one message of 1 MiB");
 }
 
 static void place(struct cube_tasks *t, struct cube_task *task, struct cube_mnode *node) {
@@ -328,6 +370,7 @@ static void place(struct cube_tasks *t, struct cube_task *task, struct cube_mnod
 	task->row.attempt++;
 	cube_task_set(t, task, CUBE_TASK_SCHEDULED, "");
 	cube_task_send_start(t, task, node);
+	if (!cube_task_final(task->row.state)) cube_task_resend_input(task, node);
 }
 
 /* A snapshot of the nodes for the scheduler, and back. */
@@ -350,7 +393,7 @@ static void board_make(struct cube_tasks *t, struct board *b) {
 		struct cube_sched_node *n = &b->v[b->len];
 		*n = (struct cube_sched_node){
 			.id = node->id,
-			.ready = node->state == CUBE_NODE_READY && node->linked,
+			.ready = node->state == CUBE_NODE_READY && cube_node_can_take(node),
 			.slots = node->slots,
 			.load = node->load,
 			.extra = cube_sched_prefetch(node->slots, node->mean_ns),
@@ -361,9 +404,13 @@ static void board_make(struct cube_tasks *t, struct board *b) {
 }
 
 static void board_place(struct cube_tasks *t, struct board *b, size_t i, struct cube_task *task) {
-	b->v[i].load++;
+	struct cube_sched_node *n = &b->v[i];
+	n->load++;
 	b->room--;
 	place(t, task, b->nodes[i]);
+	if (cube_node_can_take(b->nodes[i])) return;
+	b->room -= room_of(n); /* more when it has taken this */
+	n->ready = false;
 }
 
 static bool job_allows(void *arg, uint32_t id) {
@@ -409,7 +456,7 @@ void cube_tasks_tick(struct cube_tasks *t) {
 		free(b.v);
 		free(b.nodes);
 	}
-	persist(t);
+	cube_tasks_persist(t);
 }
 
 /* --- ends on request --- */
@@ -420,14 +467,17 @@ void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grac
 	task->stop_grace_ms = grace_ms == UINT32_MAX ? task->job->spec.grace_ms : grace_ms;
 	if (task->row.state == CUBE_TASK_PENDING) {
 		cube_task_end(t, task, CUBE_EXIT_STOPPED, 0, "stopped before it started");
-		persist(t);
+		cube_tasks_persist(t);
 		return;
 	}
+	task->row.how = CUBE_EXIT_STOPPED;
+	task->row.value = task->stop_grace_ms < INT32_MAX ? (int32_t)task->stop_grace_ms : INT32_MAX;
+	cube_task_changed(t, task);
 	if (!node || !task->known) return; /* told when the link is back: see attempts.c */
 	struct cube_msg msg = {
 		.type = CUBE_MSG_STOP, .task = task->row.id, .attempt = task->row.attempt};
 	msg.stop.grace_ms = task->stop_grace_ms;
-	cube_node_send(node, &msg);
+	cube_task_send(task, node, &msg);
 }
 
 void cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo) {
@@ -439,7 +489,7 @@ void cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo) 
 	struct cube_msg msg = {
 		.type = CUBE_MSG_SIGNAL, .task = task->row.id, .attempt = task->row.attempt};
 	msg.signal.signo = signo;
-	if (node) cube_node_send(node, &msg);
+	if (node) cube_task_send(task, node, &msg);
 }
 
 /* --- after a restart --- */
@@ -479,7 +529,10 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	}
 	struct cube_task *task = task_new(t, l->job, row);
 	task->input_end = true; /* whoever fed it went with the old manager */
+	task->stopping = row->how == CUBE_EXIT_STOPPED;
+	if (task->stopping) task->stop_grace_ms = (uint32_t)row->value;
 	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, row->node);
+	if (node && node->state == CUBE_NODE_FAILED) node = NULL;
 	if (row->state == CUBE_TASK_PENDING && (!row->pinned || node)) {
 		queue_pending(t, task);
 	} else if (node && row->state != CUBE_TASK_PENDING) {
@@ -498,5 +551,6 @@ int cube_tasks_load(struct cube_tasks *t, struct cube_err *err) {
 						    1u << CUBE_TASK_RUNNING};
 	int rc = t->m->store->ops->task_list(t->m->store, &filter, load_task, &l, err);
 	if (rc) *err = l.err.code ? l.err : *err;
+	else cube_tasks_check_jobs(t, "its nodes are gone");
 	return rc;
 }

@@ -35,7 +35,7 @@ struct cube_task {
 	struct cube_job *job;
 	struct cube_task_row row; /* what the store holds; row.reason is not used, see below */
 	char *reason;
-	bool stopping; /* stop was asked for */
+	bool stopping; /* stop was asked for; the row keeps it, see cube_tasks_stop */
 	uint32_t stop_grace_ms;
 	bool known; /* the worker listed it since the link came up, or got its START */
 	bool row_changed, tell, ack_out, ack_err;
@@ -65,7 +65,9 @@ unsigned cube_tasks_active(const struct cube_tasks *t);
 void cube_tasks_each(struct cube_tasks *t, void (*fn)(void *arg, struct cube_task *task),
 		     void *arg);
 
-/* Ask for an end: a pending task ends at once, others get STOP. grace_ms UINT32_MAX: the spec's. */
+/* Ask for an end: a pending task ends at once, others get STOP, if need be when their node is
+ * back: until then row.how is STOPPED and row.value the grace in ms. grace_ms UINT32_MAX: the
+ * spec's. */
 void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grace_ms);
 void cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo);
 
@@ -89,13 +91,14 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w);
  * as PROTOCOL section 5 says. CUBE_EPROTO ends the link. */
 int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
 		      struct cube_err *err);
-void cube_tasks_on_ready(struct cube_tasks *t,
-			 struct cube_mnode *node); /* after the READY message */
+/* After the READY message; new_boot: of another daemon than the one these tasks were given to. */
+void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot);
 void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node);
 /* The node will not come (back): its tasks fail with the reason; bound ones too. */
 void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason);
 
 void cube_tasks_tick(struct cube_tasks *t);  /* order 5 */
+void cube_tasks_persist(struct cube_tasks *t); /* writes the changed rows; for the commit */
 void cube_tasks_flush(struct cube_tasks *t); /* order 20 */
 
 #endif

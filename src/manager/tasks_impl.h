@@ -28,6 +28,10 @@ void cube_task_end(struct cube_tasks *t, struct cube_task *task, uint8_t how, in
 		   const char *reason);
 /* Encodes START into the node's outbox, or behind the files it needs. */
 void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct cube_mnode *node);
+/* Fails the pending tasks of jobs whose nodes have all failed or gone. */
+void cube_tasks_check_jobs(struct cube_tasks *t, const char *reason);
+/* Queues a frame about an attempt, never ahead of its START. */
+void cube_task_send(struct cube_task *task, struct cube_mnode *node, const struct cube_msg *msg);
 /* input.c: sends again what the worker has not acknowledged, after a link came up. */
 void cube_task_resend_input(struct cube_task *task, struct cube_mnode *node);
 void cube_task_input_acked(struct cube_tasks *t, struct cube_task *task, uint64_t offset);

@@ -65,8 +65,8 @@ static void on_swept(void *arg) {
 	if (a->reaped) wait_for_pipes(a);
 }
 
-static void start_sweep(struct attempt *a, pid_t group) {
-	sweep_start(a->r->sweeper, &a->sweep, a->cookie, group, a->kill_at, on_swept, a);
+static void start_sweep(struct attempt *a, pid_t session) {
+	sweep_start(a->r->sweeper, &a->sweep, a->cookie, session, a->kill_at, on_swept, a);
 }
 
 /* Something left behind holds a pipe open: what is in the pipe now is taken, then it is closed.
@@ -87,8 +87,7 @@ static void on_timer(void *arg) {
 	} else if (!a->stopping) {
 		attempt_end(a, CUBE_EXIT_TIMEOUT, a->grace_ms);
 	} else {
-		kill(-a->pid, SIGKILL);
-		start_sweep(a, 0);
+		start_sweep(a, a->pid); /* it kills the process too, together with its children */
 	}
 }
 
@@ -139,11 +138,9 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 	disarm(a);
 	output_drain(&a->out); /* mostly all there is, and the end */
 	output_drain(&a->err);
-	if (a->stopping && !a->swept) {
-		/* The group's number stays taken while it has members, so it may still be killed.
-		 */
-		start_sweep(a, kill(-a->pid, 0) == 0 ? a->pid : 0);
-	} else wait_for_pipes(a);
+	/* The session's number stays taken while it has members, and it is looked at next. */
+	if (a->stopping && !a->swept) start_sweep(a, a->pid);
+	else wait_for_pipes(a);
 }
 
 /* ---- the beginning ------------------------------------------------------------------------ */

@@ -7,6 +7,10 @@
 /* A segment's whole allocation stays a bit below a power of two, which suits allocators. */
 enum { SEG_SMALL = 4096 - 64, SEG_MIDDLE = 16384 - 64, SEG_LARGE = 65536 + 4096 - 64 };
 
+/* Large segments go back to the system page by page, and come again as page faults: that was a
+ * third of the worker's time for a fast stream. */
+enum { SPARES_MAX = 15 };
+
 struct spool_seg {
 	struct spool_seg *next;
 	uint64_t start; /* offset of bytes[0] in the stream */
@@ -18,15 +22,40 @@ void spool_init(struct spool *s, size_t limit) {
 	*s = (struct spool){.limit = limit};
 }
 
-void spool_done(struct spool *s) {
-	while (s->head) {
-		struct spool_seg *seg = s->head;
+static void free_all(struct spool_seg *seg) {
+	while (seg) {
+		struct spool_seg *next = seg->next;
 
-		s->head = seg->next;
 		free(seg);
+		seg = next;
 	}
-	s->tail = s->cursor = NULL;
+}
+
+void spool_done(struct spool *s) {
+	free_all(s->head);
+	free_all(s->spare);
+	s->head = s->tail = s->cursor = s->spare = NULL;
+	s->spares = 0;
 	s->begin = s->end;
+}
+
+static void retire(struct spool *s, struct spool_seg *seg) {
+	if (seg->cap != SEG_LARGE || s->spares == SPARES_MAX) {
+		free(seg);
+		return;
+	}
+	seg->next = s->spare;
+	s->spare = seg;
+	s->spares++;
+}
+
+static struct spool_seg *new_segment(struct spool *s, size_t cap) {
+	struct spool_seg *seg = s->spare;
+
+	if (cap != SEG_LARGE || !seg) return malloc(sizeof *seg + cap);
+	s->spare = seg->next;
+	s->spares--;
+	return seg;
 }
 
 static int add_segment(struct spool *s, size_t want) {
@@ -34,7 +63,7 @@ static int add_segment(struct spool *s, size_t want) {
 	size_t cap = want > SEG_MIDDLE || held > 4 * SEG_MIDDLE ? SEG_LARGE
 		     : want > SEG_SMALL || held > SEG_SMALL     ? SEG_MIDDLE
 								: SEG_SMALL;
-	struct spool_seg *seg = malloc(sizeof *seg + cap);
+	struct spool_seg *seg = new_segment(s, cap);
 
 	if (!seg) return CUBE_ESYS;
 	*seg = (struct spool_seg){.start = s->end, .cap = (uint32_t)cap};
@@ -106,7 +135,7 @@ int spool_ack(struct spool *s, uint64_t offset, struct cube_err *err) {
 
 		s->head = seg->next;
 		if (s->cursor == seg) s->cursor = s->head;
-		free(seg);
+		retire(s, seg);
 	}
 	return 0;
 }

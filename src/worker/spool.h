@@ -3,8 +3,9 @@
  * A spool is a window over a byte stream that is numbered from 0: bytes are appended at `end`,
  * may be looked at as often as wanted by their offset, and leave at `begin` when they are
  * acknowledged. It lies in memory, in segments that are made as bytes come (small ones first) and
- * freed as they are acknowledged: an empty spool owns no memory. At most `limit` bytes are held;
- * a full spool is a fact to ask for (spool_room), not an error.
+ * freed as they are acknowledged: an empty spool owns no memory. While a fast stream flows, up to
+ * 1 MiB of acknowledged segments are kept for its next bytes. At most `limit` bytes are held; a full
+ * spool is a fact to ask for (spool_room), not an error.
  */
 #ifndef WORKER_SPOOL_H
 #define WORKER_SPOOL_H
@@ -21,6 +22,8 @@ struct spool_seg;
 
 struct spool { /* fields are private */
 	struct spool_seg *head, *tail, *cursor;
+	struct spool_seg *spare; /* acknowledged ones, to be filled again */
+	unsigned spares;
 	uint64_t begin, end;
 	size_t limit;
 };

@@ -1,10 +1,11 @@
 /* Finding and killing every process that carries an entry in its environment.
  *
  * Process groups miss what called setsid, so a task's processes are known by a random cookie in
- * their environment, which they inherit and cannot lose by forking. A sweep looks through /proc
- * again and again until a pass finds none, because a process may fork while it is being looked
- * for. All sweeps of a sweeper share each pass: stopping a hundred tasks costs one look at /proc,
- * not a hundred.
+ * their environment, which they inherit and cannot lose by forking. Some clear their environment
+ * (env -i) or hide it (ssh-agent): those count by their session and as children of one that counts.
+ * A sweep looks through /proc again and again until a pass finds none, because a process may fork
+ * while it is being looked for. All sweeps of a sweeper share each pass: stopping a hundred tasks
+ * costs one look at /proc, not a hundred.
  */
 #ifndef WORKER_SWEEP_H
 #define WORKER_SWEEP_H
@@ -27,10 +28,10 @@ typedef void sweep_done_fn(void *arg);
 struct sweep { /* fields are private; zero-initialised = not running */
 	struct cube_link link;
 	const char *entry;
-	pid_t group;
+	pid_t session;
 	uint64_t kill_at, next, pause;
 	unsigned found, kills;
-	bool killing;
+	bool killing, node;
 	sweep_done_fn *done;
 	void *arg;
 };
@@ -42,9 +43,10 @@ void sweeper_done(struct sweeper *w);
  * "CUBE_NODE_COOKIE=...") until none is left, only counting until the loop's time kill_at and with
  * SIGKILL from then on. done(arg) is called from the loop, never from here, when none is left or 10
  * s of killing did not help (a process may be stuck in the kernel). entry stays the caller's.
- * group, where not 0, is a process group that counts and is killed too. A running sweep begins
+ * session, where not 0, is the task's: its members count too. A sweep for the node's cookie takes
+ * all children of this process, which as a subreaper adopts orphans. A running sweep begins
  * anew. */
-void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t group,
+void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t session,
 		 uint64_t kill_at, sweep_done_fn *done, void *arg);
 bool sweep_running(const struct sweep *s);
 /* Moves the time forward, never back. */

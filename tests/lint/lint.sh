@@ -160,7 +160,7 @@ rule_format() {
 
 rule_shell() {
 	command -v shellcheck >/dev/null || { finding 'shellcheck is not installed'; return; }
-	git ls-files -co --exclude-standard | while read -r f; do
+	{ git ls-files -co --exclude-standard 2>/dev/null || find . -path ./build -prune -o -type f -print; } | while read -r f; do
 		[ -f "$f" ] && head -c 64 "$f" | head -n 1 | grep -qE '^#!.*\b(ba)?sh\b|^# shellcheck shell' && echo "$f"
 	done | xargs shellcheck -x -f gcc | findings
 }

@@ -19,7 +19,7 @@ static int cell_note(const json_t *row, bool plain, struct cube_buf *out) {
 static const struct cube_column columns[] = {
 	{"NAME", "name", .cell = cell_name},
 	{"SIZE", "size", .right = true, .cell = cell_size},
-	{"NOTE", "note", .shrinks = true, .cell = cell_note},
+	{"NOTE", "note", .shrinks = 8, .cell = cell_note},
 	{"NAME2", "name2", .wide = true, .cell = cell_name},
 	{0},
 };
@@ -58,6 +58,40 @@ START_TEST(test_table) {
 	narrow.width = 5;
 	check_table(&narrow, "[{\"name\":\"ab\",\"size\":1,\"note\":\"0123456789\"}]",
 		    "NAME  SIZE  NOTE\nab     1 B  0123456…\n");
+}
+END_TEST
+
+static const struct cube_column dropping[] = {
+	{"NAME", "name", .shrinks = 4, .cell = cell_name},
+	{"SIZE", "size", .right = true, .drop = 2, .cell = cell_size},
+	{"OTHER", "other", .drop = 1, .cell = cell_name},
+	{"NOTE", "note", .shrinks = 8, .cell = cell_note},
+	{0},
+};
+
+/* Columns that can be spared go before anything is cut below its least width. */
+START_TEST(test_table_drops_columns) {
+	static const struct {
+		size_t width;
+		const char *out;
+	} cases[] = {
+		{0, "abcdef  1 B  abcdef  0123456789\n"}, {31, "abcdef  1 B  abcdef  0123456789\n"},
+		{30, "abcdef  1 B  abcdef  01234567…\n"}, {27, "abc…  1 B  abcdef  0123456…\n"},
+		{26, "abcdef  1 B  0123456789\n"},		{19, "abc…  1 B  0123456…\n"},
+		{18, "abcdef  0123456789\n"},		   {17, "abcdef  01234567…\n"},
+		{1, "abc…  0123456…\n"},
+	};
+	json_t *rows = rows_of("[{\"name\":\"abcdef\",\"size\":1,\"note\":\"0123456789\"}]");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct cube_render_style style = {.width = cases[i].width};
+		struct cube_buf b;
+		cube_buf_init(&b, 1 << 20);
+		ck_assert_int_eq(cube_render_table(&style, dropping, rows, &b), 0);
+		ck_assert_msg(strcmp(cube_buf_str(&b), cases[i].out) == 0, "width %zu: %s",
+			      cases[i].width, cube_buf_str(&b));
+		cube_buf_done(&b);
+	}
+	json_decref(rows);
 }
 END_TEST
 
@@ -204,6 +238,7 @@ int main(void) {
 	Suite *s = suite_create("render");
 	TCase *t = tcase_create("all");
 	tcase_add_test(t, test_table);
+	tcase_add_test(t, test_table_drops_columns);
 	tcase_add_test(t, test_table_of_untrusted_text);
 	tcase_add_test(t, test_cut);
 	tcase_add_test(t, test_csv);

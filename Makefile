@@ -1,6 +1,6 @@
 # cube: `make` builds build/cube with the workers inside, `make test` runs everything,
 # `make bench` prints the table of ratios. V=1 shows commands, SANITIZE=1 builds with
-# ASan+UBSan into build/san, WERROR=1 turns warnings into errors (CI does).
+# ASan+UBSan into build/san, WERROR=1 turns warnings into errors (so does `make test` with gcc 12).
 
 VERSION := 0.1.0
 B       := build$(if $(SANITIZE),/san)
@@ -11,7 +11,7 @@ CC      ?= cc
 CSTD    := -std=gnu17 -D_GNU_SOURCE -Iinclude
 WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
            -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-unused-parameter \
-           -Wno-missing-field-initializers -Wno-format-truncation $(if $(WERROR),-Werror)
+           -Wno-missing-field-initializers -Wno-format-truncation -Wno-unknown-warning-option $(if $(WERROR),-Werror)
 comma   := ,
 OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer,-O2 -g) $(FUZZFLAGS)

@@ -55,6 +55,11 @@ int cube_cell_text(const json_t *row, const char *key, struct cube_buf *out) {
 	return cube_buf_addstr(out, cube_json_str(row, key, ""));
 }
 
+int cube_cell_value(const json_t *row, const char *key, struct cube_buf *out) {
+	return json_is_integer(json_object_get(row, key)) ? cube_cell_int(row, key, out)
+							  : cube_cell_text(row, key, out);
+}
+
 int cube_cell_int(const json_t *row, const char *key, struct cube_buf *out) {
 	json_t *v = json_object_get(row, key);
 	if (!json_is_integer(v)) return 0;

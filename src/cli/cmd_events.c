@@ -31,14 +31,9 @@ struct printing {
 	int64_t seq; /* of the last one */
 };
 
-static int csv_cell(const json_t *row, const char *key, struct cube_buf *out) {
-	int rc = cube_cell_int(row, key, out);
-	return rc || cube_buf_len(out) ? rc : cube_cell_text(row, key, out);
-}
-
 #define CELL(key)                                                                    \
 	static int cell_##key(const json_t *row, bool plain, struct cube_buf *out) { \
-		return csv_cell(row, #key, out);                                     \
+		return cube_cell_value(row, #key, out);                              \
 	}
 CELL(seq)
 CELL(time)

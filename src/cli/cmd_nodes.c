@@ -44,20 +44,6 @@ static json_t *those(const json_t *nodes, const json_t *names) {
 	return rows;
 }
 
-static int print_names(const json_t *rows) {
-	struct cube_buf out;
-	size_t i;
-	json_t *row;
-	cube_buf_init(&out, CUBE_RENDER_MAX);
-	json_array_foreach((json_t *)rows, i, row) {
-		cube_cell_text(row, "name", &out);
-		cube_buf_addstr(&out, "\n");
-	}
-	int code = cube_render_print(&out);
-	cube_buf_done(&out);
-	return code;
-}
-
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_err err;
@@ -71,7 +57,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	int code;
 	if (rc) code = cube_cli_fail(&err);
 	else
-		code = a->quiet ? print_names(rows)
+		code = a->quiet ? cube_render_values(rows, "name")
 				: cube_render_list(&a->list, cube_node_columns, "nodes", rows);
 	if (!rc && !code) code = tell_missing(names, rows);
 	json_decref(rows);

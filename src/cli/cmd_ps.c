@@ -58,25 +58,31 @@ static int add_query(struct cube_buf *path, const char *key, const char *value) 
 	return rc;
 }
 
-/* Pages through the tasks of one node (or all), newest first; at most `limit`. */
+/* The query's part that is the same for each page. */
+static void add_filters(struct cube_buf *path, const struct args *a, const char *node,
+			const char *job) {
+	bool ended = a->all || a->limit != CUBE_OPT_UNSET;
+	if (a->state) add_query(path, "state", a->state);
+	else if (!ended) add_query(path, "state", "pending,scheduled,running");
+	if (node) add_query(path, "node", node);
+	if (job) add_query(path, "job", job);
+	if (a->name) add_query(path, "name", a->name);
+}
+
+/* The tasks of one node (or all): the newest `limit` at once, or all a page at a time. */
 static int fetch(struct cube_cli *cli, const struct args *a, const char *node, const char *job,
-		 uint64_t limit, json_t *rows, struct cube_err *err) {
-	uint64_t got = 0, after = 0;
-	const char *state = a->state                               ? a->state
-			    : a->all || a->limit != CUBE_OPT_UNSET ? NULL
-								   : "pending,scheduled,running";
+		 json_t *rows, struct cube_err *err) {
+	bool newest = a->limit != CUBE_OPT_UNSET;
+	uint64_t after = 0, page = newest ? a->limit : PAGE;
 	for (;;) {
 		struct cube_buf path;
 		json_t *reply = NULL, *row;
 		size_t i, n = 0;
-		uint64_t page = limit - got < PAGE ? limit - got : PAGE;
 		cube_buf_init(&path, 64u << 10);
-		cube_buf_printf(&path, "/v1/tasks?newest=1&limit=%llu", (unsigned long long)page);
+		cube_buf_printf(&path, "/v1/tasks?limit=%llu", (unsigned long long)page);
+		if (newest) cube_buf_addstr(&path, "&newest=1");
 		if (after) cube_buf_printf(&path, "&after=%llu", (unsigned long long)after);
-		if (state) add_query(&path, "state", state);
-		if (node) add_query(&path, "node", node);
-		if (job) add_query(&path, "job", job);
-		if (a->name) add_query(&path, "name", a->name);
+		add_filters(&path, a, node, job);
 		int rc = cube_client_json(cli->client, "GET", cube_buf_str(&path), NULL, &reply,
 					  err);
 		cube_buf_done(&path);
@@ -86,8 +92,7 @@ static int fetch(struct cube_cli *cli, const struct args *a, const char *node, c
 			n++;
 		}
 		json_decref(reply);
-		got += n;
-		if (rc || n < page || got >= limit) return rc;
+		if (rc || newest || n < page) return rc;
 	}
 }
 
@@ -104,7 +109,10 @@ static json_t *in_order(const json_t *rows, uint64_t limit) {
 	json_t *sorted = json_array();
 	for (size_t i = 0; i < n; i++) list[i] = json_array_get(rows, i);
 	qsort(list, n, sizeof *list, by_id);
-	for (size_t i = n > limit ? n - (size_t)limit : 0; i < n; i++)
+	size_t once = 0; /* a job may have been named twice */
+	for (size_t i = 0; i < n; i++)
+		if (once == 0 || by_id(&list[once - 1], &list[i])) list[once++] = list[i];
+	for (size_t i = once > limit ? once - (size_t)limit : 0; i < once; i++)
 		json_array_append(sorted, list[i]);
 	free(list);
 	return sorted;
@@ -119,25 +127,11 @@ static int collect(struct cube_cli *cli, const struct args *a, json_t *rows, str
 		for (size_t k = 0; !rc && k < jobs; k++) {
 			const char *job = a->job.len ? a->job.v[k] : NULL;
 			if (job && strncmp(job, "job:", 4) == 0) job += 4;
-			rc = fetch(cli, a, node, job, a->limit, rows, err);
+			rc = fetch(cli, a, node, job, rows, err);
 		}
 	}
 	json_decref(names);
 	return rc;
-}
-
-static int print_ids(const json_t *rows) {
-	struct cube_buf out;
-	size_t i;
-	json_t *row;
-	cube_buf_init(&out, CUBE_RENDER_MAX);
-	json_array_foreach((json_t *)rows, i, row) {
-		cube_cell_int(row, "id", &out);
-		cube_buf_addstr(&out, "\n");
-	}
-	int code = cube_render_print(&out);
-	cube_buf_done(&out);
-	return code;
 }
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
@@ -151,7 +145,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	json_t *sorted = in_order(rows, a->limit);
 	if (rc) code = cube_cli_fail(&err);
 	else
-		code = a->quiet ? print_ids(sorted)
+		code = a->quiet ? cube_render_values(sorted, "id")
 				: cube_render_list(&a->list, cube_task_columns, "tasks", sorted);
 	json_decref(sorted);
 	json_decref(rows);

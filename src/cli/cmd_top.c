@@ -211,8 +211,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (interval > 3600 * CUBE_NS_PER_S) interval = 3600 * CUBE_NS_PER_S;
 	int rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (rc) return cube_cli_fail(&err);
-	int code =
-		cube_render_live(STDOUT_FILENO) && isatty(STDIN_FILENO) ? live(&s, interval) : snapshot(&s);
+	int code = cube_render_live(STDOUT_FILENO) && isatty(STDIN_FILENO) ? live(&s, interval)
+									   : snapshot(&s);
 	json_decref(s.nodes);
 	json_decref(s.tasks);
 	return code;

@@ -12,8 +12,8 @@
 #include "signals.h"
 #include "writeout.h"
 
-#define TWICE_NS (2 * CUBE_NS_PER_S)
-#define MAX_FAIL 101
+#define TWICE_NS  (2 * CUBE_NS_PER_S)
+#define MAX_FAIL  101
 #define COME_BACK 5 /* tries, without anything new in between */
 
 enum progress { NOT_YET, RUNNING, ENDED };
@@ -25,11 +25,11 @@ struct follow {
 	struct cube_frames frames;
 	struct cube_output output;
 	struct cube_signals signals;
-	uint8_t *progress;    /* of each task */
-	uint64_t *seen;       /* [2 * (task - first) + stream - 1]: where its bytes go on */
+	uint8_t *progress; /* of each task */
+	uint64_t *seen;    /* [2 * (task - first) + stream - 1]: where its bytes go on */
 	struct cube_transfer *logs, *input;
-	unsigned tries;    /* to come back to a manager that went away */
-	bool came_back;    /* what was seen comes again, then */
+	unsigned tries;       /* to come back to a manager that went away */
+	bool came_back;       /* what was seen comes again, then */
 	json_t *reasons;      /* how tasks failed */
 	uint64_t interrupted; /* when Ctrl-C was last pressed, monotonic; 0: never */
 	struct cube_err err;  /* of frames that cannot be read */

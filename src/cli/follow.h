@@ -24,11 +24,11 @@ struct cube_follow_result {
 	uint64_t ended, failed;
 	int exit_code; /* the task's own; of several the number failed, at most 100, 101 = more */
 	int left;      /* exit code of cube when it left before the end: 130, 143; 141, 125:
-		   * stdout cannot be written; else 0 */
+			* stdout cannot be written; else 0 */
 };
 
-/* 0 also when it left. A manager that goes away is started again, and the output goes on where it was
- * (not with input or tail). Failure: it cannot be reached. */
+/* 0 also when it left. A manager that goes away is started again, and the output goes on where it
+ * was (not with input or tail). Failure: it cannot be reached. */
 int cube_follow(struct cube_cli *cli, const struct cube_follow_config *config,
 		struct cube_follow_result *ret, struct cube_err *err);
 

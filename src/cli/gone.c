@@ -60,7 +60,8 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 	cube_watch_stop(&watch);
 	if (rc == ALL_GONE) return 0;
 	return rc ? rc
-		  : cube_fail(err, CUBE_ECONNECT, "the manager went away before all were gone");
+		  : cube_fail(err, CUBE_ECONNECT,
+			      "the manager went away before all were gone; `cube down` goes on");
 }
 
 int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_t **ret_gone,

@@ -54,7 +54,10 @@ int cube_join_wait(struct cube_join *j, struct cube_err *err) {
 			if (err) err->sys = signo;
 		} else if (cube_transfer_ended(j->watch.transfer)) {
 			rc = cube_transfer_result(j->watch.transfer, err);
-			if (!rc) rc = cube_fail(err, CUBE_ECONNECT, "the manager went away");
+			if (!rc)
+				rc = cube_fail(
+					err, CUBE_ECONNECT,
+					"the manager went away; `cube nodes` starts it again, and the nodes go on joining");
 		}
 		cube_progress_draw(&j->progress, false);
 	}

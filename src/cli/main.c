@@ -95,9 +95,8 @@ static int run(const struct cube_command *c, void *values, char **words, size_t 
 	if (common->help) return print_help(c);
 	int rc = 0;
 	if (n && c->no_words)
-		rc = cube_fail(&err, CUBE_EUSAGE,
-			       "'%.80s' is not expected here; usage: cube %s %s", words[0], c->name,
-			       c->usage);
+		rc = cube_fail(&err, CUBE_EUSAGE, "'%.80s' is not expected here; usage: cube %s %s",
+			       words[0], c->name, c->usage);
 	if (!rc) rc = cube_paths_find(common->cluster, &cli.paths, &err);
 	if (rc) return cube_cli_fail(&err);
 	int code = c->run(&cli, values, words, n);
@@ -153,8 +152,8 @@ static int first_options(int argc, char **argv, int *at, const struct cube_comma
 	return *ret ? 0 : cube_command_unknown(argv[*at]);
 }
 
-/* Nothing of ours may get the number of a standard descriptor that came closed. What takes its place
- * cannot be used, so that reading and writing fail as they would have. */
+/* Nothing of ours may get the number of a standard descriptor that came closed. What takes its
+ * place cannot be used, so that reading and writing fail as they would have. */
 static void fill_standard_fds(void) {
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0) continue;

@@ -13,9 +13,9 @@
 #include "cube/text.h"
 #include "writeout.h"
 
-#define CELL_MAX   (64u << 10)
-#define COLUMNS    32
-#define GAP        2
+#define CELL_MAX (64u << 10)
+#define COLUMNS  32
+#define GAP      2
 
 const struct cube_option cube_listing_options[] = {
 	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct cube_listing, output), "FORMAT",
@@ -301,6 +301,21 @@ int cube_render_list(const struct cube_listing *list, const struct cube_column *
 	cube_buf_init(&out, CUBE_RENDER_MAX);
 	int rc = add_listing(list, columns, name, array, &out);
 	if (rc) fprintf(stderr, "cube: error: the listing is too long\n");
+	int code = rc ? 125 : cube_render_print(&out);
+	cube_buf_done(&out);
+	return code;
+}
+
+int cube_render_values(const json_t *array, const char *key) {
+	struct cube_buf out;
+	size_t i;
+	json_t *row;
+	int rc = 0;
+	cube_buf_init(&out, CUBE_RENDER_MAX);
+	json_array_foreach((json_t *)array, i, row) {
+		if (!rc) rc = cube_cell_value(row, key, &out);
+		if (!rc) rc = cube_buf_addstr(&out, "\n");
+	}
 	int code = rc ? 125 : cube_render_print(&out);
 	cube_buf_done(&out);
 	return code;

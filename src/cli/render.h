@@ -33,7 +33,10 @@ struct cube_column {
  * {"version": 1, "<name>": [...]}. Returns an exit code. */
 int cube_render_list(const struct cube_listing *list, const struct cube_column *columns,
 		     const char *name, const json_t *array);
-/* One object: indented JSON, one line for jsonl, key,value lines for csv; else "key value" lines. */
+/* Only this member of each row, one a line (-q). */
+int cube_render_values(const json_t *array, const char *key);
+/* One object: indented JSON, one line for jsonl, key,value lines for csv; else "key value" lines.
+ */
 int cube_render_object(const char *output, const json_t *object);
 
 /* The parts, for tests and for `cube top`. width 0: unlimited. */
@@ -64,6 +67,7 @@ int cube_cell_size(double bytes, bool plain, struct cube_buf *out);
 int cube_cell_percent(double fraction, bool plain, struct cube_buf *out);
 int cube_cell_text(const json_t *row, const char *key, struct cube_buf *out);
 int cube_cell_int(const json_t *row, const char *key, struct cube_buf *out);
+int cube_cell_value(const json_t *row, const char *key, struct cube_buf *out); /* of either */
 /* Seconds since 1970 of "2026-11-22T07:54:39.123Z"; -1 where it is none. */
 double cube_time_parse(const char *rfc3339);
 

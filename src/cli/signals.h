@@ -9,8 +9,8 @@ struct cube_signals {
 	sigset_t before;
 };
 
-/* list ends with 0; signals that are ignored already are left so. Aborts only where the kernel has no
- * fd left. */
+/* list ends with 0; signals that are ignored already are left so. Aborts only where the kernel has
+ * no fd left. */
 void cube_signals_open(struct cube_signals *s, const int *list);
 /* The next signal's number, 0 when there is none now. */
 int cube_signals_next(const struct cube_signals *s);

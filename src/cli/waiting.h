@@ -14,7 +14,8 @@ struct cube_waiting {
 int cube_waiting_init(struct cube_waiting *w, struct cube_cli *cli, char *const *words, size_t n,
 		      struct cube_err *err);
 void cube_waiting_done(struct cube_waiting *w);
-/* Waits until all have ended, also when the manager goes away meanwhile. CUBE_ECANCELED when interrupted (.sys is the signal). */
+/* Waits until all have ended, also when the manager goes away meanwhile. CUBE_ECANCELED when
+ * interrupted (.sys is the signal). */
 int cube_waiting_wait(struct cube_waiting *w, struct cube_cli *cli, struct cube_err *err);
 
 #endif

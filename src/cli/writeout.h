@@ -12,7 +12,8 @@
  * broken stderr does not take is dropped. */
 int cube_write_out(int fd, const void *bytes, size_t n, int wake_fd, int (*woken)(void *arg),
 		   void *arg);
-/* The exit code for a write to stdout that failed with errno sys; tells it unless the reader left. */
+/* The exit code for a write to stdout that failed with errno sys; tells it unless the reader left.
+ */
 int cube_write_broken(int sys);
 
 #endif

@@ -40,9 +40,10 @@ struct cube_deploy {
 };
 
 /* The folders a worker may live in, in order of preference. Only ones that belong to us are used:
- * in /tmp anybody may have put something at that path. */
+ * in /tmp anybody may have put something at that path. A link that dies must not kill the shell before
+ * it has cleaned up: writing to it just fails. */
 #define FOLDERS                                                                                    \
-	"umask 077; u=${LOGNAME:-$USER}; "                                                         \
+	"trap \"\" PIPE; umask 077; u=${LOGNAME:-$USER}; "                                                         \
 	"set -- \"$CUBE_DIR\" \"${HOME:+$HOME/.cache/cube}\" "                                     \
 	"\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cube}\" \"/var/tmp/cube-$u\" \"/dev/shm/cube-$u\" " \
 	"\"/tmp/cube-$u\"; "

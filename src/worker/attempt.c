@@ -87,7 +87,8 @@ static void on_timer(void *arg) {
 	} else if (!a->stopping) {
 		attempt_end(a, CUBE_EXIT_TIMEOUT, a->grace_ms);
 	} else {
-		start_sweep(a, a->pid); /* it kills the process too, together with its children */
+		kill(-a->pid, SIGKILL);
+		start_sweep(a, a->pid);
 	}
 }
 
@@ -138,7 +139,7 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 	disarm(a);
 	output_drain(&a->out); /* mostly all there is, and the end */
 	output_drain(&a->err);
-	/* The session's number stays taken while it has members, and it is looked at next. */
+	/* A session's number stays taken while it has members, and they are looked for at once. */
 	if (a->stopping && !a->swept) start_sweep(a, a->pid);
 	else wait_for_pipes(a);
 }

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,21 +17,6 @@ enum { CHUNK = 16384, COOKIES_MAX = 4, KILLS_MAX = 2500 };
 #define COUNT_PAUSE (5 * CUBE_NS_PER_MS)
 #define COUNT_MAX   (160 * CUBE_NS_PER_MS)
 
-enum { ATTEMPT, NODE, KINDS };
-
-struct proc { /* in a pass; they come in rising order of their pids */
-	pid_t pid, parent;
-	struct sweep *of[KINDS]; /* whose it is; NULL: nobody's */
-};
-
-struct pass {
-	struct sweeper *w;
-	struct proc *v;
-	size_t n, cap;
-	pid_t self;
-	char buf[CHUNK + 1];
-};
-
 /* ---- one process ---------------------------------------------------------------------------- */
 
 static bool is_cookie(const char *entry) {
@@ -40,27 +24,28 @@ static bool is_cookie(const char *entry) {
 						   strncmp(entry + 5, "NODE_COOKIE=", 12) == 0);
 }
 
-static void claim(struct proc *p, struct sweep *s) {
-	p->of[s->node ? NODE : ATTEMPT] = s;
+/* What may not be signalled does not count: waiting for it would not help. */
+static void found(struct sweep *s, pid_t pid) {
+	if (kill(pid, s->killing ? SIGKILL : 0) == 0) s->found++;
 }
 
-static void meet(struct pass *x, const char *entry, struct proc *p) {
-	cube_list_each (&x->w->sweeps, s, struct sweep, link)
-		if (strcmp(s->entry, entry) == 0) claim(p, s);
+/* All sweeps that look for this entry have found pid. */
+static void meet(struct sweeper *w, const char *entry, pid_t pid) {
+	cube_list_each (&w->sweeps, s, struct sweep, link)
+		if (strcmp(s->entry, entry) == 0) found(s, pid);
 }
 
 /* Entries that end with a NUL each. */
-static void look_at(struct pass *x, const char *at, const char *end, struct proc *p) {
-	while (at < end) {
-		if (is_cookie(at)) meet(x, at, p);
-		at += strlen(at) + 1;
+static void look_at(struct sweeper *w, const char *p, const char *end, pid_t pid) {
+	while (p < end) {
+		if (is_cookie(p)) meet(w, p, pid);
+		p += strlen(p) + 1;
 	}
 }
 
 /* Environments can be megabytes: read in chunks that are cut behind an entry's NUL. What is longer
- * than a chunk is no cookie and is skipped. */
-static void look_into(struct pass *x, int fd, struct proc *p) {
-	char *buf = x->buf;
+ * than a chunk is no cookie and is skipped. buf has CHUNK + 1 bytes. */
+static void look_into(struct sweeper *w, int fd, char *buf, pid_t pid) {
 	size_t kept = 0;
 	bool inside = false; /* of an entry that is being skipped */
 
@@ -81,126 +66,80 @@ static void look_into(struct pass *x, int fd, struct proc *p) {
 		end++;
 		if (inside) from = (char *)memchr(buf, '\0', kept) + 1;
 		inside = false;
-		look_at(x, from, end, p);
+		look_at(w, from, end, pid);
 		kept -= (size_t)(end - buf);
 		memmove(buf, end, kept);
 	}
 	buf[kept] = '\0';
-	if (!inside) look_at(x, buf, buf + kept, p);
+	if (!inside) look_at(w, buf, buf + kept, pid);
 }
 
-/* "PID (NAME) STATE PARENT GROUP SESSION ...", where a name may hold anything. False for what is
- * dead already. */
-static bool read_stat(struct pass *x, int fd, struct proc *p) {
-	ssize_t n = read(fd, x->buf, 512);
-	char *at, *end;
-	long session;
+static uint64_t next_number(char **at) {
+	uint64_t n = 0;
 
-	x->buf[n > 0 ? n : 0] = '\0';
-	at = strrchr(x->buf, ')');
+	while (**at == ' ') ++*at;
+	for (; **at >= '0' && **at <= '9'; ++*at) n = n * 10 + (uint64_t)(**at - '0');
+	return n;
+}
+
+/* "PID (NAME) STATE PARENT GROUP SESSION ...", where NAME may hold anything. False for a process
+ * that is dead already, which nobody may have reaped. */
+static bool read_stat(struct sweeper *w, int fd, char *buf, pid_t pid) {
+	ssize_t n = read(fd, buf, CHUNK);
+	pid_t parent, session;
+	char *at;
+
+	buf[n > 0 ? n : 0] = '\0';
+	at = strrchr(buf, ')');
 	if (!at || strlen(at) < 4 || at[2] == 'Z' || at[2] == 'X') return false;
-	p->parent = (pid_t)strtol(at + 3, &end, 10);
-	strtol(end, &end, 10);
-	session = strtol(end, &end, 10);
-	cube_list_each (&x->w->sweeps, s, struct sweep, link)
-		if ((s->session && s->session == session) || (s->node && p->parent == x->self))
-			claim(p, s);
+	at += 3;
+	parent = (pid_t)next_number(&at);
+	next_number(&at);
+	session = (pid_t)next_number(&at);
+	cube_list_each (&w->sweeps, s, struct sweep, link)
+		if ((s->session && s->session == session) || (s->node && parent == getpid()))
+			found(s, pid);
 	return true;
 }
 
-static int open_of(int proc, const char *pid, const char *file) {
+static int open_file(int proc, const char *pid, const char *file) {
 	char path[32];
+	size_t len = strlen(pid);
 
-	snprintf(path, sizeof path, "%s/%s", pid, file);
+	if (len > 10) return -1;
+	memcpy(path, pid, len);
+	memcpy(path + len, file, strlen(file) + 1);
 	return openat(proc, path, O_RDONLY | O_CLOEXEC);
 }
 
-static void look_at_one(struct pass *x, int proc, const char *name, struct proc *p) {
-	int fd = open_of(proc, name, "stat");
-	bool alive;
+static void look_at_one(struct sweeper *w, int proc, const char *name, pid_t pid, char *buf) {
+	int fd = open_file(proc, name, "/stat");
+	bool alive = fd >= 0 && read_stat(w, fd, buf, pid);
 
-	if (fd < 0) return;
-	alive = read_stat(x, fd, p);
+	if (fd >= 0) close(fd);
+	fd = alive ? open_file(proc, name, "/environ") : -1;
+	if (fd < 0) return; /* another user's, hidden, or gone */
+	look_into(w, fd, buf, pid);
 	close(fd);
-	fd = alive ? open_of(proc, name, "environ") : -1;
-	if (fd >= 0) { /* else it is another user's, hides it, or is gone */
-		look_into(x, fd, p);
-		close(fd);
-	}
-	if (alive) x->n++;
 }
 
-static bool make_room(struct pass *x) {
-	struct proc *v;
-
-	if (x->n < x->cap) return true;
-	v = reallocarray(x->v, x->cap + 256, sizeof *v);
-	if (!v) return false;
-	x->v = v;
-	x->cap += 256;
-	return true;
-}
-
-static void look_at_all(struct pass *x) {
+/* False without the memory or descriptors to look. */
+static bool look_at_all(struct sweeper *w) {
+	char *buf = malloc(CHUNK + 1);
 	DIR *proc = opendir("/proc");
+	bool ok = buf && (proc || errno == ENOENT); /* a chroot without /proc: nothing to see */
 	struct dirent *e;
 
-	while (proc && (e = readdir(proc)) && make_room(x)) {
+	while (ok && proc && (e = readdir(proc))) {
 		uint64_t pid;
 
 		if (cube_parse_u64(e->d_name, 1, INT32_MAX, &pid, NULL) < 0) continue;
-		if ((pid_t)pid == x->self) continue;
-		x->v[x->n] = (struct proc){.pid = (pid_t)pid};
-		look_at_one(x, dirfd(proc), e->d_name, &x->v[x->n]);
+		if ((pid_t)pid != getpid())
+			look_at_one(w, dirfd(proc), e->d_name, (pid_t)pid, buf);
 	}
+	free(buf);
 	if (proc) closedir(proc);
-}
-
-static int by_pid(const void *a, const void *b) {
-	const struct proc *p = a, *q = b;
-
-	return (p->pid > q->pid) - (p->pid < q->pid);
-}
-
-/* A child of one that counts does too. Parents mostly have lower numbers: few rounds. */
-static void claim_children(struct pass *x) {
-	bool more = true;
-
-	while (more) {
-		more = false;
-		for (size_t i = 0; i < x->n; i++) {
-			struct proc key = {.pid = x->v[i].parent}, *p = &x->v[i], *parent;
-
-			parent = bsearch(&key, x->v, x->n, sizeof key, by_pid);
-			for (int k = 0; parent && k < KINDS; k++) {
-				if (p->of[k] || !parent->of[k]) continue;
-				p->of[k] = parent->of[k];
-				more = true;
-			}
-		}
-	}
-}
-
-/* What may not be signalled does not count: waiting for it would not help. */
-static void count_and_kill(struct pass *x) {
-	for (size_t i = 0; i < x->n * KINDS; i++) {
-		struct proc *p = &x->v[i / KINDS];
-		struct sweep *s = p->of[i % KINDS];
-
-		if (s && kill(p->pid, s->killing ? SIGKILL : 0) == 0) s->found++;
-	}
-}
-
-static void run_pass(struct sweeper *w) {
-	struct pass *x = malloc(sizeof *x);
-
-	if (!x) return;
-	*x = (struct pass){.w = w, .self = getpid()};
-	look_at_all(x);
-	claim_children(x);
-	count_and_kill(x);
-	free(x->v);
-	free(x);
+	return ok;
 }
 
 /* ---- passes --------------------------------------------------------------------------------- */
@@ -229,13 +168,14 @@ static void on_timer(void *arg) {
 	struct sweeper *w = arg;
 	uint64_t now = cube_loop_now(w->loop);
 	struct cube_link over;
+	bool blind;
 
 	cube_list_each (&w->sweeps, s, struct sweep, link) prepare(s, now);
-	run_pass(w);
+	blind = !look_at_all(w);
 	cube_list_init(&over);
 	cube_list_each (&w->sweeps, s, struct sweep, link) {
 		plan(s, now);
-		if (s->found && s->kills <= KILLS_MAX) continue;
+		if ((s->found || blind) && s->kills <= KILLS_MAX) continue;
 		cube_list_remove(&s->link);
 		cube_list_append(&over, &s->link);
 	}
@@ -266,7 +206,7 @@ void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t se
 	sweep_cancel(s);
 	*s = (struct sweep){.entry = entry,
 			    .session = session,
-			    .node = entry[5] == 'N',
+			    .node = strncmp(entry, "CUBE_NODE", 9) == 0,
 			    .kill_at = kill_at,
 			    .next = cube_loop_now(w->loop),
 			    .pause = COUNT_PAUSE,

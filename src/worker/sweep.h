@@ -2,10 +2,10 @@
  *
  * Process groups miss what called setsid, so a task's processes are known by a random cookie in
  * their environment, which they inherit and cannot lose by forking. Some clear their environment
- * (env -i) or hide it (ssh-agent): those count by their session and as children of one that counts.
- * A sweep looks through /proc again and again until a pass finds none, because a process may fork
- * while it is being looked for. All sweeps of a sweeper share each pass: stopping a hundred tasks
- * costs one look at /proc, not a hundred.
+ * (env -i) or hide it (ssh-agent): those are known by their session, and at the daemon's end as its
+ * children, since a subreaper adopts what was orphaned. A sweep looks through /proc again and again
+ * until a pass finds none, because a process may fork while it is being looked for. All sweeps of a
+ * sweeper share each pass: stopping a hundred tasks costs one look at /proc, not a hundred.
  */
 #ifndef WORKER_SWEEP_H
 #define WORKER_SWEEP_H
@@ -43,9 +43,8 @@ void sweeper_done(struct sweeper *w);
  * "CUBE_NODE_COOKIE=...") until none is left, only counting until the loop's time kill_at and with
  * SIGKILL from then on. done(arg) is called from the loop, never from here, when none is left or 10
  * s of killing did not help (a process may be stuck in the kernel). entry stays the caller's.
- * session, where not 0, is the task's: its members count too. A sweep for the node's cookie takes
- * all children of this process, which as a subreaper adopts orphans. A running sweep begins
- * anew. */
+ * session, where not 0, is the task's: its members count too. For the node's cookie all children of
+ * this process do. A running sweep begins anew. */
 void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t session,
 		 uint64_t kill_at, sweep_done_fn *done, void *arg);
 bool sweep_running(const struct sweep *s);

@@ -186,6 +186,58 @@ test_wait_for_several() {
 	rc_is 1
 }
 
+# More tasks than fit one page of an answer.
+test_ps_lists_each_task_once() {
+	ok cube run -n 2300 --name many -- sh -c :
+	cube ps -a -q --name many | sort -u | wc -l >"$T/once"
+	cube ps -a -q --name many | wc -l >"$T/all"
+	is "$(cat "$T/once") $(cat "$T/all")" '2300 2300' 'tasks listed'
+	is "$(cube ps -n 3 -q | wc -l)" 3 'newest tasks'
+}
+
+test_names_that_are_no_node() {
+	run cube nodes nosuch "${NODES[0]}"
+	rc_is 127
+	out_has "${NODES[0]}"
+	err_has 'nosuch: no such node'
+	run cube inspect job:999999
+	rc_is 127
+}
+
+test_words_too_many() {
+	local c
+	for c in ps top events info version worker; do
+		run cube $c word
+		rc_is 2
+		err_has "'word' is not expected"
+	done
+	run cube stop 1 word
+	rc_is 2
+}
+
+# A standard descriptor that came closed is not taken by something of ours.
+test_closed_descriptors() {
+	run bash -c 'cube run -- echo hi >&-'
+	rc_is 125
+	run bash -c 'cube nodes >&-'
+	rc_is 125
+	run timeout 20 bash -c 'cube run -i -- cat <&-'
+	rc_is 0
+	[ ! -w /dev/full ] || {
+		run bash -c 'cube run -- echo hi >/dev/full'
+		rc_is 125
+		err_has 'No space left'
+	}
+}
+
+test_reader_that_leaves_stops_the_task() {
+	run bash -c 'cube run --name endless -- yes | head -n 1; exit ${PIPESTATUS[0]}'
+	rc_is 141
+	out_lines 1
+	none_left() { [ ! "$(cube ps -q --name endless)" ]; }
+	soon none_left
+}
+
 test_no_manager() {
 	CUBE_STATE_DIR=$T/none run cube run -- sh -c :
 	rc_is 125

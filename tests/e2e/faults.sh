@@ -32,6 +32,21 @@ test_killed_manager_loses_nothing() {
 	out_lines 2
 }
 
+# Who is attached stays so: nothing is lost, nothing comes twice.
+test_attached_run_survives_the_manager() {
+	local bg pid
+	cube run --name attached -- sh -c "$COUNTING; exit 9" >"$T/attached" 2>"$T/attached.err" &
+	bg=$!
+	printed() { grep -q 'line 50' "$T/attached"; }
+	soon printed
+	pid=$(manager_pid)
+	kill -9 "$pid"
+	wait $bg
+	is $? 9 'exit code'
+	counted | cmp - "$T/attached" || fail 'output differs'
+	grep -q 'started again' "$T/attached.err" || fail 'not told'
+}
+
 test_task_ends_while_the_manager_is_dead() {
 	local id pid
 	id=$(cube run -d -- sh -c "echo begin; sleep 0.5; head -c 3000000 /dev/zero | tr '\\0' z; echo; exit 6")

@@ -26,7 +26,8 @@
 #include "cube/msg.h"
 #include "cube/sha256.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef BUILD
+#elif defined __SANITIZE_ADDRESS__
 #define BUILD "build/san"
 #else
 #define BUILD "build"

@@ -58,7 +58,7 @@ START_TEST(attach_bad_hash) {
 	char text[1024];
 
 	host_make(&h, "attach_bad");
-	char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
+	const char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
 	h.sha[0] = h.sha[0] == '0' ? '1' : '0';
 	ck_assert_int_eq(run_program(argv, text, sizeof text), 1);
 	ck_assert(strstr(text, "CUBE " NONCE " error ") == text);
@@ -76,7 +76,7 @@ START_TEST(attach_refuses_symlink) {
 	ck_assert_int_eq(mkdir(run, 0700), 0);
 	ck_assert_int_eq(mkdir(elsewhere, 0700), 0);
 	ck_assert_int_eq(symlink(elsewhere, h.run), 0);
-	char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
+	const char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
 	ck_assert_int_eq(run_program(argv, text, sizeof text), 1);
 	ck_assert(strstr(text, "CUBE " NONCE " error ") == text);
 }
@@ -460,7 +460,7 @@ START_TEST(version) {
 	struct host h;
 
 	host_make(&h, "version");
-	char *argv[] = {h.exe, "version", NULL};
+	const char *argv[] = {h.exe, "version", NULL};
 	ck_assert_int_eq(run_program(argv, text, sizeof text), 0);
 	ck_assert_ptr_nonnull(strstr(text, h.sha));
 }

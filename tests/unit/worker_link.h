@@ -106,7 +106,7 @@ static inline const char *worker_binary(void) {
 /* ---- the worker's commands ---------------------------------------------------------------- */
 
 /* Runs a program to its end; its stdout into text. Returns the exit status. */
-static inline int run_program(char *const *argv, char *text, size_t size) {
+static inline int run_program(const char *const *argv, char *text, size_t size) {
 	int fds[2], status;
 	size_t n = 0;
 	ssize_t got;
@@ -116,7 +116,7 @@ static inline int run_program(char *const *argv, char *text, size_t size) {
 	pid = fork();
 	if (pid == 0) {
 		dup2(fds[1], 1);
-		execv(argv[0], argv);
+		execv(argv[0], (char *const *)argv);
 		_exit(99);
 	}
 	close(fds[1]);
@@ -128,7 +128,7 @@ static inline int run_program(char *const *argv, char *text, size_t size) {
 }
 
 static inline int run_install(const char *file, const char *sha, char *text, size_t size) {
-	char *argv[] = {(char *)file, "install", (char *)sha, NONCE, NULL};
+	const char *argv[] = {file, "install", sha, NONCE, NULL};
 
 	return run_program(argv, text, size);
 }
@@ -490,7 +490,8 @@ static inline bool sanitizer_reports(const char *root) {
 /* Runs the suite in a scratch folder of its own, CUBE_TEST_ROOT. */
 static inline int worker_test_main(Suite *suite) {
 	char root[] = "/tmp/cube-worker-test.XXXXXX";
-	char *rm[] = {"/bin/rm", "-rf", root, NULL}, options[128];
+	const char *rm[] = {"/bin/rm", "-rf", root, NULL};
+	char options[128];
 	SRunner *runner = srunner_create(suite);
 	unsigned left;
 	int failed;
@@ -508,7 +509,7 @@ static inline int worker_test_main(Suite *suite) {
 	if (left) fprintf(stderr, "%u processes were left over\n", left);
 	failed += sanitizer_reports(root);
 	if (fork() == 0) {
-		execv(rm[0], rm);
+		execv(rm[0], (char *const *)rm);
 		_exit(99);
 	}
 	wait(NULL);

@@ -8,6 +8,7 @@
 #define CUBE_SPAWN_H
 
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "cube/err.h"
@@ -20,6 +21,7 @@ struct cube_spawn {
 	bool group;              /* lead a process group of its own */
 	bool session;            /* lead a session of its own (implies a group) */
 	int niceness;            /* added; 0 leaves it */
+	const struct rlimit *nofile; /* its RLIMIT_NOFILE; NULL: this process's */
 };
 
 /* 0 and *ret_pid; or CUBE_EEXEC with err->sys = errno of chdir/exec and a message that names the

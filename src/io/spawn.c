@@ -107,6 +107,7 @@ static struct failure prepare_and_exec(const struct job *job) {
 		errno = 0; /* -1 is a valid niceness */
 		if (nice(spawn->niceness) == -1 && errno) return (struct failure){STEP_NICE, errno};
 	}
+	if (spawn->nofile) prlimit(0, RLIMIT_NOFILE, spawn->nofile, NULL); /* lower: cannot fail */
 	if (spawn->dir && chdir(spawn->dir) < 0) return (struct failure){STEP_DIR, errno};
 	if (!strchr(spawn->argv[0], '/')) return (struct failure){STEP_EXEC, exec_in_path(job)};
 	execve(spawn->argv[0], (char *const *)spawn->argv, (char *const *)job->envp);

@@ -55,7 +55,7 @@ static int fill(struct cube_pages *p) {
 		uint64_t before = sse->after;
 		if (s->ops->event_list(s, sse->after, PAGE, add_event, &page, NULL) < 0)
 			p->broken = true;
-		if (sse->after > before) return 1;
+		if (p->broken || sse->after > before) return 1;
 	}
 	return sse->follow ? 0 : -1;
 }

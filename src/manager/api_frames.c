@@ -247,7 +247,7 @@ static void settle_head(struct frames *f) {
 	uint64_t id = f->first + index;
 	if (f->flags[index] & LOOK) { /* first the state, then what bytes came before it */
 		cube_manager_commit(f->pages.api->m);
-		if (s->ops->task_get(s, id, take_row, f, NULL)) f->flags[index] &= (uint8_t)~LOOK;
+		if (s->ops->task_get(s, id, take_row, f, NULL)) f->pages.broken = true;
 		return;
 	}
 	if (f->pages.api->m->in_tx) { /* then some bytes may just not be readable yet */
@@ -256,7 +256,7 @@ static void settle_head(struct frames *f) {
 	}
 	drop_head(f);
 	if (f->follow && !(f->flags[index] & ENDING)) return;
-	if (f->follow) s->ops->task_get(s, id, last_frame, f, NULL);
+	if (f->follow && s->ops->task_get(s, id, last_frame, f, NULL)) f->pages.broken = true;
 	free_output(f, find_output(f, index));
 	f->flags[index] |= DONE;
 	f->left--;

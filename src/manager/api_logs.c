@@ -44,7 +44,10 @@ static int fill(struct cube_pages *p) {
 		r->looked = false;
 		return r->follow && !r->final ? 0 : -1;
 	}
-	if (cube_api_task_get(p->api, r->task, &row, NULL)) return -1;
+	if (cube_api_task_get(p->api, r->task, &row, NULL)) {
+		p->broken = true;
+		return 1;
+	}
 	free((char *)row.reason);
 	r->final = cube_task_final(row.state);
 	r->looked = true;

@@ -166,9 +166,10 @@ static int join_daemon(const struct target *t, int *ret_sock, struct cube_err *e
 	int rc = CUBE_AGAIN;
 
 	for (int i = 0; rc == CUBE_AGAIN && i < JOIN_TRIES; i++) {
-		if (mkdir(t->run, 0700) < 0 && errno != EEXIST)
-			return cube_fail_sys(err, errno, "%.200s", t->run);
-		rc = folder_enter(t->folder, err);
+		rc = folder_enter(t->run, err);
+		if (rc == 0) rc = folder_enter(t->folder, err);
+		/* An ending daemon takes both along where they are empty. */
+		if (rc < 0 && err->sys == ENOENT) rc = CUBE_AGAIN;
 		if (rc == 0) rc = cube_connect_unix("sock", ret_sock, err);
 		if (nobody_listens(rc)) rc = start_in_turn(t, ret_sock, err);
 	}

@@ -215,7 +215,8 @@ static int spawn(struct attempt *a, const char *scratch, struct cube_err *err) {
 	char **argv = make_argv(&a->spec->argv), **env = environ_make(a, scratch);
 	struct cube_spawn s = {.argv = (const char *const *)argv,
 			       .envp = (const char *const *)env,
-			       .session = true};
+			       .session = true,
+			       .nofile = &a->r->nofile};
 	struct ends ends;
 	int rc = open_ends(&ends, a->has_stdin, err);
 
@@ -245,7 +246,14 @@ static void not_started(struct attempt *a, const struct cube_err *err) {
 	runner_finished(a, true);
 }
 
-void attempt_begin(struct attempt *a) {
+static bool may_start_later(const struct attempt *a, const struct cube_err *err) {
+	bool scarce = err->sys == EMFILE || err->sys == ENFILE || err->sys == EAGAIN ||
+		      err->sys == ENOMEM;
+
+	return scarce && err->code == CUBE_ESYS && !a->pid && a->r->running > 1;
+}
+
+bool attempt_begin(struct attempt *a) {
 	char name[FILES_SCRATCH_LEN];
 	struct cube_err err = {0};
 	int rc = 0;
@@ -259,9 +267,14 @@ void attempt_begin(struct attempt *a) {
 		files_scratch_name(a->task, a->attempt, name);
 		rc = spawn(a, a->scratch ? name : NULL, &err);
 	}
+	if (rc < 0 && may_start_later(a, &err)) {
+		if (a->scratch) files_scratch_remove(a->r->files, a->task, a->attempt);
+		a->scratch = false;
+		return false;
+	}
 	if (rc < 0) {
 		not_started(a, &err);
-		return;
+		return true;
 	}
 	if (a->timeout_ms) {
 		uint64_t ms = a->timeout_ms < TIMEOUT_MAX_MS ? a->timeout_ms : TIMEOUT_MAX_MS;
@@ -269,4 +282,5 @@ void attempt_begin(struct attempt *a) {
 		arm(a, cube_loop_now(a->r->loop) + ms * CUBE_NS_PER_MS);
 	}
 	runner_need(a, NEED_STARTED);
+	return true;
 }

@@ -24,8 +24,10 @@ struct start_spec *start_spec_copy(const struct cube_msg *msg);
 char **environ_make(const struct attempt *a, const char *scratch);
 void environ_free(char **env);
 
-/* Starts a's process, or finishes it as how 2. Its state is RUNNING or FINISHED after it. */
-void attempt_begin(struct attempt *a);
+/* Starts a's process, or finishes it as how 2: its state is RUNNING or FINISHED then. False: the
+ * host has no descriptors, processes or memory left for it now, but others run and will give some
+ * back; nothing was done. */
+bool attempt_begin(struct attempt *a);
 /* Ends it: TERM now, KILL of everything after grace_ms. how: CUBE_EXIT_STOPPED or _TIMEOUT. */
 void attempt_end(struct attempt *a, uint8_t how, uint32_t grace_ms);
 /* Lets go of timers, pipes and watches. */

@@ -11,7 +11,20 @@
 #include "cube/mem.h"
 #include "runner.h"
 
+enum { NOFILE_MAX = 65536 };
+
 /* ---- the table ------------------------------------------------------------------------------ */
+
+/* Some descriptors for each task add up to more than the usual soft limit of 1,024. */
+static void raise_limit(struct runner *r) {
+	struct rlimit all;
+
+	prlimit(0, RLIMIT_NOFILE, NULL, &r->nofile);
+	all = r->nofile;
+	if (all.rlim_cur < NOFILE_MAX)
+		all.rlim_cur = all.rlim_max < NOFILE_MAX ? all.rlim_max : NOFILE_MAX;
+	prlimit(0, RLIMIT_NOFILE, &all, NULL); /* musl's setrlimit is 2 KB */
+}
 
 void runner_init(struct runner *r, struct cube_loop *loop, struct files *files,
 		 struct sweeper *sweeper) {
@@ -20,6 +33,7 @@ void runner_init(struct runner *r, struct cube_loop *loop, struct files *files,
 	r->home = getenv("HOME");
 	if (!r->home || r->home[0] != '/' || access(r->home, X_OK) < 0) r->home = "/";
 	r->folder = "";
+	raise_limit(r);
 	r->buckets = cube_alloc(RUNNER_BUCKETS * sizeof *r->buckets);
 	cube_list_init(&r->all);
 	cube_list_init(&r->queue);
@@ -143,7 +157,12 @@ void runner_kick(struct runner *r) {
 		cube_list_remove(&a->queue);
 		a->state = CUBE_ATTEMPT_RUNNING;
 		r->running++;
-		attempt_begin(a);
+		if (!attempt_begin(a)) { /* the next one that ends kicks again */
+			a->state = CUBE_ATTEMPT_QUEUED;
+			r->running--;
+			cube_list_push(&r->queue, &a->queue);
+			break;
+		}
 		drop_spec(a);
 	}
 	r->kicking = false;

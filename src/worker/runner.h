@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "cube/buf.h"
@@ -94,6 +95,7 @@ struct runner {
 	uint32_t count, running, slots;
 	size_t queued_bytes;
 	unsigned wide_pipes;
+	struct rlimit nofile; /* what tasks get; the worker's own is higher */
 	bool closing; /* nothing starts any more */
 	bool kicking;
 };

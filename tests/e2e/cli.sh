@@ -137,7 +137,7 @@ test_events_follow() {
 	id=$(cube ps -a -o json | jq '.tasks[] | select(.name == "seen-by-events") | .id')
 	task_events() { jq -r "select(.task == $id) | .new" events.out 2>/dev/null | tr '\n' ' ' | grep -qx 'pending scheduled running completed '; }
 	(WITHIN=5 soon task_events) || { jq -c "select(.task == $id)" events.out >&2; kill $follower; fail 'not every state was told'; }
-	kill -INT $follower
+	kill $follower
 	wait $follower || true
 }
 

@@ -41,8 +41,9 @@ test_attached_run_survives_the_manager() {
 	soon printed
 	pid=$(manager_pid)
 	kill -9 "$pid"
-	wait $bg
-	is $? 9 'exit code'
+	rc=0
+	wait $bg || rc=$?
+	is $rc 9 'exit code'
 	counted | cmp - "$T/attached" || fail 'output differs'
 	grep -q 'started again' "$T/attached.err" || fail 'not told'
 }

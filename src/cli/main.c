@@ -54,7 +54,8 @@ int cube_command_overview(struct cube_buf *out) {
 	return cube_buf_addstr(
 		out,
 		"\n`cube help COMMAND` tells more. Each option --some-name can also be given in the\n"
-		"environment as CUBE_SOME_NAME; the command line goes first.\n");
+		"environment as CUBE_SOME_NAME; the command line goes first. CUBE_STATE_DIR says where\n"
+		"cube keeps what it knows (else $XDG_STATE_HOME/cube, ~/.local/state/cube).\n");
 }
 
 static int print_overview(void) {

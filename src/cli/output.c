@@ -153,15 +153,6 @@ int cube_output_print(struct cube_output_source *s, const void *bytes, size_t n)
 	return rc ? rc : release(o);
 }
 
-/* Too long to be gathered: from here on it is printed as it comes. */
-static int gather(struct cube_output_source *s, const void *bytes, size_t n) {
-	if (cube_buf_room(&s->gathered) >= n) return cube_buf_add(&s->gathered, bytes, n);
-	s->gathering = false;
-	int rc = cube_output_print(s, cube_buf_data(&s->gathered), cube_buf_len(&s->gathered));
-	cube_buf_clear(&s->gathered);
-	return rc ? rc : cube_output_print(s, bytes, n);
-}
-
 static int print_large(struct cube_output_source *s, const uint8_t *bytes, size_t n) {
 	int rc = 0;
 	while (!rc && n > 0) { /* in parts that can be held */
@@ -171,6 +162,20 @@ static int print_large(struct cube_output_source *s, const uint8_t *bytes, size_
 		n -= part;
 	}
 	return rc;
+}
+
+/* Too long to be gathered: from here on it is printed as it comes. */
+static int gather(struct cube_output_source *s, const void *bytes, size_t n) {
+	struct cube_output *o = s->output;
+	if (cube_buf_room(&s->gathered) >= n && CUBE_OUTPUT_GATHER_ALL - o->gathered_bytes >= n) {
+		o->gathered_bytes += n;
+		return cube_buf_add(&s->gathered, bytes, n);
+	}
+	s->gathering = false;
+	o->gathered_bytes -= cube_buf_len(&s->gathered);
+	int rc = print_large(s, cube_buf_data(&s->gathered), cube_buf_len(&s->gathered));
+	cube_buf_clear(&s->gathered);
+	return rc ? rc : print_large(s, bytes, n);
 }
 
 int cube_output_bytes(struct cube_output *o, uint64_t task, const char *node,

@@ -16,9 +16,10 @@
 #include "cube/lines.h"
 #include "cube/msg.h"
 
-#define CUBE_OUTPUT_PIECE  (64u << 10)
-#define CUBE_OUTPUT_HELD   (16u << 20)
-#define CUBE_OUTPUT_GATHER (64u << 20) /* of one task; a longer one is printed as it comes */
+#define CUBE_OUTPUT_PIECE      (64u << 10)
+#define CUBE_OUTPUT_HELD       (16u << 20)
+#define CUBE_OUTPUT_GATHER     (64u << 20)  /* of one task; a longer one is printed as it comes */
+#define CUBE_OUTPUT_GATHER_ALL (512u << 20) /* of all tasks: the same */
 
 struct cube_output_config {
 	bool raw;    /* exact bytes; nothing else counts then but `times` */
@@ -41,7 +42,7 @@ struct cube_output {
 		*sources;                 /* [2 * (task - first) + (stream - 1)], made when used */
 	struct cube_output_source *owner; /* has an unfinished line on the terminal */
 	struct cube_output_source *held, **held_end; /* have bytes that wait for the owner */
-	size_t held_bytes;
+	size_t held_bytes, gathered_bytes;
 	struct cube_buf out; /* what is to be written, to out_fd */
 	int out_fd;
 };

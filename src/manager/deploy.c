@@ -1,9 +1,9 @@
 /* Bootstrap (DESIGN 4): from a bare login shell to a running worker, with sh and cat.
  *
  *   PROBE    runs the cached worker where it is; else finds a folder that allows executing, says
- *            "none", reads the wanted hash from stdin and cats the image into a temporary file there,
- *            which then checks itself and takes its final name ("installed")
- *   ATTACH   runs the worker just installed
+ *            "none", reads the wanted hash from stdin and cats the image into a temporary file
+ * there, which then checks itself and takes its final name ("installed") ATTACH   runs the worker
+ * just installed
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -19,10 +19,10 @@
 #include "cube/text.h"
 #include "nodes.h"
 
-#define NOISE_MAX (1u << 20)
-#define LINE_MAX_ 4096u
+#define NOISE_MAX  (1u << 20)
+#define LINE_MAX_  4096u
 #define ANSWER_MAX 512u /* bytes: no answer line is longer */
-#define PIECE     (64u << 10)
+#define PIECE      (64u << 10)
 
 enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH };
 
@@ -40,10 +40,10 @@ struct cube_deploy {
 };
 
 /* The folders a worker may live in, in order of preference. Only ones that belong to us are used:
- * in /tmp anybody may have put something at that path. A link that dies must not kill the shell before
- * it has cleaned up: writing to it just fails. */
+ * in /tmp anybody may have put something at that path. A link that dies must not kill the shell
+ * before it has cleaned up: writing to it just fails. */
 #define FOLDERS                                                                                    \
-	"trap \"\" PIPE; umask 077; u=${LOGNAME:-$USER}; "                                                         \
+	"trap \"\" PIPE; umask 077; u=${LOGNAME:-$USER}; "                                         \
 	"set -- \"$CUBE_DIR\" \"${HOME:+$HOME/.cache/cube}\" "                                     \
 	"\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cube}\" \"/var/tmp/cube-$u\" \"/dev/shm/cube-$u\" " \
 	"\"/tmp/cube-$u\"; "
@@ -53,17 +53,18 @@ struct cube_deploy {
 	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
 
 /* An empty executable file is a valid shell script wherever executing is allowed at all. Not ":"
- * but "true" makes it: a redirection that fails ends the shell with a special builtin. */
-#define RECEIVE                                                                                    \
-	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "               \
-	"c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                                \
-	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                           \
-	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "   \
-	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && true >\"$t\" && "               \
-	"chmod 700 \"$t\" && \"$t\" && { echo CUBE %s none $m; read h; cat >\"$t\"; "              \
-	"if \"$t\" install $h %s; then [ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "   \
-	"c; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "                  \
-	"c; echo $d: cannot write or execute there >&2; done; "                                    \
+ * but "true" makes it: a redirection that fails ends the shell with a special builtin. Where no
+ * byte came after it (-s), it would still "run". */
+#define RECEIVE                                                                                                   \
+	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "                              \
+	"c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                                               \
+	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                                          \
+	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "                  \
+	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && true >\"$t\" && "                              \
+	"chmod 700 \"$t\" && \"$t\" && { echo CUBE %s none $m; read h; cat >\"$t\"; "                             \
+	"if [ -s \"$t\" ] && \"$t\" install $h %s; then [ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; " \
+	"c; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "                                 \
+	"c; echo $d: cannot write or execute there >&2; done; "                                                   \
 	"echo CUBE %s error no folder where programs may be kept and run"
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {

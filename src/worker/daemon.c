@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cube/clock.h"
@@ -17,6 +18,8 @@
 #include "purge.h"
 #include "session.h"
 #include "worker.h"
+
+#define LONELY_NS (10 * CUBE_NS_PER_S)
 
 enum { ARRIVALS_MAX = 64, FRAMES_MAX = 1 << 20, FLUSH_ORDER = 20 };
 
@@ -137,6 +140,18 @@ static void on_swept(void *arg) {
 
 static void nothing(void *arg) {}
 
+/* Somebody removed the folder: no manager can come back to this worker, ever. Only a deleted one
+ * counts, not one that cannot be looked at just now. */
+static void on_lonely(void *arg) {
+	struct worker *w = arg;
+	struct stat st;
+
+	cube_timer_after(w->lonely, LONELY_NS);
+	if (w->live || w->closing || stat(".", &st) < 0 || st.st_nlink) return;
+	cube_warn("the folder is gone: the end");
+	worker_shutdown(w, false);
+}
+
 static void init(struct worker *w, const struct daemon_options *o, const char *cookie) {
 	w->options = o;
 	w->self = o->self;
@@ -157,6 +172,8 @@ static void init(struct worker *w, const struct daemon_options *o, const char *c
 	w->runner.node_name = w->name;
 	w->runner.node_cookie = cookie;
 	w->again = cube_timer_add(w->loop, nothing, w); /* only to wake the loop */
+	w->lonely = cube_timer_add(w->loop, on_lonely, w);
+	cube_timer_after(w->lonely, LONELY_NS);
 	cube_loop_before_sleep(w->loop, FLUSH_ORDER, session_flush, w);
 }
 
@@ -168,6 +185,7 @@ static void done(struct worker *w) {
 	if (w->files.loop) files_done(&w->files);
 	cube_listen_free(w->listen);
 	cube_timer_del(w->again);
+	cube_timer_del(w->lonely);
 	cube_buf_done(&w->frames);
 	cube_loop_free(w->loop);
 }

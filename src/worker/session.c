@@ -63,6 +63,7 @@ static void session_drop(struct session *s) {
 		files_drop_pushes(&w->files);
 	}
 	if (!w->live) sampler_done(&w->sampler);
+	cube_timer_after(w->lonely, CUBE_NS_PER_S);
 	cube_loop_defer(w->loop, session_free, s);
 }
 

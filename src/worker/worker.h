@@ -31,6 +31,7 @@ struct worker {
 	unsigned nsessions;
 	struct session *live;     /* the one whose HELLO was accepted, or NULL */
 	struct cube_timer *again; /* there is more to pump than fits in one turn */
+	struct cube_timer *lonely; /* looks whether the folder is there still */
 	struct cube_buf frames;   /* where control frames are encoded; empty between calls */
 	uint64_t cluster, boot;
 	uint32_t node;

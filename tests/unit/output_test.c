@@ -196,6 +196,32 @@ START_TEST(test_held_is_bounded) {
 }
 END_TEST
 
+static int count_bytes(void *arg, int fd, const void *bytes, size_t n) {
+	*(size_t *)arg += n;
+	return 0;
+}
+
+/* What is too much to be gathered is printed, also while another one has an open line. */
+START_TEST(test_fold_of_too_much) {
+	enum { PART = 1 << 20, PARTS = CUBE_OUTPUT_GATHER / PART + 3 };
+	struct cube_output o;
+	struct cube_output_config c = {.prefix = true, .fold = true, .first = 1, .count = 2};
+	static char a[PART];
+	size_t written = 0;
+	memset(a, 'a', sizeof a);
+	cube_output_init(&o, &c, count_bytes, &written);
+	ck_assert_int_eq(cube_output_bytes(&o, 1, "web1", CUBE_STDERR, NULL, a, PART), 0);
+	for (int i = 0; i < PARTS; i++) {
+		ck_assert_int_eq(cube_output_bytes(&o, 2, "web2", CUBE_STDOUT, NULL, a, PART), 0);
+		ck_assert_uint_le(o.held_bytes, CUBE_OUTPUT_HELD);
+	}
+	ck_assert_uint_eq(o.gathered_bytes, 0);
+	ck_assert_int_eq(cube_output_finish(&o), 0);
+	ck_assert_uint_ge(written, (size_t)PART * (PARTS + 1));
+	cube_output_done(&o);
+}
+END_TEST
+
 START_TEST(test_stops) {
 	struct cube_output o;
 	struct seen s;
@@ -295,6 +321,7 @@ int main(void) {
 	tcase_add_test(t, test_lines);
 	tcase_add_test(t, test_long_lines_stay_whole);
 	tcase_add_test(t, test_held_is_bounded);
+	tcase_add_test(t, test_fold_of_too_much);
 	tcase_add_test(t, test_stops);
 	tcase_add_test(t, test_model);
 	suite_add_tcase(s, t);

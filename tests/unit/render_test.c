@@ -75,10 +75,14 @@ START_TEST(test_table_drops_columns) {
 		size_t width;
 		const char *out;
 	} cases[] = {
-		{0, "abcdef  1 B  abcdef  0123456789\n"}, {31, "abcdef  1 B  abcdef  0123456789\n"},
-		{30, "abcdef  1 B  abcdef  01234567…\n"}, {27, "abc…  1 B  abcdef  0123456…\n"},
-		{26, "abcdef  1 B  0123456789\n"},		{19, "abc…  1 B  0123456…\n"},
-		{18, "abcdef  0123456789\n"},		   {17, "abcdef  01234567…\n"},
+		{0, "abcdef  1 B  abcdef  0123456789\n"},
+		{31, "abcdef  1 B  abcdef  0123456789\n"},
+		{30, "abcdef  1 B  abcdef  01234567…\n"},
+		{27, "abc…  1 B  abcdef  0123456…\n"},
+		{26, "abcdef  1 B  0123456789\n"},
+		{19, "abc…  1 B  0123456…\n"},
+		{18, "abcdef  0123456789\n"},
+		{17, "abcdef  01234567…\n"},
 		{1, "abc…  0123456…\n"},
 	};
 	json_t *rows = rows_of("[{\"name\":\"abcdef\",\"size\":1,\"note\":\"0123456789\"}]");

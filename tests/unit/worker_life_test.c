@@ -66,16 +66,17 @@ START_TEST(attach_bad_hash) {
 }
 END_TEST
 
+/* In place of the worker's own folder, and of the one around it. */
 START_TEST(attach_refuses_symlink) {
 	char run[PATH_MAX + 8], elsewhere[PATH_MAX + 16], text[1024];
 	struct host h;
 
-	host_make(&h, "symlink");
+	host_make(&h, _i ? "symlink" : "symlink_run");
 	snprintf(run, sizeof run, "%s/run", h.base);
 	snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", h.base);
-	ck_assert_int_eq(mkdir(run, 0700), 0);
 	ck_assert_int_eq(mkdir(elsewhere, 0700), 0);
-	ck_assert_int_eq(symlink(elsewhere, h.run), 0);
+	if (_i) ck_assert_int_eq(mkdir(run, 0700), 0);
+	ck_assert_int_eq(symlink(elsewhere, _i ? h.run : run), 0);
 	const char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
 	ck_assert_int_eq(run_program(argv, text, sizeof text), 1);
 	ck_assert(strstr(text, "CUBE " NONCE " error ") == text);
@@ -286,10 +287,12 @@ START_TEST(small_while_idle) {
 	struct seen s;
 	struct host h;
 	struct link l;
+	long before;
 
 	host_make(&h, "small");
 	link_open(&l, &h, 1);
 	seen_init(&s);
+	before = rss_of(l.daemon);
 	link_sh(&l, 1, "head -c 20000000 /dev/zero");
 	link_watch(&l, &s, true);
 	link_forget(&l, 1);
@@ -298,6 +301,10 @@ START_TEST(small_while_idle) {
 	link_expect(&l, CUBE_MSG_PONG, &m); /* by then all before it was taken */
 	ck_assert_int_gt(rss_of(l.daemon), 0);
 	ck_assert_int_lt(rss_of(l.daemon), 1024);
+	for (int i = 0; rss_of(l.daemon) > before + 128; i++) { /* the link's block rests a moment */
+		ck_assert_int_lt(i, 300);
+		poll(NULL, 0, 10);
+	}
 	seen_done(&s);
 	link_shutdown(&l, true);
 }
@@ -399,6 +406,41 @@ START_TEST(sigterm_cleans_up) {
 }
 END_TEST
 
+/* Neither cookie nor session nor parent: the daemon has adopted it. */
+START_TEST(shutdown_takes_adopted) {
+	struct seen s;
+	struct host h;
+	struct link l;
+	pid_t orphan;
+
+	host_make(&h, "adopted");
+	link_open(&l, &h, 1);
+	seen_init(&s);
+	link_sh(&l, 1, "env -i setsid sh -c 'echo pid $$; exec sleep 1000' & sleep 0.1");
+	link_watch(&l, &s, true);
+	orphan = (pid_t)strtol(strstr(cube_buf_str(&s.out[1]), "pid ") + 4, NULL, 10);
+	ck_assert(alive(orphan));
+	link_shutdown(&l, true);
+	ck_assert(!alive(orphan));
+	seen_done(&s);
+}
+END_TEST
+
+/* Nobody can reach it any more. */
+START_TEST(folder_removed) {
+	struct host h;
+	struct link l;
+
+	host_make(&h, "lonely");
+	link_open(&l, &h, 1);
+	char *const rm[] = {"/bin/rm", "-rf", h.run, NULL};
+	char text[64];
+	ck_assert_int_eq(run_program(rm, text, sizeof text), 0);
+	link_close(&l);
+	ck_assert(wait_gone(l.daemon, 5000));
+}
+END_TEST
+
 /* What a killed daemon left running is gone before the next one says HELLO. */
 START_TEST(killed_daemon_leaves_no_orphans) {
 	struct cube_msg m;
@@ -475,7 +517,7 @@ int main(void) {
 	tcase_add_test(tc, install_bad_hash);
 	tcase_add_test(tc, install_truncated);
 	tcase_add_test(tc, attach_bad_hash);
-	tcase_add_test(tc, attach_refuses_symlink);
+	tcase_add_loop_test(tc, attach_refuses_symlink, 0, 2);
 	tcase_add_test(tc, attach_finds_the_daemon);
 	tcase_add_test(tc, attach_race);
 	tcase_add_test(tc, attach_while_shutting_down);
@@ -489,6 +531,8 @@ int main(void) {
 	tcase_add_test(tc, purge_leaves_nothing);
 	tcase_add_test(tc, purge_leaves_other_clusters);
 	tcase_add_test(tc, sigterm_cleans_up);
+	tcase_add_test(tc, shutdown_takes_adopted);
+	tcase_add_test(tc, folder_removed);
 	tcase_add_test(tc, killed_daemon_leaves_no_orphans);
 	tcase_add_test(tc, serve);
 	tcase_add_test(tc, version);

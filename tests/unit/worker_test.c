@@ -1,4 +1,6 @@
 /* Attempts on a real worker: output, ends, stdin, stopping, files, and what a lost link costs. */
+#include <sys/resource.h>
+
 #include "worker_link.h"
 
 static struct host host;
@@ -142,6 +144,21 @@ START_TEST(stop_kills_grandchild) {
 	pid_t orphan;
 
 	link_sh(&worker, 1, STUBBORN "; sleep 1000");
+	orphan = wait_pid();
+	ck_assert(alive(orphan));
+	link_stop(&worker, 1, 100);
+	link_watch(&worker, &seen, true);
+	ck_assert_int_eq(seen.exit.exit.how, CUBE_EXIT_STOPPED);
+	ck_assert(!alive(orphan));
+}
+END_TEST
+
+/* No cookie and a group of its own (timeout makes one), but the session tells. */
+START_TEST(stop_finds_cleared_environment) {
+	pid_t orphan;
+
+	link_sh(&worker, 1,
+		"env -i timeout 1000 sh -c 'echo pid $$; sleep 1000; sleep 1000' & sleep 1000");
 	orphan = wait_pid();
 	ck_assert(alive(orphan));
 	link_stop(&worker, 1, 100);
@@ -446,6 +463,45 @@ START_TEST(slots_and_queue) {
 }
 END_TEST
 
+/* More slots than the host has descriptors for: tasks wait for one another, and none fails. */
+START_TEST(descriptors_run_out) {
+	enum { MANY = 30 };
+	struct rlimit few = {.rlim_cur = 36, .rlim_max = 36};
+	struct cube_msg m;
+
+	link_close(&worker);
+	link_open_raw(&worker, &host);
+	link_hello(&worker, MANY, NULL, 0);
+	ck_assert_int_eq(prlimit(worker.daemon, RLIMIT_NOFILE, &few, NULL), 0);
+	for (uint64_t i = 1; i <= MANY; i++) link_sh(&worker, i, "sleep 0.05");
+	for (unsigned exits = 0; exits < MANY;) {
+		ck_assert(link_next(&worker, &m));
+		if (m.type != CUBE_MSG_EXIT) continue;
+		ck_assert_msg(m.exit.how == CUBE_EXIT_EXITED, "%s", m.exit.message);
+		exits++;
+	}
+}
+END_TEST
+
+/* The worker raises its own limit, tasks have the one of the login. */
+START_TEST(descriptor_limit_of_tasks) {
+	struct rlimit own, workers;
+	char want[32];
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &own), 0);
+	own.rlim_cur = own.rlim_max < 100 ? own.rlim_max : 100;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &own), 0);
+	link_shutdown(&worker, false);
+	link_open(&worker, &host, 4);
+	ck_assert_int_eq(prlimit(worker.daemon, RLIMIT_NOFILE, NULL, &workers), 0);
+	ck_assert(workers.rlim_cur > own.rlim_cur || own.rlim_max == own.rlim_cur);
+	link_sh(&worker, 1, "ulimit -n");
+	link_watch(&worker, &seen, true);
+	snprintf(want, sizeof want, "%llu\n", (unsigned long long)own.rlim_cur);
+	ck_assert_str_eq(cube_buf_str(&seen.out[1]), want);
+}
+END_TEST
+
 START_TEST(many_small) {
 	enum { MANY = 400 };
 	const char *argv[] = {"/bin/true", NULL};
@@ -593,6 +649,7 @@ int main(void) {
 	tcase_add_test(tc, grandchild_holds_pipe);
 	tcase_add_loop_test(tc, timeout_ends, 0, 2);
 	tcase_add_test(tc, stop_kills_grandchild);
+	tcase_add_test(tc, stop_finds_cleared_environment);
 	tcase_add_test(tc, stop_many);
 	tcase_add_loop_test(tc, stop_grace, 0, 2);
 	tcase_add_test(tc, signal_reaches_group);
@@ -605,6 +662,8 @@ int main(void) {
 	tcase_add_test(tc, newer_link_replaces);
 	tcase_add_test(tc, start_again_is_harmless);
 	tcase_add_test(tc, slots_and_queue);
+	tcase_add_test(tc, descriptors_run_out);
+	tcase_add_test(tc, descriptor_limit_of_tasks);
 	tcase_add_test(tc, many_small);
 	tcase_add_test(tc, file_pushed_and_used);
 	tcase_add_test(tc, file_wrong_or_missing);

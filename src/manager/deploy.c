@@ -39,32 +39,38 @@ struct cube_deploy {
 	struct cube_buf line; /* the answer line being received */
 };
 
-/* The folders a worker may live in, in order of preference. Only ones that belong to us are used:
- * in /tmp anybody may have put something at that path. A link that dies must not kill the shell
- * before it has cleaned up: writing to it just fails. */
+/* The folders a worker may live in, in order of preference. Only real folders that belong to us
+ * are used, never links: in /tmp anybody may have put something at that path, but nobody can
+ * replace what is ours there. A link that dies must not kill the shell before it has cleaned up:
+ * writing to it just fails. */
 #define FOLDERS                                                                                    \
-	"trap \"\" PIPE; umask 077; u=${LOGNAME:-$USER}; "                                         \
+	"trap \"\" PIPE; u=${LOGNAME:-$USER}; "                                                    \
 	"set -- \"$CUBE_DIR\" \"${HOME:+$HOME/.cache/cube}\" "                                     \
 	"\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cube}\" \"/var/tmp/cube-$u\" \"/dev/shm/cube-$u\" " \
-	"\"/tmp/cube-$u\"; "
+	"\"/tmp/cube-$u\"; o() { [ -O \"$d\" ] && [ ! -L \"$d\" ]; }; "
 
-#define RUN_CACHED                                \
-	"for d; do for h in %s; do w=$d/bin/$h; " \
+#define RUN_CACHED                                     \
+	"for d; do o && for h in %s; do w=$d/bin/$h; " \
 	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
 
 /* An empty executable file is a valid shell script wherever executing is allowed at all. Not ":"
  * but "true" makes it: a redirection that fails ends the shell with a special builtin. Where no
- * byte came after it (-s), it would still "run". */
-#define RECEIVE                                                                                                   \
-	"m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "                              \
-	"c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                                               \
-	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                                          \
-	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; "                  \
-	"t=$d/bin/.tmp.%s; mkdir -p \"$d/bin\" && [ -O \"$d\" ] && true >\"$t\" && "                              \
-	"chmod 700 \"$t\" && \"$t\" && { echo CUBE %s none $m; read h; cat >\"$t\"; "                             \
-	"if [ -s \"$t\" ] && \"$t\" install $h %s; then [ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; " \
-	"c; echo CUBE %s error the pushed worker does not run in $d; exit 1; }; "                                 \
-	"c; echo $d: cannot write or execute there >&2; done; "                                                   \
+ * byte came after it (-s), it would still "run". The umask is for this phase only: the worker, and
+ * so each task, gets the user's. */
+#define RECEIVE                                                                                 \
+	"umask 077; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); " \
+	"c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                             \
+	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                        \
+	"for d; do case $d in /*) ;; *) continue;; esac; "                                      \
+	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then "                                       \
+	"echo $d: is a link or belongs to somebody else >&2; continue; fi; "                    \
+	"p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; t=$d/bin/.tmp.%s; "                              \
+	"mkdir -p \"$d/bin\" && o && true >\"$t\" && chmod 700 \"$t\" && \"$t\" && { "          \
+	"echo CUBE %s none $m; read h; "                                                        \
+	"if cat >\"$t\" && [ -s \"$t\" ] && \"$t\" install $h %s; then "                        \
+	"[ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "                              \
+	"c; echo CUBE %s error the worker cannot be stored or run in $d; exit 1; }; "           \
+	"o && c; echo $d: cannot write or execute there >&2; done; "                            \
 	"echo CUBE %s error no folder where programs may be kept and run"
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {

@@ -1,6 +1,6 @@
 /* Where a cluster's manager keeps its things on this machine; CLI and manager agree by this.
  *
- *   state   $CUBE_STATE_DIR, else $XDG_STATE_HOME/cube/<cluster>, else
+ *   state   $CUBE_STATE_DIR/<cluster>, else $XDG_STATE_HOME/cube/<cluster>, else
  * ~/.local/state/cube/<cluster> socket  $XDG_RUNTIME_DIR/cube/<cluster>.sock where that folder is
  * ours and CUBE_STATE_DIR is not given, else <state>/sock
  */

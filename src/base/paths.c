@@ -22,7 +22,7 @@ static int find_state(struct cube_paths *p, struct cube_err *err) {
 	const char *own = env_path("CUBE_STATE_DIR"), *xdg = env_path("XDG_STATE_HOME");
 	const char *home = env_path("HOME");
 	int n;
-	if (own) n = snprintf(p->state, sizeof p->state, "%s", own);
+	if (own) n = snprintf(p->state, sizeof p->state, "%s/%s", own, p->cluster);
 	else if (xdg) n = snprintf(p->state, sizeof p->state, "%s/cube/%s", xdg, p->cluster);
 	else if (home)
 		n = snprintf(p->state, sizeof p->state, "%s/.local/state/cube/%s", home,

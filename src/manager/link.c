@@ -15,8 +15,8 @@
 #define METRIC_MIN_NS   (200 * CUBE_NS_PER_MS)
 #define CPUS_MAX        65536u
 
-/* Any build is accepted: a daemon that an older cube left running may have tasks to finish, and must
- * at least be told to go. See on_ready. */
+/* Any build is accepted: a daemon that an older cube left running may have tasks to finish, and
+ * must at least be told to go. See on_ready. */
 static void send_hello(struct cube_mnode *node) {
 	struct cube_msg msg = {.type = CUBE_MSG_HELLO};
 	msg.hello.magic = CUBE_PROTO_MAGIC;
@@ -69,7 +69,8 @@ void cube_link_flush(struct cube_mnode *node) {
 /* What a host says of itself goes to terminals and into JSON. */
 static void take_text(char *to, size_t size, const char *from) {
 	size_t n = 0;
-	for (; from[n] && n < size - 1; n++) to[n] = from[n] >= ' ' && from[n] < 127 ? from[n] : '?';
+	for (; from[n] && n < size - 1; n++)
+		to[n] = from[n] >= ' ' && from[n] < 127 ? from[n] : '?';
 	to[n] = 0;
 }
 

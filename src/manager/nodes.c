@@ -368,10 +368,12 @@ static void on_ping(struct cube_mnode *node) {
 static void on_leave_limit(struct cube_mnode *node) {
 	struct cube_err err;
 	if (node->told)
-		cube_fail(&err, CUBE_ETIMEOUT, "the worker did not end within %d s of being told to",
+		cube_fail(&err, CUBE_ETIMEOUT,
+			  "the worker did not end within %d s of being told to",
 			  (int)(LEAVE_NS / CUBE_NS_PER_S));
 	else
-		cube_fail(&err, CUBE_ETIMEOUT, "no worker was reached in time to be told to go (%s)",
+		cube_fail(&err, CUBE_ETIMEOUT,
+			  "no worker was reached in time to be told to go (%s)",
 			  node->step ? node->step : "joining");
 	cube_node_fail(node, &err);
 }
@@ -406,7 +408,8 @@ static int check_request(const struct cube_node_request *r, struct cube_err *err
 	const char *const texts[] = {host, r->user, r->identity, r->labels, r->ssh_config};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		if (texts[i] && strlen(texts[i]) > TEXT_MAX)
-			return cube_fail(err, CUBE_EUSAGE, "nodes: '%.40s...' is too long", texts[i]);
+			return cube_fail(err, CUBE_EUSAGE, "nodes: '%.40s...' is too long",
+					 texts[i]);
 	}
 	for (const char *p = host; *p; p++) {
 		if ((unsigned char)*p <= ' ' || *p == 127)
@@ -491,7 +494,8 @@ bool cube_node_can_take(struct cube_mnode *node) {
 }
 
 void cube_node_shut_down(struct cube_mnode *node) {
-	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = node->purge || node->other_build};
+	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN,
+			       .shutdown.purge = node->purge || node->other_build};
 	node->told = true;
 	cube_node_send(node, &msg);
 }

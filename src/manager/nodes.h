@@ -52,18 +52,18 @@ struct cube_mnode {
 	struct cube_buf outbox; /* control frames, sent at flush */
 	struct cube_link files; /* struct cube_push: contents known to be, or on their way, there */
 	struct cube_timer
-		*timer; /* by state: joining limit, ping, reconnect pause, leaving limit */
-	uint64_t heard; /* mono: last frame */
-	uint64_t boot;  /* of the daemon that was ready last; another one's attempts are gone */
+		*timer;     /* by state: joining limit, ping, reconnect pause, leaving limit */
+	uint64_t heard;     /* mono: last frame */
+	uint64_t boot;      /* of the daemon that was ready last; another one's attempts are gone */
 	uint64_t link_boot; /* as the HELLO of the present link told; boot from READY on */
 	uint64_t linked_at, metric_at; /* mono */
 	unsigned retries;
-	bool linked; /* the worker's HELLO came on the present transport */
-	bool told;   /* .. and it was told to shut down */
-	bool choked; /* .. and did not take what it was sent: the link ends, nothing is sent */
+	bool linked;      /* the worker's HELLO came on the present transport */
+	bool told;        /* .. and it was told to shut down */
+	bool choked;      /* .. and did not take what it was sent: the link ends, nothing is sent */
 	bool other_build; /* .. and it is another worker than this cube's */
-	bool joined;  /* was ready since it was asked for: a failure is a loss, not an end */
-	bool touched; /* something of ours may be on the host */
+	bool joined;      /* was ready since it was asked for: a failure is a loss, not an end */
+	bool touched;     /* something of ours may be on the host */
 
 	struct cube_link bound;    /* struct cube_task.queue: pending and may run only here */
 	struct cube_link attempts; /* struct cube_task.queue: given to it and not ended */
@@ -112,7 +112,8 @@ void cube_node_shut_down(struct cube_mnode *node);
  * once: what does not fit chokes it. */
 void cube_node_send(struct cube_mnode *node, const struct cube_msg *msg);
 void cube_node_send_into(struct cube_mnode *node, struct cube_buf *out, const struct cube_msg *msg);
-void cube_node_choke(struct cube_mnode *node); /* something could not be queued: a timer ends the link */
+void cube_node_choke(
+	struct cube_mnode *node); /* something could not be queued: a timer ends the link */
 bool cube_node_can_take(struct cube_mnode *node); /* another START: linked, and not far behind */
 
 /* deploy.c: brings a worker of this build to the node over an open transport, then hands over to
@@ -138,7 +139,7 @@ struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_f
 struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg_file *files,
 				  uint32_t nfiles);
 size_t cube_push_waiting(struct cube_mnode *node); /* bytes of frames behind files */
-void cube_push_pump(struct cube_mnode *node); /* sends more while the transport has room */
+void cube_push_pump(struct cube_mnode *node);      /* sends more while the transport has room */
 void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg);
 void cube_push_reset(struct cube_mnode *node, bool forget_all); /* link gone; or another daemon */
 

@@ -18,7 +18,7 @@ struct cube_push {
 	int fd; /* -1: all of it was sent */
 	uint64_t size, sent;
 	bool announced, stored; /* stored: the worker said so */
-	struct cube_buf after; /* frames that need it and those before it */
+	struct cube_buf after;  /* frames that need it and those before it */
 };
 
 static void push_free(struct cube_push *p) {

@@ -471,7 +471,8 @@ void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grac
 		return;
 	}
 	task->row.how = CUBE_EXIT_STOPPED;
-	task->row.value = task->stop_grace_ms < INT32_MAX ? (int32_t)task->stop_grace_ms : INT32_MAX;
+	task->row.value =
+		task->stop_grace_ms < INT32_MAX ? (int32_t)task->stop_grace_ms : INT32_MAX;
 	cube_task_changed(t, task);
 	if (!node || !task->known) return; /* told when the link is back: see attempts.c */
 	struct cube_msg msg = {

@@ -59,13 +59,13 @@ row() {
 
 # ---- cube ---------------------------------------------------------------------------------------
 
-manager_pid() { curl -sS --unix-socket "$CUBE_STATE_DIR/sock" http://cube/v1/info | sed -E 's/.*"pid": ?([0-9]+).*/\1/'; }
+manager_pid() { curl -sS --unix-socket "$CUBE_STATE_DIR/default/sock" http://cube/v1/info | sed -E 's/.*"pid": ?([0-9]+).*/\1/'; }
 shut_down() {
 	local pid
-	[ -S "$CUBE_STATE_DIR/sock" ] || return 0
+	[ -S "$CUBE_STATE_DIR/default/sock" ] || return 0
 	pid=$(manager_pid 2>/dev/null)
 	[ "$pid" ] || return 0
-	curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X POST http://cube/v1/shutdown >/dev/null
+	curl -sS --unix-socket "$CUBE_STATE_DIR/default/sock" -X POST http://cube/v1/shutdown >/dev/null
 	lab_until lab_pid_gone "$pid"
 }
 fresh() { # no manager, and no state of one
@@ -157,7 +157,7 @@ bench_fleet() {
 	no_workers
 	cube manager >/dev/null 2>"$T/manager.log" &
 	pid=$!
-	lab_until test -S "$CUBE_STATE_DIR/sock"
+	lab_until test -S "$CUBE_STATE_DIR/default/sock"
 	cpu=$(cpu_ns $pid)
 	cube spawn -w 'h[1-32]' >/dev/null 2>&1 || die 'spawn'
 	cpu=$(($(cpu_ns $pid) - cpu))

@@ -131,7 +131,7 @@ test_files() {
 	sha=$(sha256sum file | cut -d' ' -f1)
 	api PUT "/v1/files/$sha" --data-binary @file >/dev/null
 	status_is 201
-	curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -I "http://cube/v1/files/$sha" | grep -q ' 200' || fail 'HEAD'
+	curl -sS --unix-socket "$CUBE_STATE_DIR/default/sock" -I "http://cube/v1/files/$sha" | grep -q ' 200' || fail 'HEAD'
 	api PUT "/v1/files/${sha/[0-9a-f]/0}" --data-binary @/etc/passwd >/dev/null
 	status_is 400
 	api PUT /v1/files/zz --data-binary @file >/dev/null
@@ -139,7 +139,7 @@ test_files() {
 }
 
 test_events_stream() {
-	curl -sSN --unix-socket "$CUBE_STATE_DIR/sock" 'http://cube/v1/events?after=-1&follow=1' >sse &
+	curl -sSN --unix-socket "$CUBE_STATE_DIR/default/sock" 'http://cube/v1/events?after=-1&follow=1' >sse &
 	local c=$!
 	follows() { [ -e sse ]; }
 	soon follows
@@ -179,15 +179,15 @@ test_node_metrics_history() {
 test_garbage_on_the_socket() {
 	for text in 'nonsense\r\n\r\n' 'GET / HTTP/9.9\r\n\r\n' '\0\1\2\3' 'POST /v1/tasks HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n' \
 		'POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 17000000\r\n\r\n'; do
-		printf '%b' "$text" | timeout 5 curl -s --unix-socket "$CUBE_STATE_DIR/sock" telnet://cube >/dev/null || true
+		printf '%b' "$text" | timeout 5 curl -s --unix-socket "$CUBE_STATE_DIR/default/sock" telnet://cube >/dev/null || true
 	done
 	api GET /healthz >/dev/null
 	status_is 200
 }
 
 test_socket_is_private() {
-	is "$(stat -c %a "$CUBE_STATE_DIR/sock")" 600
-	is "$(stat -c %a "$CUBE_STATE_DIR")" 700
+	is "$(stat -c %a "$CUBE_STATE_DIR/default/sock")" 600
+	is "$(stat -c %a "$CUBE_STATE_DIR/default")" 700
 }
 
 main "$@"

@@ -122,7 +122,7 @@ home_of() { if [ "$ON" = local ]; then echo "$HOME"; else echo "$LAB/$1/home${2:
 api() { # METHOD PATH [curl's words]: the body on stdout, the status in $T/status
 	local method=$1 path=$2
 	shift 2
-	curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X "$method" -o "$T/body" -w '%{http_code}' \
+	curl -sS --unix-socket "$CUBE_STATE_DIR/default/sock" -X "$method" -o "$T/body" -w '%{http_code}' \
 		"$@" "http://cube$path" >"$T/status" || fail "curl $method $path"
 	cat "$T/body"
 }
@@ -152,8 +152,8 @@ ending() {
 	local left
 	# A one-shot spawn leaves its worker in the cache: join once more, to purge.
 	[ ! "${W:-}" ] || { cube spawn --workers="$W"; cube down --purge; } >"$T/down.out" 2>&1
-	if [ -S "$CUBE_STATE_DIR/sock" ]; then
-		curl -sS --unix-socket "$CUBE_STATE_DIR/sock" -X POST http://cube/v1/shutdown >/dev/null 2>&1
+	if [ -S "$CUBE_STATE_DIR/default/sock" ]; then
+		curl -sS --unix-socket "$CUBE_STATE_DIR/default/sock" -X POST http://cube/v1/shutdown >/dev/null 2>&1
 	fi
 	if [ "${LAB:-}" ]; then
 		local host
@@ -184,7 +184,7 @@ files_left() {
 }
 
 sanitizer_reports() {
-	cat "$T"/san/* "$T"/state/manager.log "$T/stderr" 2>/dev/null |
+	cat "$T"/san/* "$T"/state/default/manager.log "$T/stderr" 2>/dev/null |
 		grep -aE -m 1 -A 30 'ERROR: AddressSanitizer|runtime error:|LeakSanitizer'
 }
 

@@ -1,5 +1,5 @@
-/* A real manager in a process of its own, spoken to over its socket by hand-written HTTP; and a worker
- * that is this test program itself, playing a role. */
+/* A real manager in a process of its own, spoken to over its socket by hand-written HTTP; and a
+ * worker that is this test program itself, playing a role. */
 #ifndef TESTS_MANAGER_HOST_H
 #define TESTS_MANAGER_HOST_H
 
@@ -116,7 +116,8 @@ static inline void manager_kill(void) {
 	site.manager = 0;
 }
 
-/* Processes whose program lies in this site; attach processes lead their session, daemons do not. */
+/* Processes whose program lies in this site; attach processes lead their session, daemons do not.
+ */
 static inline pid_t find_daemon(void) {
 	DIR *d = opendir("/proc");
 	pid_t found = 0;
@@ -138,13 +139,15 @@ static inline void site_open(void) {
 	uint8_t digest[CUBE_SHA256_LEN];
 	snprintf(site.root, sizeof site.root, "/tmp/cube-manager.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(site.root));
-	snprintf(site.state, sizeof site.state, "%s/state", site.root);
+	snprintf(site.state, sizeof site.state, "%s/state/default", site.root);
 	snprintf(site.dir, sizeof site.dir, "%s/host", site.root);
 	snprintf(site.sock, sizeof site.sock, "%s/sock", site.state);
 	static const char *const unsets[] = {"XDG_RUNTIME_DIR", "XDG_STATE_HOME", "CUBE_CLUSTER",
 					     "CUBE_STORE"};
 	for (size_t i = 0; i < 4; i++) unsetenv(unsets[i]);
-	setenv("CUBE_STATE_DIR", site.state, 1);
+	char dir[sizeof site.root + 8];
+	snprintf(dir, sizeof dir, "%s/state", site.root);
+	setenv("CUBE_STATE_DIR", dir, 1);
 	setenv("CUBE_DIR", site.dir, 1);
 	setenv("HOME", site.root, 1);
 	uname(&u);
@@ -258,8 +261,8 @@ static inline int http(const char *method, const char *path, const char *body, j
 
 /* Waits until an event tells that the task (or the named node) came into the state; returns its
  * number, and the reason. */
-static inline uint64_t wait_event(uint64_t after, uint64_t task, const char *node, const char *state,
-				  char reason[256]) {
+static inline uint64_t wait_event(uint64_t after, uint64_t task, const char *node,
+				  const char *state, char reason[256]) {
 	struct cube_buf b;
 	uint64_t seq = 0;
 	int fd = http_open("GET", text_of("/v1/events?follow=1&after=%" PRIu64, after), "", 0);
@@ -278,9 +281,10 @@ static inline uint64_t wait_event(uint64_t after, uint64_t task, const char *nod
 			const char *new = json_string_value(json_object_get(o, "new"));
 			const char *why = json_string_value(json_object_get(o, "reason"));
 			v = json_object_get(o, "task");
-			bool same = task ? (uint64_t)json_integer_value(v) == task
-					 : kind && !strcmp(kind, "node") && name && !strcmp(name, node);
-			if (same && new && strcmp(new, state) == 0) {
+			bool same =
+				task ? (uint64_t)json_integer_value(v) == task
+				     : kind && !strcmp(kind, "node") && name && !strcmp(name, node);
+			if (same && new &&strcmp(new, state) == 0) {
 				seq = (uint64_t)json_integer_value(json_object_get(o, "seq"));
 				if (reason) snprintf(reason, 256, "%s", why ? why : "");
 			}
@@ -301,9 +305,10 @@ static inline uint64_t wait_task(uint64_t task, const char *state) {
 }
 
 static inline int add_node(const char *name, unsigned slots) {
-	return http("POST", "/v1/nodes",
-		    text_of("{\"nodes\":[{\"name\":\"%s\",\"local\":true,\"slots\":%u}]}", name, slots),
-		    NULL);
+	return http(
+		"POST", "/v1/nodes",
+		text_of("{\"nodes\":[{\"name\":\"%s\",\"local\":true,\"slots\":%u}]}", name, slots),
+		NULL);
 }
 
 /* more: further fields of the request, beginning with a comma, or "". Returns the first id. */

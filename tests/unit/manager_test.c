@@ -1,5 +1,5 @@
-/* The manager's core: real managers and local workers that are killed at chosen moments, and workers
- * that lie. Nothing sleeps: each step waits for an event of the API. */
+/* The manager's core: real managers and local workers that are killed at chosen moments, and
+ * workers that lie. Nothing sleeps: each step waits for an event of the API. */
 #include "manager_host.h"
 
 /* ---- tasks, logs, input, files --------------------------------------------------------------- */
@@ -103,9 +103,10 @@ START_TEST(waits_for_all_its_files) {
 	bytes[0] = 'b';
 	snprintf(b, sizeof b, "%s", put_file(bytes, size));
 	add_task("true", text_of(",\"files\":[{\"sha256\":\"%s\",\"name\":\"a\"}]", a));
-	uint64_t id = add_task("wc -c a b", text_of(",\"files\":[{\"sha256\":\"%s\",\"name\":\"b\"},"
-						    "{\"sha256\":\"%s\",\"name\":\"a\"}]",
-						    b, a));
+	uint64_t id =
+		add_task("wc -c a b", text_of(",\"files\":[{\"sha256\":\"%s\",\"name\":\"b\"},"
+					      "{\"sha256\":\"%s\",\"name\":\"a\"}]",
+					      b, a));
 	wait_task(id, "completed");
 	free(bytes);
 }
@@ -123,8 +124,8 @@ START_TEST(push_over_reconnect) {
 	snprintf(hex, sizeof hex, "%s", put_file(bytes, size));
 	pid_t daemon = find_daemon();
 	ck_assert_int_eq(kill(daemon, SIGSTOP), 0);
-	uint64_t id = add_task("wc -c <c", text_of(",\"files\":[{\"sha256\":\"%s\",\"name\":\"c\"}]",
-						   hex));
+	uint64_t id = add_task("wc -c <c",
+			       text_of(",\"files\":[{\"sha256\":\"%s\",\"name\":\"c\"}]", hex));
 	wait_task(id, "scheduled");
 	manager_kill();
 	manager_start();
@@ -193,8 +194,9 @@ END_TEST
 
 /* `cat` in the bootstrap waits while the file `hold` is there: the node stays in "pushing". */
 static void hold_pushing(void) {
-	const char *cat = text_of("#!/bin/sh\n[ -e %s/hold ] && read x <%s/go\nexec /bin/cat \"$@\"\n",
-				  site.root, site.root);
+	const char *cat =
+		text_of("#!/bin/sh\n[ -e %s/hold ] && read x <%s/go\nexec /bin/cat \"$@\"\n",
+			site.root, site.root);
 	mkdir(text_of("%s/path", site.root), 0700);
 	write_file(text_of("%s/path/cat", site.root), cat, strlen(cat), 0700);
 	write_file(text_of("%s/hold", site.root), "", 0, 0600);
@@ -295,18 +297,22 @@ START_TEST(other_build_is_replaced) {
 END_TEST
 
 static const char *const bad_nodes[] = {
-	"{\"name\":\"a\",\"host\":\"-oProxyCommand=x\"}", "{\"name\":\"a\",\"host\":\"a b\"}",
-	"{\"name\":\"a\",\"host\":\"a\\nb\"}",            "{\"name\":\"a\",\"user\":\"-x\"}",
-	"{\"name\":\"a\",\"user\":\"\"}",                 "{\"name\":\"\"}",
-	"{\"name\":\"a/b\"}",                             "{\"name\":\"a,b\"}",
-	"{\"name\":\"a b\"}",                             "{\"name\":\"a\",\"slots\":65537}",
+	"{\"name\":\"a\",\"host\":\"-oProxyCommand=x\"}",
+	"{\"name\":\"a\",\"host\":\"a b\"}",
+	"{\"name\":\"a\",\"host\":\"a\\nb\"}",
+	"{\"name\":\"a\",\"user\":\"-x\"}",
+	"{\"name\":\"a\",\"user\":\"\"}",
+	"{\"name\":\"\"}",
+	"{\"name\":\"a/b\"}",
+	"{\"name\":\"a,b\"}",
+	"{\"name\":\"a b\"}",
+	"{\"name\":\"a\",\"slots\":65537}",
 };
 
 START_TEST(bad_names) {
 	manager_start();
-	ck_assert_int_eq(http("POST", "/v1/nodes",
-			      text_of("{\"nodes\":[%s]}", bad_nodes[_i]), NULL),
-			 400);
+	ck_assert_int_eq(
+		http("POST", "/v1/nodes", text_of("{\"nodes\":[%s]}", bad_nodes[_i]), NULL), 400);
 }
 END_TEST
 

@@ -1,0 +1,233 @@
+/* The bootstrap's command line in the login shells that are here, as a user without rights. */
+#include <check.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../src/manager/deploy.c"
+
+static const struct shell {
+	const char *path, *name;
+} shells[] = {
+	{"/bin/dash", "dash"}, {"/bin/bash", "bash"},     {"/bin/busybox", "sh"},
+	{"/bin/zsh", "zsh"},   {"/usr/bin/fish", "fish"}, {"/bin/tcsh", "tcsh"},
+};
+enum { SHELLS = sizeof shells / sizeof shells[0] };
+
+static char root[64], line[4096];
+static struct cube_manager manager = {.cluster = 0x1234};
+static struct cube_mnode node = {.m = &manager, .id = 7, .state = CUBE_NODE_LEAVING};
+
+/* ---- what deploy.c calls ----------------------------------------------------------------------
+ */
+
+static int take_line(struct cube_transport *t, const char *text, struct cube_err *err) {
+	snprintf(line, sizeof line, "%s", text);
+	return 0;
+}
+static int take_bytes(struct cube_transport *t, const void *bytes, size_t n) {
+	return 0;
+}
+static size_t nothing_queued(const struct cube_transport *t) {
+	return 0;
+}
+static void nothing(struct cube_transport *t) {}
+static const struct cube_transport_ops ops = {.exec = take_line,
+					      .write = take_bytes,
+					      .queued = nothing_queued,
+					      .end_write = nothing,
+					      .resume = nothing,
+					      .free = nothing};
+static struct cube_transport transport = {&ops};
+
+static bool begun;
+static char failed[240];
+void cube_link_begin(struct cube_mnode *n) {
+	begun = true;
+}
+void cube_node_step(struct cube_mnode *n, const char *step, double progress) {}
+void cube_node_set(struct cube_mnode *n, enum cube_node_state state, const char *reason) {}
+void cube_node_fail(struct cube_mnode *n, const struct cube_err *err) {
+	snprintf(failed, sizeof failed, "%s", err->msg);
+	cube_deploy_free(n->deploy);
+	n->deploy = NULL;
+}
+
+/* ---- running a line ---------------------------------------------------------------------------
+ */
+
+static const char WORKER[] =
+	"#!/bin/sh\n"
+	"case $1 in install) mv \"$0\" \"${0%/*}/$2\"; echo CUBE $3 installed;;\n"
+	"attach) echo CUBE $3 attach $4 $5;; esac\n";
+
+/* The answer of the line run by the shell, with input; as nobody where we are root. */
+static void run_line(const struct shell *sh, const char *input, char *out, size_t size) {
+	int in[2], to[2], status;
+	size_t n = 0;
+	ssize_t got;
+	ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(to, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(in[0], 0);
+		dup2(to[1], 1);
+		dup2(to[1], 2);
+		if (getuid() == 0 && (setgid(65534) || setuid(65534))) _exit(97);
+		if (strcmp(sh->path, "/bin/busybox"))
+			execl(sh->path, sh->name, "-c", line, (char *)NULL);
+		else execl(sh->path, "busybox", sh->name, "-c", line, (char *)NULL);
+		_exit(99);
+	}
+	close(in[0]);
+	close(to[1]);
+	ck_assert_int_eq(write(in[1], input, strlen(input)), (ssize_t)strlen(input));
+	close(in[1]);
+	while ((got = read(to[0], out + n, size - 1 - n)) > 0) n += (size_t)got;
+	out[n] = 0;
+	close(to[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+}
+
+static bool shell_here(const struct shell *sh) {
+	if (access(sh->path, X_OK) == 0) return true;
+	printf("skipped: there is no %s\n", sh->path);
+	return false;
+}
+
+static void setup(void) {
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGPIPE, &ignore, NULL);
+	snprintf(root, sizeof root, "/tmp/cube-deploy.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	ck_assert_int_eq(chmod(root, 0777), 0);
+	setenv("HOME", root, 1);
+	unsetenv("XDG_RUNTIME_DIR");
+	node.transport = &transport;
+	begun = false;
+	*failed = 0;
+	ck_assert_int_eq(cube_deploy_begin(&node, NULL), 0);
+}
+
+static void teardown(void) {
+	cube_deploy_free(node.deploy);
+	node.deploy = NULL;
+	if (fork() == 0) execlp("rm", "rm", "-rf", root, (char *)NULL);
+	wait(NULL);
+}
+
+static void feed(const char *text) {
+	cube_deploy_out(&node, (const uint8_t *)text, strlen(text));
+}
+
+/* ---- tests ------------------------------------------------------------------------------------
+ */
+
+/* Probe, push, install, attach; then the warm start. */
+START_TEST(whole_way) {
+	const struct shell *sh = &shells[_i];
+	char out[8192], input[1024], dir[100];
+	struct stat st;
+	if (!shell_here(sh)) return;
+	snprintf(dir, sizeof dir, "%s/deep/cube", root); /* its parent is not there: it is made */
+	setenv("CUBE_DIR", dir, 1);
+	unsigned long size;
+	char sha[65];
+	cube_worker_image(cube_worker_machine(0), &size, sha);
+	snprintf(input, sizeof input, "%s\n%s", sha, WORKER);
+	run_line(sh, input, out, sizeof out);
+	const char *none = strstr(out, "none Linux ");
+	ck_assert_msg(none && strstr(none, " installed\n"), "%s: %s", sh->path, out);
+	snprintf(dir, sizeof dir, "%s/deep/cube/.made-parent", root);
+	ck_assert_msg(stat(dir, &st) == 0, "%s: %s", sh->path, out);
+	run_line(sh, "", out, sizeof out); /* the same line finds it now */
+	ck_assert_msg(strstr(out, "attach 0000000000001234 7\n"), "%s: %s", sh->path, out);
+}
+END_TEST
+
+/* A folder that is ours and cannot be written to is passed over. */
+START_TEST(next_folder) {
+	const struct shell *sh = &shells[_i];
+	char out[8192], dir[100];
+	if (!shell_here(sh)) return;
+	snprintf(dir, sizeof dir, "%s/full", root);
+	ck_assert_int_eq(mkdir(dir, 0755), 0);
+	setenv("CUBE_DIR", dir, 1);
+	char bin[120];
+	snprintf(bin, sizeof bin, "%s/bin", dir);
+	ck_assert_int_eq(mkdir(bin, 0755), 0);
+	if (getuid() == 0) ck_assert_int_eq(chown(dir, 65534, 65534), 0);
+	ck_assert_int_eq(chmod(bin, 0555), 0);
+	run_line(sh, "", out, sizeof out); /* an empty upload: what is taken does not run */
+	ck_assert_msg(strstr(out, "none Linux "), "%s gave up: %s", sh->path, out);
+	snprintf(dir, sizeof dir, "does not run in %s/.cache/cube\n", root);
+	ck_assert_msg(strstr(out, dir), "%s: %s", sh->path, out);
+	snprintf(dir, sizeof dir, "%s/.cache", root);
+	ck_assert_msg(access(dir, F_OK) < 0, "%s leaves %s", sh->path, dir);
+}
+END_TEST
+
+/* The answer is found wherever noise is cut, and however long its line is. */
+START_TEST(answer_after_noise) {
+	static char text[20000];
+	static const size_t lengths[] = {0, 1, 3500, 3990, 4050, 4090, 4096, 4097, 9000, 15000};
+	memset(text, 'n', lengths[_i]);
+	text[lengths[_i] / 2] = lengths[_i] ? 0 : 'C';
+	char *at = text + lengths[_i];
+	int len = snprintf(at, 200, "CUBE %s attach\nframes", node.deploy->nonce);
+	size_t total = lengths[_i] + (size_t)len, cut = lengths[_i] + (size_t)len / 2, used;
+	used = cube_deploy_out(&node, (const uint8_t *)text, cut);
+	ck_assert_uint_eq(used, cut);
+	used = cube_deploy_out(&node, (const uint8_t *)text + cut, total - cut);
+	ck_assert(begun);
+	ck_assert_uint_eq(cut + used, total - 6);
+}
+END_TEST
+
+START_TEST(endless_line) {
+	static char text[65536];
+	memset(text, 'n', sizeof text);
+	for (int i = 0; i < 16 && node.deploy; i++)
+		cube_deploy_out(&node, (const uint8_t *)text, sizeof text);
+	ck_assert_ptr_nonnull(node.deploy);
+	cube_deploy_out(&node, (const uint8_t *)text, sizeof text);
+	ck_assert_ptr_null(node.deploy);
+	ck_assert_msg(strstr(failed, "more than 1 MiB"), "%s", failed);
+}
+END_TEST
+
+START_TEST(what_the_host_says) {
+	char answer[400];
+	snprintf(answer, sizeof answer, "CUBE %s error \x1b[31mno folder\n", node.deploy->nonce);
+	feed(answer);
+	cube_deploy_end(&node, 1); /* looks again without the cache */
+	snprintf(answer, sizeof answer, "CUBE %s error \x1b[31mno folder\n", node.deploy->nonce);
+	feed(answer);
+	cube_deploy_end(&node, 1);
+	ck_assert_msg(strstr(failed, "no folder") && !strchr(failed, '\x1b'), "%s", failed);
+}
+END_TEST
+
+int main(void) {
+	Suite *s = suite_create("deploy");
+	TCase *t = tcase_create("deploy");
+	tcase_set_timeout(t, 30);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, whole_way, 0, SHELLS);
+	tcase_add_loop_test(t, next_folder, 0, SHELLS);
+	tcase_add_loop_test(t, answer_after_noise, 0, 10);
+	tcase_add_test(t, endless_line);
+	tcase_add_test(t, what_the_host_says);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int bad = srunner_ntests_failed(r);
+	srunner_free(r);
+	return bad != 0;
+}

@@ -96,7 +96,7 @@ struct runner {
 	size_t queued_bytes;
 	unsigned wide_pipes;
 	struct rlimit nofile; /* what tasks get; the worker's own is higher */
-	bool closing; /* nothing starts any more */
+	bool closing;         /* nothing starts any more */
 	bool kicking;
 };
 

@@ -4,8 +4,8 @@
  * may be looked at as often as wanted by their offset, and leave at `begin` when they are
  * acknowledged. It lies in memory, in segments that are made as bytes come (small ones first) and
  * freed as they are acknowledged: an empty spool owns no memory. While a fast stream flows, up to
- * 1 MiB of acknowledged segments are kept for its next bytes. At most `limit` bytes are held; a full
- * spool is a fact to ask for (spool_room), not an error.
+ * 1 MiB of acknowledged segments are kept for its next bytes. At most `limit` bytes are held; a
+ * full spool is a fact to ask for (spool_room), not an error.
  */
 #ifndef WORKER_SPOOL_H
 #define WORKER_SPOOL_H

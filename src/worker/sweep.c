@@ -134,8 +134,7 @@ static bool look_at_all(struct sweeper *w) {
 		uint64_t pid;
 
 		if (cube_parse_u64(e->d_name, 1, INT32_MAX, &pid, NULL) < 0) continue;
-		if ((pid_t)pid != getpid())
-			look_at_one(w, dirfd(proc), e->d_name, (pid_t)pid, buf);
+		if ((pid_t)pid != getpid()) look_at_one(w, dirfd(proc), e->d_name, (pid_t)pid, buf);
 	}
 	free(buf);
 	if (proc) closedir(proc);

@@ -29,10 +29,10 @@ struct worker {
 	struct cube_link arrivals; /* connections that have not handed over their fds yet */
 	struct cube_link sessions; /* all of them; at most one is live */
 	unsigned nsessions;
-	struct session *live;     /* the one whose HELLO was accepted, or NULL */
-	struct cube_timer *again; /* there is more to pump than fits in one turn */
+	struct session *live;      /* the one whose HELLO was accepted, or NULL */
+	struct cube_timer *again;  /* there is more to pump than fits in one turn */
 	struct cube_timer *lonely; /* looks whether the folder is there still */
-	struct cube_buf frames;   /* where control frames are encoded; empty between calls */
+	struct cube_buf frames;    /* where control frames are encoded; empty between calls */
 	uint64_t cluster, boot;
 	uint32_t node;
 	char name[256];         /* the node's name, of the last HELLO */

@@ -1,4 +1,7 @@
 /* The bootstrap's command line in the login shells that are here, as a user without rights. */
+/* Ahead of check.h, which takes the name `fail` for itself. */
+#include "../../src/manager/deploy.c"
+
 #include <check.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -9,8 +12,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "../../src/manager/deploy.c"
 
 static const struct shell {
 	const char *path, *name;
@@ -166,7 +167,7 @@ START_TEST(next_folder) {
 	ck_assert_int_eq(chmod(bin, 0555), 0);
 	run_line(sh, "", out, sizeof out); /* an empty upload: what is taken does not run */
 	ck_assert_msg(strstr(out, "none Linux "), "%s gave up: %s", sh->path, out);
-	snprintf(dir, sizeof dir, "does not run in %s/.cache/cube\n", root);
+	snprintf(dir, sizeof dir, "cannot be stored or run in %s/.cache/cube\n", root);
 	ck_assert_msg(strstr(out, dir), "%s: %s", sh->path, out);
 	snprintf(dir, sizeof dir, "%s/.cache", root);
 	ck_assert_msg(access(dir, F_OK) < 0, "%s leaves %s", sh->path, dir);

@@ -118,7 +118,7 @@ static inline void manager_kill(void) {
 
 /* Processes whose program lies in this site; attach processes lead their session, daemons do not.
  */
-static inline pid_t find_daemon(void) {
+static inline pid_t find_process(bool leaders) {
 	DIR *d = opendir("/proc");
 	pid_t found = 0;
 	for (struct dirent *e = readdir(d); e && !found; e = readdir(d)) {
@@ -127,11 +127,16 @@ static inline pid_t find_daemon(void) {
 		ssize_t n = pid ? readlink(text_of("/proc/%d/exe", pid), exe, sizeof exe - 1) : -1;
 		if (n <= 0) continue;
 		exe[n] = 0;
-		if (strncmp(exe, site.root, strlen(site.root)) == 0 && getsid(pid) != pid)
+		if (strncmp(exe, site.root, strlen(site.root)) == 0 &&
+		    (leaders || getsid(pid) != pid))
 			found = pid;
 	}
 	closedir(d);
 	return found;
+}
+
+static inline pid_t find_daemon(void) {
+	return find_process(false);
 }
 
 static inline void site_open(void) {
@@ -170,9 +175,12 @@ static inline void check_log(const char *path) {
 static inline void site_close(void) {
 	pid_t pid;
 	if (site.manager > 0) manager_kill();
-	while ((pid = find_daemon()) > 0) {
+	/* Who waits in hold_pushing: a writer lets it go. */
+	int go = open(text_of("%s/go", site.root), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (go >= 0) close(go);
+	while ((pid = find_process(true)) > 0) {
 		kill(pid, SIGKILL);
-		while (kill(pid, 0) == 0 && waitpid(pid, NULL, WNOHANG) == 0) poll(NULL, 0, 1);
+		poll(NULL, 0, 1);
 	}
 	check_log(text_of("%s/manager.log", site.state));
 	cube_buf_done(&site.image);
@@ -333,6 +341,13 @@ static inline char *get_logs(uint64_t id, const char *query, size_t *ret_n) {
 	int fd = http_open("GET", text_of("/v1/tasks/%" PRIu64 "/logs?%s", id, query), "", 0);
 	ck_assert_int_eq(http_finish(fd, &text, ret_n), 200);
 	return text;
+}
+
+static inline void expect_output(uint64_t id, const char *text) {
+	size_t n;
+	char *out = get_logs(id, "stream=stdout", &n);
+	ck_assert_str_eq(out, text);
+	free(out);
 }
 
 static inline void expect_how(uint64_t id, const char *how) {

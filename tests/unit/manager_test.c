@@ -44,7 +44,6 @@ END_TEST
 
 /* Input that came while the task had no place is not forgotten when it gets one. */
 START_TEST(stdin_before_the_start) {
-	size_t n;
 	manager_start();
 	add_node("n1", 1);
 	wait_node(0, "n1", "ready");
@@ -54,17 +53,19 @@ START_TEST(stdin_before_the_start) {
 	wait_task(first, "running");
 	int fd = http_open("POST", text_of("/v1/tasks/%" PRIu64 "/stdin", second), "hello\n", 6);
 	http("GET", "/healthz", NULL, NULL); /* the input was taken in a turn before this one */
-	ck_assert_str_eq(json_string_value(json_object_get(get_task(second), "state")), "pending");
+	json_t *o = get_task(second);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "state")), "pending");
+	json_decref(o);
 	write_file(text_of("%s/fifo", site.root), "x\n", 2, 0600);
 	ck_assert_int_eq(http_finish(fd, NULL, NULL), 200);
 	wait_task(second, "completed");
-	ck_assert_str_eq(get_logs(second, "stream=stdout", &n), "hello\n");
+	expect_output(second, "hello\n");
 }
 END_TEST
 
 /* START waits behind a file; what is about the task must not overtake it. */
 START_TEST(stdin_and_stop_behind_a_file) {
-	size_t n, size = 48u << 20;
+	size_t size = 48u << 20;
 	char *big = malloc(size);
 	memset(big, 'b', size);
 	manager_start();
@@ -79,7 +80,7 @@ START_TEST(stdin_and_stop_behind_a_file) {
 	ck_assert_int_eq(http("DELETE", text_of("/v1/tasks/%" PRIu64, sleeper), NULL, NULL), 202);
 	ck_assert_int_eq(http_finish(fd, NULL, NULL), 200);
 	wait_task(eater, "completed");
-	ck_assert_str_eq(get_logs(eater, "stream=stdout", &n), text_of("in\n%zu\n", size));
+	expect_output(eater, text_of("in\n%zu\n", size));
 	json_t *o = NULL;
 	do { /* completed or failed, by how far it came */
 		json_decref(o);
@@ -114,7 +115,7 @@ END_TEST
 
 /* The link goes while a file is under way; it is sent again over the next. */
 START_TEST(push_over_reconnect) {
-	size_t size = 32u << 20, n;
+	size_t size = 32u << 20;
 	char *bytes = malloc(size);
 	memset(bytes, 'c', size);
 	manager_start();
@@ -132,7 +133,7 @@ START_TEST(push_over_reconnect) {
 	wait_node(seq, "n1", "starting");
 	ck_assert_int_eq(kill(daemon, SIGCONT), 0);
 	wait_task(id, "completed");
-	ck_assert_str_eq(get_logs(id, "stream=stdout", &n), text_of("%zu\n", size));
+	expect_output(id, text_of("%zu\n", size));
 	free(bytes);
 }
 END_TEST
@@ -466,7 +467,6 @@ START_TEST(not_started_twice) {
 END_TEST
 
 START_TEST(hole_in_the_log) {
-	size_t n;
 	play("hole");
 	manager_start();
 	add_node("n1", 1);
@@ -476,7 +476,7 @@ START_TEST(hole_in_the_log) {
 	const char *reason = json_string_value(json_object_get(o, "reason"));
 	ck_assert_msg(reason && strstr(reason, "bytes 0 to 1000 of its output were lost"), "%s",
 		      json_dumps(o, 0));
-	ck_assert_str_eq(get_logs(id, "stream=stdout", &n), "abc");
+	expect_output(id, "abc");
 	json_decref(o);
 }
 END_TEST

@@ -301,7 +301,8 @@ START_TEST(small_while_idle) {
 	link_expect(&l, CUBE_MSG_PONG, &m); /* by then all before it was taken */
 	ck_assert_int_gt(rss_of(l.daemon), 0);
 	ck_assert_int_lt(rss_of(l.daemon), 1024);
-	for (int i = 0; rss_of(l.daemon) > before + 128; i++) { /* the link's block rests a moment */
+	for (int i = 0; rss_of(l.daemon) > before + 128;
+	     i++) { /* the link's block rests a moment */
 		ck_assert_int_lt(i, 300);
 		poll(NULL, 0, 10);
 	}

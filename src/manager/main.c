@@ -245,7 +245,6 @@ int cube_manager_main(int argc, char **argv) {
 	struct program p = {.o = {.ready_fd = -1}, .lock_fd = -1};
 	int rc = parse_options(argc, argv, &p.o);
 	if (rc) return rc == 1 ? 0 : rc;
-	umask(077);
 	struct cube_err err = {0};
 	p.m.started = cube_clock_wall();
 	rc = build(&p, &err);

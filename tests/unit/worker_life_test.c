@@ -434,7 +434,7 @@ START_TEST(folder_removed) {
 
 	host_make(&h, "lonely");
 	link_open(&l, &h, 1);
-	char *const rm[] = {"/bin/rm", "-rf", h.run, NULL};
+	const char *rm[] = {"/bin/rm", "-rf", h.run, NULL};
 	char text[64];
 	ck_assert_int_eq(run_program(rm, text, sizeof text), 0);
 	link_close(&l);

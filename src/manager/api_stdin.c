@@ -67,6 +67,10 @@ static void on_end(void *arg, struct cube_request *req) {
 
 static void on_gone(void *arg, struct cube_request *req) {
 	struct input *in = arg;
+	struct cube_tasks *tasks = in->api->m->tasks;
+	struct cube_task *task =
+		in->ended || in->answered ? NULL : cube_tasks_find(tasks, in->task);
+	if (task) cube_tasks_input_end(tasks, task); /* whoever fed it left: no more will come */
 	cube_tasks_unwatch(&in->watcher);
 	free(in);
 }

@@ -140,7 +140,9 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 	task->row.user_us = figure(msg->exit.user_us);
 	task->row.sys_us = figure(msg->exit.sys_us);
 	task->row.max_rss = figure(msg->exit.max_rss);
-	cube_task_end(t, task, msg->exit.how, msg->exit.value, msg->exit.message);
+	const char *why = msg->exit.message;
+	if (task->refused && msg->exit.how == CUBE_EXIT_NOT_STARTED) why = task->refused;
+	cube_task_end(t, task, msg->exit.how, msg->exit.value, why);
 	return 0;
 }
 
@@ -180,6 +182,24 @@ void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new
 			cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST,
 				      0, "the worker that ran it died");
 		}
+	}
+}
+
+static bool needs(const struct cube_task *task, const uint8_t *sha256) {
+	const struct cube_spec *spec = &task->job->spec;
+	for (uint32_t i = 0; i < spec->nfiles; i++) {
+		if (memcmp(spec->files[i].sha256, sha256, sizeof spec->files[i].sha256) == 0)
+			return true;
+	}
+	return false;
+}
+
+void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const uint8_t *sha256,
+			   const char *why) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		if (task->row.state != CUBE_TASK_SCHEDULED || !needs(task, sha256)) continue;
+		free(task->refused);
+		task->refused = cube_strf("a file for it was refused: %s", why);
 	}
 }
 

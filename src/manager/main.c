@@ -154,8 +154,25 @@ static void on_idle(void *arg) {
 	cube_timer_after(p->idle, IDLE_EXIT_NS);
 }
 
+/* A state folder that was deleted under us makes this a manager that nobody can reach. */
+static bool folder_is_there(const struct program *p) {
+	char path[sizeof p->m.paths.state + 8];
+	struct stat ours, there;
+	snprintf(path, sizeof path, "%s/lock", p->m.paths.state);
+	return fstat(p->lock_fd, &ours) == 0 && stat(path, &there) == 0 &&
+	       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
 static void on_minute(void *arg) {
 	struct program *p = arg;
+	if (!folder_is_there(p)) {
+		struct cube_err gone;
+		cube_manager_must(&p->m,
+				  cube_fail(&gone, CUBE_ENOTFOUND,
+					    "the state folder %s was deleted", p->m.paths.state),
+				  &gone);
+		return;
+	}
 	struct cube_store *s = cube_manager_tx(&p->m);
 	struct cube_err err;
 	cube_manager_must(&p->m, s->ops->metric_thin(s, cube_clock_wall(), &err), &err);

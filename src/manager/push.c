@@ -9,6 +9,7 @@
 #include "cube/sha256.h"
 #include "files.h"
 #include "nodes.h"
+#include "tasks.h"
 
 #define LOW_WATER (256u << 10)
 
@@ -162,6 +163,7 @@ void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg) {
 	if (!p || !p->announced) return;
 	if (!msg->push.ok) {
 		cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
+		cube_tasks_on_refused(node->m->tasks, node, p->sha256, msg->push.message);
 		if (p->fd >= 0) finish(node, p);
 		push_free(p);
 		return;

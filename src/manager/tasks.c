@@ -113,6 +113,7 @@ static void task_free(struct cube_task *task) {
 	cube_list_remove(&task->changes);
 	cube_buf_done(&task->input);
 	free(task->reason);
+	free(task->refused);
 	if (--task->job->tasks == 0) job_free(task->job);
 	free(task);
 }
@@ -526,7 +527,7 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	if (!l->job || l->job->id != row->job) {
 		l->job = NULL;
 		int rc = s->ops->job_get(s, row->job, load_job, l, &l->err);
-		if (rc || l->rc) return rc ? rc : l->rc;
+		if (rc) return rc;
 	}
 	struct cube_task *task = task_new(t, l->job, row);
 	task->input_end = true; /* whoever fed it went with the old manager */
@@ -534,7 +535,9 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	if (task->stopping) task->stop_grace_ms = (uint32_t)row->value;
 	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, row->node);
 	if (node && node->state == CUBE_NODE_FAILED) node = NULL;
-	if (row->state == CUBE_TASK_PENDING && (!row->pinned || node)) {
+	if (l->rc && row->state == CUBE_TASK_PENDING) {
+		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, l->err.msg);
+	} else if (row->state == CUBE_TASK_PENDING && (!row->pinned || node)) {
 		queue_pending(t, task);
 	} else if (node && row->state != CUBE_TASK_PENDING) {
 		cube_list_append(&node->attempts, &task->queue);

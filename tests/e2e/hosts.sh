@@ -167,7 +167,7 @@ test_home_that_cannot_be_used() {
 	out_is 'placed\n'
 	is "$(find "$LAB/h9/home" -type f ! -name .cache)" '' 'files in the home'
 	ok cube spawn --workers=h9 --purge -- echo placed
-	[ ! -e "/var/tmp/cube-$(id -un)" ] || fail "$(find "/var/tmp/cube-$(id -un)")"
+	is "$(find /var/tmp -path "/var/tmp/cube-lab-$(cat "$LAB/h9/port")*" 2>/dev/null)" ''
 	rm "$LAB/h9/home/.cache"
 }
 
@@ -182,7 +182,7 @@ test_noexec_home() {
 	echo $! >"$LAB/h9/pid"
 	lab_sshd_ready h9
 	ok cube spawn --workers=h9 --purge -- sh -c 'mount | grep -c noexec.*h9/home/.cache || grep -c h9/home/.cache /proc/mounts'
-	[ ! -e "/var/tmp/cube-$(id -un)" ] || fail "$(find "/var/tmp/cube-$(id -un)")"
+	is "$(find /var/tmp -path "/var/tmp/cube-lab-$(cat "$LAB/h9/port")*" 2>/dev/null)" ''
 	restart h9
 	rm -rf "$LAB/h9/home/.cache"
 }

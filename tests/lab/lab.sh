@@ -10,7 +10,8 @@
 # $LAB/<host>/home, its port is in $LAB/<host>/port, its sshd's pid in $LAB/<host>/pid.
 #
 # All hosts run on this machine as this user, so each gets a HOME of its own by SetEnv: what is
-# put on a host lies in its folder and nowhere else. LAB_SETENV (NAME=VALUE words) adds to that.
+# put on a host lies in its folder and nowhere else. Its LOGNAME, lab-<port>, keeps hosts apart that
+# have to make do with /var/tmp. LAB_SETENV (NAME=VALUE words) adds to that.
 
 lab_say() { printf 'lab: %s\n' "$*" >&2; }
 
@@ -79,7 +80,7 @@ lab_sshd_config() {
 		MaxStartups 100
 		PrintMotd no
 		LogLevel ${LAB_SSHD_LOG:-ERROR}
-		SetEnv HOME=$dir/home XDG_RUNTIME_DIR= XDG_CACHE_HOME= CUBE_DIR= LAB_HOST=${dir##*/} ${LAB_SETENV:-}
+		SetEnv HOME=$dir/home XDG_RUNTIME_DIR= XDG_CACHE_HOME= CUBE_DIR= LAB_HOST=${dir##*/} LOGNAME=lab-$port ${LAB_SETENV:-}
 		$([ ! -f "$dir/sshd_extra" ] || cat "$dir/sshd_extra")
 	END
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cube/spawn.h"
@@ -47,11 +48,13 @@ struct job {
 
 /* ---- in the child: async-signal-safe calls only ------------------------------------------ */
 
-/* Pending signals of the parent are not inherited, so unblocking is harmless. */
+/* Pending signals of the parent are not inherited, so unblocking is harmless. The system call
+ * itself: libcs keep 32 to 34 to themselves, and what GNU make starts has them ignored. */
 static void reset_signals(void) {
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	static const uint64_t dfl[8]; /* the kernel's struct sigaction, all zero: SIG_DFL */
 	sigset_t none;
-	for (int signo = 1; signo < SIGNALS; signo++) sigaction(signo, &dfl, NULL);
+	for (int signo = 1; signo < SIGNALS; signo++)
+		syscall(SYS_rt_sigaction, signo, dfl, NULL, (SIGNALS - 1) / 8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

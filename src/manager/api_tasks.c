@@ -191,7 +191,8 @@ bool cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_ord
 		cube_tasks_stop(api->m->tasks, task, order->grace_ms);
 		return true;
 	}
-	if (task->row.state != CUBE_TASK_RUNNING) return false;
+	/* One that is on its way to its host is started there before the signal arrives. */
+	if (task->row.state == CUBE_TASK_PENDING) return false;
 	cube_tasks_signal(api->m->tasks, task, order->signo);
 	return true;
 }

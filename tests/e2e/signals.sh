@@ -11,6 +11,7 @@ setup() {
 
 # Starts cube with SIGINT as on a terminal (bash starts background jobs with it ignored).
 start() {
+	: >"$T/bg.out" # at once: the shell in the background may take its time, and old words are there
 	env --default-signal=INT cube "$@" >"$T/bg.out" 2>"$T/bg.err" </dev/null &
 	bg=$!
 }

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "folder.h"
@@ -29,15 +30,19 @@ static char *join(char *to, size_t size, const char *folder, const char *name) {
 
 void purge_base(const char *exe, bool all) {
 	char base[SELF_PATH], path[SELF_PATH + 16];
-	int made;
+	int made, turn;
 
 	memcpy(base, exe, strnlen(exe, sizeof base - 1) + 1);
 	self_parent(base);
+	self_parent(base);
+	/* Several daemons of one host may be told at once: one after the other, or each takes the
+	 * other for the one that will remove the parent. The lock goes with the process. */
+	turn = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (turn >= 0) flock(turn, LOCK_EX);
 	if (all) {
 		unlink(exe);
-		rmdir(base);
+		rmdir(join(path, sizeof path, base, "bin"));
 	}
-	self_parent(base);
 	rmdir(join(path, sizeof path, base, "run"));
 	if (!all) return;
 	made = unlink(join(path, sizeof path, base, ".made-parent"));

@@ -17,15 +17,15 @@ static const struct cube_option options[] = {
 };
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
-	static const char *const machines[] = {"x86_64", "aarch64", "armv7l", "riscv64", "i686"};
 	const struct args *a = values;
 	json_t *workers = json_object();
-	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+	const char *machine;
+	for (unsigned i = 0; (machine = cube_worker_machine(i)); i++) {
 		unsigned long size;
 		char hash[65];
-		if (!cube_worker_image(machines[i], &size, hash)) continue;
+		cube_worker_image(machine, &size, hash);
 		json_object_set_new(
-			workers, machines[i],
+			workers, machine,
 			json_pack("{s:I,s:s}", "size", (json_int_t)size, "sha256", hash));
 	}
 	json_t *all =

@@ -185,19 +185,12 @@ void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new
 	}
 }
 
-static bool needs(const struct cube_task *task, const uint8_t *sha256) {
-	const struct cube_spec *spec = &task->job->spec;
-	for (uint32_t i = 0; i < spec->nfiles; i++) {
-		if (memcmp(spec->files[i].sha256, sha256, sizeof spec->files[i].sha256) == 0)
-			return true;
-	}
-	return false;
-}
-
 void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const uint8_t *sha256,
 			   const char *why) {
 	cube_list_each (&node->attempts, task, struct cube_task, queue) {
-		if (task->row.state != CUBE_TASK_SCHEDULED || !needs(task, sha256)) continue;
+		const struct cube_spec *spec = &task->job->spec;
+		if (task->row.state != CUBE_TASK_SCHEDULED) continue;
+		if (!cube_push_among(sha256, spec->files, spec->nfiles)) continue;
 		free(task->refused);
 		task->refused = cube_strf("a file for it was refused: %s", why);
 	}

@@ -139,7 +139,9 @@ struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_f
 struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg_file *files,
 				  uint32_t nfiles);
 size_t cube_push_waiting(struct cube_mnode *node); /* bytes of frames behind files */
-void cube_push_pump(struct cube_mnode *node);      /* sends more while the transport has room */
+/* Whether a content is one of the files. */
+bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, uint32_t nfiles);
+void cube_push_pump(struct cube_mnode *node); /* sends more while the transport has room */
 void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg);
 void cube_push_reset(struct cube_mnode *node, bool forget_all); /* link gone; or another daemon */
 

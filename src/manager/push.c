@@ -70,10 +70,9 @@ struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_f
 	return cube_push_behind(node, files, nfiles);
 }
 
-static bool is_among(const struct cube_push *p, const struct cube_msg_file *files,
-		     uint32_t nfiles) {
+bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, uint32_t nfiles) {
 	for (uint32_t i = 0; i < nfiles; i++) {
-		if (memcmp(p->sha256, files[i].sha256, CUBE_SHA256_LEN) == 0) return true;
+		if (memcmp(sha256, files[i].sha256, CUBE_SHA256_LEN) == 0) return true;
 	}
 	return false;
 }
@@ -84,7 +83,7 @@ struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg
 	if (!nfiles) return &node->outbox;
 	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
 		struct cube_push *p = cube_container(l, struct cube_push, link);
-		if (p->fd >= 0 && is_among(p, files, nfiles)) return &p->after;
+		if (p->fd >= 0 && cube_push_among(p->sha256, files, nfiles)) return &p->after;
 	}
 	return &node->outbox;
 }

@@ -28,7 +28,6 @@ int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_
 	for (size_t i = 0; i < t->nbuckets; i++) cube_list_init(&t->buckets[i]);
 	cube_list_init(&t->jobs);
 	cube_list_init(&t->changed);
-	cube_list_init(&t->ended);
 	cube_list_init(&t->watchers);
 	int rc = m->store->ops->last_ids(m->store, &t->last_job, &t->last_task, &node, err);
 	if (rc) {

@@ -11,7 +11,6 @@ struct cube_tasks {
 	unsigned active;
 	struct cube_link jobs;    /* with tasks in memory, rising ids */
 	struct cube_link changed; /* struct cube_task.changes */
-	struct cube_link ended;   /* the same, final: told and freed at flush */
 	struct cube_link watchers;
 	uint64_t last_job, last_task;
 	size_t cursor; /* round robin */

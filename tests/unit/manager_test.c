@@ -266,7 +266,7 @@ START_TEST(other_build_is_replaced) {
 	char sha[CUBE_SHA256_HEX], mark[128] = "";
 	uint8_t digest[CUBE_SHA256_LEN];
 	json_t *o;
-	int out[2];
+	int in[2], out[2]; /* of its own each: the daemon reads what it is given */
 	manager_start();
 	ck_assert_int_eq(http("GET", "/v1/info", NULL, &o), 200);
 	const char *cluster = json_string_value(json_object_get(o, "cluster"));
@@ -277,13 +277,15 @@ START_TEST(other_build_is_replaced) {
 	mkdir(text_of("%s/bin", site.dir), 0700);
 	const char *exe = text_of("%s/bin/%s", site.dir, sha);
 	write_file(exe, cube_buf_data(&site.image), cube_buf_len(&site.image), 0700);
+	ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
 	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
 	if (fork() == 0) {
 		dup2(out[1], 1);
-		dup2(out[0], 0);
+		dup2(in[0], 0);
 		execl(exe, exe, "attach", sha, "00112233445566aa", cluster, "1", (char *)NULL);
 		_exit(99);
 	}
+	close(in[0]);
 	close(out[1]);
 	ck_assert_int_gt(read(out[0], mark, sizeof mark - 1), 0);
 	ck_assert_str_eq(mark, "CUBE 00112233445566aa attach\n");
@@ -292,6 +294,7 @@ START_TEST(other_build_is_replaced) {
 	ck_assert_msg(!exists(exe), "the old worker is still there");
 	uint64_t id = add_task("true", "");
 	wait_task(id, "completed");
+	close(in[1]);
 	close(out[0]);
 	json_decref(o);
 }

@@ -29,6 +29,8 @@ enum {
 	CUBE_EEXEC = -12,    /* the program cannot be executed; .sys says why */
 	CUBE_ECANCELED = -13,
 	CUBE_EINTERNAL = -14, /* a bug in cube */
+	CUBE_ELOGIN = -15,    /* a person has to log in: password, passphrase, second factor */
+	CUBE_ELIBRARY = -16,  /* libssh2 cannot do what this host needs; the ssh program could */
 };
 
 struct cube_err {

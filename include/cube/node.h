@@ -4,7 +4,9 @@
  * (warm: probing -> ready or starting, the worker answered at once; starting -> pushing when it was
  * another build's.) A link that breaks on the way leads to lost as well. Any of them may become
  * failed (it gives up: reason shown) or leaving (`down`), failed becomes connecting when it is
- * asked for again, and leaving becomes gone, or failed where it cannot be reached to clean up. */
+ * asked for again, and leaving becomes gone, or failed where it cannot be reached to clean up.
+ * A node that only a person can log in to is parked as needs-login until `cube login`, `cube spawn`
+ * or `cube down` asks for it; one that had been ready keeps its tasks as unknown meanwhile. */
 #ifndef CUBE_NODE_H
 #define CUBE_NODE_H
 
@@ -20,6 +22,7 @@ enum cube_node_state {
 	CUBE_NODE_FAILED, /* never joined, or refused; the reason is kept */
 	CUBE_NODE_LEAVING,
 	CUBE_NODE_GONE,
+	CUBE_NODE_NEEDS_LOGIN, /* parked: password, passphrase or second factor wanted */
 	CUBE_NODE_STATES,
 };
 

@@ -1,7 +1,8 @@
 /* Transports: how the manager reaches a host and runs one command line there at a time.
  *
- * Three of them behind one vtable: ssh (libssh2), local (fork, no network) and, later,
- * command (any program that gives a remote command's stdin and stdout). Life of one:
+ * Three of them behind one vtable: ssh (libssh2), command (any program that gives a remote
+ * command's stdin and stdout: OpenSSH's ssh, docker exec, ...) and local (the same with this
+ * machine's /bin/sh). Life of one:
  *
  *   open -> on_step... -> on_open -> exec -> on_out/on_err... -> on_end -> exec -> ... -> free
  *
@@ -17,6 +18,7 @@
 
 #include "cube/err.h"
 #include "cube/loop.h"
+#include "cube/mem.h"
 
 /* Where the time goes while opening, for "host: authenticating ..." and for errors. */
 enum cube_transport_step {
@@ -34,10 +36,47 @@ struct cube_target { /* borrowed during open only; NULL/0 means: as the ssh conf
 	const char *host;
 	const char *user;
 	uint16_t port;
-	const char *identity;   /* key file; implies that only it is tried */
-	const char *ssh_config; /* ssh -F */
+	const char *identity;            /* key file; implies that only it is tried */
+	const char *ssh_config;          /* ssh -F */
+	const char *jump;                /* ssh -J */
+	const struct cube_strv *options; /* ssh -o, "Key=Value" each; NULL: none */
+	const char *command;             /* cube_transport_command only: the template */
 	bool strict_host_keys; /* refuse hosts never seen; default is to accept and remember them */
-	uint64_t timeout_ns; /* from open to on_open; then on_fail CUBE_ETIMEOUT naming the step */
+	bool ask;              /* on_ask may be used: somebody is there to answer */
+	uint64_t timeout_ns;   /* from open to on_open, the time a question waits for its answer
+				  not counted; then on_fail CUBE_ETIMEOUT naming the step */
+};
+
+/* What only a person can tell. Secrets are never logged, never stored, and wiped after use. */
+enum cube_ask_kind {
+	CUBE_ASK_PASSWORD,   /* the account's; key: "user" */
+	CUBE_ASK_PASSPHRASE, /* of a key file; key: its path */
+	CUBE_ASK_KEYBOARD,   /* the server's own questions (RFC 4256); not to be given to others */
+	CUBE_ASK_BECOME,     /* sudo's (deploy.c asks it, no transport does); key: "user" */
+};
+enum { CUBE_ASK_PROMPTS = 8, CUBE_ASK_ANSWER = 1024 }; /* prompts at once; bytes of an answer */
+struct cube_ask {                                      /* borrowed during on_ask */
+	enum cube_ask_kind kind;
+	const char *key;   /* hosts that ask with the same kind and key want the same answer */
+	const char *title; /* what the server says first, or "" */
+	unsigned n;        /* prompts, 1.. unless KEYBOARD, where 0 is answered by nothing */
+	struct {
+		const char *text; /* "Password for ubuntu: " */
+		bool echo;
+	} prompts[CUBE_ASK_PROMPTS];
+	bool again; /* the answer before was refused by this host */
+};
+
+/* Facts learnt on the way, for `cube doctor`: each at most once, in this order, those that apply.
+ */
+enum cube_transport_fact {
+	CUBE_FACT_CONFIG,   /* "User=ubuntu HostName=10.0.0.1 Port=22 ProxyJump=bastion" */
+	CUBE_FACT_ADDRESS,  /* "10.0.0.1 port 22" */
+	CUBE_FACT_SERVER,   /* "SSH-2.0-OpenSSH_9.2p1" */
+	CUBE_FACT_KEX,      /* "curve25519-sha256, aes128-ctr, hmac-sha2-256" */
+	CUBE_FACT_HOST_KEY, /* "ssh-ed25519 SHA256:... known|new" */
+	CUBE_FACT_METHODS,  /* "publickey,password": what the server accepts */
+	CUBE_FACT_LOGIN,    /* "publickey ~/.ssh/id_ed25519", "agent key 2", "password" */
 };
 
 struct cube_transport_events {
@@ -54,7 +93,16 @@ struct cube_transport_events {
 	 * untaken, up to 5 s after the last resume: a torn last frame is never taken, and is
 	 * dropped then. */
 	void (*on_end)(void *arg, int status);
-	void (*on_fail)(void *arg, const struct cube_err *err); /* link gone, or never came */
+	/* Link gone, or never came. CUBE_EAUTH: refused, and CUBE_ELOGIN: only a person could go on
+	 * (no answer was to be had, or the one given was refused); neither may be tried again
+	 * unasked. CUBE_ELIBRARY: this libssh2 cannot, but the ssh program could; the message says
+	 * why. */
+	void (*on_fail)(void *arg, const struct cube_err *err);
+	/* May be NULL, then nothing can be asked. To be answered, now or later, by
+	 * cube_transport_answer. */
+	void (*on_ask)(void *arg, const struct cube_ask *ask);
+	void (*on_fact)(void *arg, enum cube_transport_fact fact,
+			const char *text); /* may be NULL */
 };
 
 struct cube_transport {
@@ -72,7 +120,10 @@ struct cube_transport_ops {
 	size_t (*queued)(const struct cube_transport *t);
 	void (*end_write)(struct cube_transport *t); /* EOF once the queue is out */
 	void (*resume)(struct cube_transport *t);    /* offer untaken stdout again, soon */
-	void (*free)(struct cube_transport *t);      /* hangs up */
+	/* The answers to the question that is open, as many as it has prompts (copied, and wiped
+	 * after use); NULL: there will be none. NULL where the transport never asks. */
+	void (*answer)(struct cube_transport *t, const char *const *answers);
+	void (*free)(struct cube_transport *t); /* hangs up */
 };
 
 static inline int cube_transport_exec(struct cube_transport *t, const char *line,
@@ -91,6 +142,9 @@ static inline void cube_transport_end_write(struct cube_transport *t) {
 static inline void cube_transport_resume(struct cube_transport *t) {
 	t->ops->resume(t);
 }
+static inline void cube_transport_answer(struct cube_transport *t, const char *const *answers) {
+	if (t->ops->answer) t->ops->answer(t, answers);
+}
 static inline void cube_transport_free(struct cube_transport *t) {
 	if (t) t->ops->free(t);
 }
@@ -102,13 +156,31 @@ int cube_transport_local(struct cube_loop *loop, const struct cube_target *targe
 			 const struct cube_transport_events *events, void *arg,
 			 struct cube_transport **ret, struct cube_err *err);
 
-/* What all ssh connections of a process share: the resolver thread, the ssh -G cache, known_hosts.
- * Freed after the last transport made with it. */
+/* What all ssh connections of a process share: the resolver thread, the ssh -G cache, known_hosts,
+ * the limiter of unauthenticated connections, the connections to jump hosts. Freed after the last
+ * transport made with it. */
 struct cube_ssh;
-int cube_ssh_new(struct cube_loop *loop, struct cube_ssh **ret, struct cube_err *err);
+/* cache_dir: where answers of ssh -G outlive the process (made when needed, 0700); NULL: nowhere.
+ */
+int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh **ret,
+		 struct cube_err *err);
 void cube_ssh_free(struct cube_ssh *ssh);
 int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 		       const struct cube_transport_events *events, void *arg,
 		       struct cube_transport **ret, struct cube_err *err);
+
+/* Runs a program for each line, whose stdin, stdout and stderr are the line's. Templates:
+ *   "openssh"                  the ssh program with the target's settings
+ *   "docker exec -i {host}"    words, parted by blanks ('..', ".." and \ quote); {host} {user}
+ *                              {port} {name} are replaced in each word; "/bin/sh -c LINE" is
+ *                              appended, or LINE put for a word {line}, as ssh wants it
+ * on_open comes at once: whether the host can be reached is known by the first line. A program that
+ * ends before its command printed anything, with status 255 or not found, is on_fail with the last
+ * line of its stderr; "Permission denied" there is CUBE_EAUTH, a host key CUBE_EHOSTKEY. */
+int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *target,
+			   const struct cube_transport_events *events, void *arg,
+			   struct cube_transport **ret, struct cube_err *err);
+/* Checks a template: CUBE_EUSAGE. */
+int cube_transport_command_check(const char *command, struct cube_err *err);
 
 #endif

@@ -26,10 +26,12 @@ static const struct {
 	[-CUBE_EEXEC] = {"exec", 422, 126},
 	[-CUBE_ECANCELED] = {"canceled", 409, 125},
 	[-CUBE_EINTERNAL] = {"internal", 500, 125},
+	[-CUBE_ELOGIN] = {"needs-login", 502, 125},
+	[-CUBE_ELIBRARY] = {"library", 502, 125},
 };
 
 #define CODES (sizeof codes / sizeof codes[0])
-_Static_assert(CODES == -CUBE_EINTERNAL + 1, "a row for each code");
+_Static_assert(CODES == -CUBE_ELIBRARY + 1, "a row for each code");
 
 /* Copies text to msg; what does not fit is cut before a UTF-8 character, and marked. */
 static void set_text(struct cube_err *err, const char *text) {
@@ -97,7 +99,7 @@ int cube_wrap(struct cube_err *err, const char *fmt, ...) {
 }
 
 static size_t row_of(int code) {
-	return code <= 0 && code >= CUBE_EINTERNAL ? (size_t)-code : (size_t)-CUBE_EINTERNAL;
+	return code <= 0 && code >= CUBE_ELIBRARY ? (size_t)-code : (size_t)-CUBE_EINTERNAL;
 }
 
 const char *cube_err_name(int code) {

@@ -84,7 +84,7 @@ static int make_body(const struct args *a, const struct cube_selection *s, json_
 		rc = node_json(a, s, &s->set.v[i], list, err);
 	if (!rc && a->ssh_config) rc = set_path(body, "ssh_config", a->ssh_config, err);
 	json_object_set_new(body, "connect_timeout", json_real((double)a->connect_timeout / 1e9));
-	if (a->strict) json_object_set_new(body, "strict_host_keys", json_true());
+	if (a->strict) json_object_set_new(body, "host_key_check", json_string("strict"));
 	if (rc) json_decref(body);
 	else *ret = body;
 	return rc;

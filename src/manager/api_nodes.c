@@ -37,11 +37,11 @@ static json_t *node_json(struct cube_mnode *node) {
 	json_t *o = json_object();
 	json_object_set_new(o, "id", cube_jv_u64(node->id));
 	json_object_set_new(o, "name", cube_jv_text(node->name));
-	json_object_set_new(o, "host", cube_jv_text(node->host ? node->host : node->name));
-	json_object_set_new(o, "user", cube_jv_text(node->user));
-	json_object_set_new(o, "port", node->port ? json_integer(node->port) : json_null());
-	json_object_set_new(o, "labels", cube_jv_text(node->labels));
-	json_object_set_new(o, "local", json_boolean(node->local));
+	json_object_set_new(o, "host", cube_jv_text(node->set.host ? node->set.host : node->name));
+	json_object_set_new(o, "user", cube_jv_text(node->set.user));
+	json_object_set_new(o, "port", node->set.port ? json_integer(node->set.port) : json_null());
+	json_object_set_new(o, "labels", cube_jv_text(node->set.labels));
+	json_object_set_new(o, "local", json_boolean(node->set.local));
 	json_object_set_new(o, "state", json_string(cube_node_state_name(node->state)));
 	json_object_set_new(o, "reason", cube_jv_optional(node->reason));
 	json_object_set_new(o, "step", cube_jv_text(node->step));
@@ -91,20 +91,27 @@ void cube_api_node_show(void *arg, struct cube_request *req) {
 
 struct join {
 	json_t *nodes;
-	const char *ssh_config;
+	const char *ssh_config, *jump, *transport, *host_key_check;
+	json_t *options;
+	struct cube_strv words; /* the options' */
 	uint64_t connect_timeout_ns;
-	bool strict;
+	bool become, ask;
 };
 static const struct cube_field join_fields[] = {
 	{"nodes", CUBE_FIELD_ARRAY, .required = true, .at = offsetof(struct join, nodes)},
 	{"ssh_config", CUBE_FIELD_STRING, .at = offsetof(struct join, ssh_config)},
 	{"connect_timeout", CUBE_FIELD_SECONDS, .min = 0, .max = 86400,
 	 .at = offsetof(struct join, connect_timeout_ns)},
-	{"strict_host_keys", CUBE_FIELD_BOOL, .at = offsetof(struct join, strict)},
+	{"host_key_check", CUBE_FIELD_STRING, .at = offsetof(struct join, host_key_check)},
+	{"jump", CUBE_FIELD_STRING, .at = offsetof(struct join, jump)},
+	{"transport", CUBE_FIELD_STRING, .at = offsetof(struct join, transport)},
+	{"options", CUBE_FIELD_ARRAY, .at = offsetof(struct join, options)},
+	{"become", CUBE_FIELD_BOOL, .at = offsetof(struct join, become)},
+	{"ask", CUBE_FIELD_BOOL, .at = offsetof(struct join, ask)},
 };
 
 struct one {
-	const char *name, *host, *user, *key, *labels;
+	const char *name, *host, *user, *key, *labels, *jump, *transport;
 	uint64_t port, slots;
 	bool local;
 };
@@ -116,8 +123,22 @@ static const struct cube_field one_fields[] = {
 	{"key", CUBE_FIELD_STRING, .at = offsetof(struct one, key)},
 	{"slots", CUBE_FIELD_INTEGER, .max = 65536, .at = offsetof(struct one, slots)},
 	{"labels", CUBE_FIELD_STRING, .at = offsetof(struct one, labels)},
+	{"jump", CUBE_FIELD_STRING, .at = offsetof(struct one, jump)},
+	{"transport", CUBE_FIELD_STRING, .at = offsetof(struct one, transport)},
 	{"local", CUBE_FIELD_BOOL, .at = offsetof(struct one, local)},
 };
+
+static int read_options(const json_t *list, struct cube_strv *ret, struct cube_err *err) {
+	size_t i;
+	json_t *v;
+	json_array_foreach(list, i, v) {
+		const char *s = json_string_value(v);
+		if (!s || !strchr(s, '='))
+			return cube_fail(err, CUBE_EUSAGE, "options: \"Key=Value\" each");
+		cube_strv_add(ret, s);
+	}
+	return 0;
+}
 
 static int read_one(const struct join *join, const json_t *v, struct cube_node_request *ret,
 		    struct cube_err *err) {
@@ -127,18 +148,27 @@ static int read_one(const struct join *join, const json_t *v, struct cube_node_r
 		struct cube_err why = *err;
 		return cube_fail(err, rc, "nodes.%.220s", why.msg);
 	}
+	const char *check = join->host_key_check ? join->host_key_check : "accept-new";
+	bool strict = strcmp(check, "strict") == 0;
+	if (!strict && strcmp(check, "accept-new") != 0)
+		return cube_fail(err, CUBE_EUSAGE, "host_key_check: 'strict' or 'accept-new'");
 	*ret = (struct cube_node_request){
 		.name = o.name,
-		.host = o.host,
-		.user = o.user,
-		.identity = o.key,
-		.labels = o.labels,
-		.ssh_config = join->ssh_config,
-		.port = (uint16_t)o.port,
 		.slots = (uint32_t)o.slots,
-		.local = o.local,
-		.strict_host_keys = join->strict,
-		.connect_timeout_ns = join->connect_timeout_ns,
+		.ask = join->ask,
+		.set = {.host = (char *)o.host,
+			.user = (char *)o.user,
+			.identity = (char *)o.key,
+			.labels = (char *)o.labels,
+			.ssh_config = (char *)join->ssh_config,
+			.jump = (char *)(o.jump ? o.jump : join->jump),
+			.transport = (char *)(o.transport ? o.transport : join->transport),
+			.port = (uint16_t)o.port,
+			.local = o.local,
+			.strict_host_keys = strict,
+			.become = join->become,
+			.options = join->words,
+			.connect_timeout_ns = join->connect_timeout_ns},
 	};
 	return 0;
 }
@@ -151,6 +181,7 @@ static int read_join(const json_t *body, struct join *join, struct cube_node_req
 	join->connect_timeout_ns = 10 * CUBE_NS_PER_S;
 	int rc = cube_fields_read(body, join_fields, sizeof join_fields / sizeof join_fields[0],
 				  join, err);
+	if (!rc) rc = read_options(join->options, &join->words, err);
 	if (rc) return rc;
 	*ret = cube_realloc_array(NULL, json_array_size(join->nodes) + 1, sizeof **ret);
 	json_array_foreach(join->nodes, i, v) {
@@ -191,6 +222,7 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 					  "event", cube_jv_u64(event)));
 	json_decref(nodes);
 	json_decref(added);
+	cube_strv_done(&join.words);
 	free(requests);
 	json_decref(body);
 }

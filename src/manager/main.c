@@ -185,7 +185,7 @@ static int build(struct program *p, struct cube_err *err) {
 	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
 	    (rc = cube_paths_make(m->paths.state, err)) || (rc = take_lock(p, err)) ||
 	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
-	    (rc = find_cluster_id(m, err)) || (rc = cube_ssh_new(m->loop, &m->ssh, err)) ||
+	    (rc = find_cluster_id(m, err)) || (rc = cube_ssh_new(m->loop, NULL, &m->ssh, err)) ||
 	    (rc = cube_events_new(m, &m->events, err)) ||
 	    (rc = cube_files_new(m, &m->files, err)) || (rc = cube_logs_new(m, &m->logs, err)) ||
 	    (rc = cube_nodes_new(m, &m->nodes, err)) || (rc = cube_tasks_new(m, &m->tasks, err)) ||

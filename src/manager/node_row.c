@@ -10,14 +10,31 @@
 #include "cube/mem.h"
 
 /* What the row has no column for goes into `facts`: the host's, and what a reconnect needs. */
+static void set_text(json_t *o, const char *key, const char *text) {
+	if (text) json_object_set_new(o, key, json_string(text));
+}
+
+static void add_settings(json_t *o, const struct cube_mnode *node) {
+	set_text(o, "jump", node->set.jump);
+	set_text(o, "transport", node->set.transport);
+	set_text(o, "fallback", node->fallback);
+	if (node->set.become) json_object_set_new(o, "become", json_true());
+	if (!node->set.options.len) return;
+	json_t *list = json_array();
+	for (size_t i = 0; i < node->set.options.len; i++)
+		json_array_append_new(list, json_string(node->set.options.v[i]));
+	json_object_set_new(o, "options", list);
+}
+
 static char *facts_to_json(const struct cube_mnode *node) {
 	char boot[CUBE_ID_HEX];
 	const struct cube_node_facts *f = &node->facts;
-	json_t *o = json_pack("{s:s*, s:s*, s:b, s:I}", "ssh_config", node->ssh_config, "boot",
+	json_t *o = json_pack("{s:s*, s:s*, s:b, s:I}", "ssh_config", node->set.ssh_config, "boot",
 			      node->boot ? cube_id_hex(node->boot, boot) : NULL, "strict_host_keys",
-			      node->strict_host_keys, "connect_timeout_ms",
-			      (json_int_t)(node->connect_timeout_ns / CUBE_NS_PER_MS));
+			      node->set.strict_host_keys, "connect_timeout_ms",
+			      (json_int_t)(node->set.connect_timeout_ns / CUBE_NS_PER_MS));
 	if (o && node->touched) json_object_set_new(o, "touched", json_true());
+	if (o) add_settings(o, node);
 	if (o && node->has_facts) {
 		json_object_set_new(o, "hostname", json_string(f->hostname));
 		json_object_set_new(o, "kernel", json_string(f->kernel));
@@ -35,16 +52,33 @@ static const char *text_of(const json_t *o, const char *key) {
 	return s ? s : "";
 }
 
+static char *fresh_text(const json_t *o, const char *key) {
+	return *text_of(o, key) ? cube_strdup(text_of(o, key)) : NULL;
+}
+
+static void settings_from_json(struct cube_mnode *node, const json_t *o) {
+	size_t i;
+	json_t *v;
+	node->set.jump = fresh_text(o, "jump");
+	node->set.transport = fresh_text(o, "transport");
+	node->fallback = fresh_text(o, "fallback");
+	node->set.become = json_is_true(json_object_get(o, "become"));
+	json_array_foreach(json_object_get(o, "options"), i, v) {
+		if (json_is_string(v)) cube_strv_add(&node->set.options, json_string_value(v));
+	}
+}
+
 static void facts_from_json(struct cube_mnode *node, const char *text) {
 	json_t *o = json_loads(text, 0, NULL);
 	if (!o) return;
 	struct cube_node_facts *f = &node->facts;
-	if (*text_of(o, "ssh_config")) node->ssh_config = cube_strdup(text_of(o, "ssh_config"));
+	node->set.ssh_config = fresh_text(o, "ssh_config");
+	settings_from_json(node, o);
 	cube_id_unhex(text_of(o, "boot"), &node->boot);
-	node->strict_host_keys = json_is_true(json_object_get(o, "strict_host_keys"));
+	node->set.strict_host_keys = json_is_true(json_object_get(o, "strict_host_keys"));
 	node->touched = json_is_true(json_object_get(o, "touched"));
 	json_int_t ms = json_integer_value(json_object_get(o, "connect_timeout_ms"));
-	if (ms > 0) node->connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;
+	if (ms > 0) node->set.connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;
 	if (json_object_get(o, "hostname")) {
 		node->has_facts = node->joined = true;
 		snprintf(f->hostname, sizeof f->hostname, "%s", text_of(o, "hostname"));
@@ -66,12 +100,12 @@ int cube_node_to_row(const struct cube_mnode *node, struct cube_store *s, struct
 		.id = node->id,
 		.state = (uint8_t)node->state,
 		.name = node->name,
-		.host = or_empty(node->host),
-		.user = or_empty(node->user),
-		.identity = or_empty(node->identity),
-		.labels = or_empty(node->labels),
-		.port = node->port,
-		.local = node->local,
+		.host = or_empty(node->set.host),
+		.user = or_empty(node->set.user),
+		.identity = or_empty(node->set.identity),
+		.labels = or_empty(node->set.labels),
+		.port = node->set.port,
+		.local = node->set.local,
 		.auto_slots = node->auto_slots,
 		.slots = node->slots,
 		.reason = or_empty(node->reason),
@@ -88,17 +122,17 @@ static char *or_null(const char *s) {
 
 void cube_node_from_row(struct cube_mnode *node, const struct cube_node_row *row) {
 	node->state = row->state < CUBE_NODE_STATES ? row->state : CUBE_NODE_FAILED;
-	node->host = or_null(row->host);
-	node->user = or_null(row->user);
-	node->identity = or_null(row->identity);
-	node->labels = or_null(row->labels);
-	node->port = row->port;
-	node->local = row->local;
+	node->set.host = or_null(row->host);
+	node->set.user = or_null(row->user);
+	node->set.identity = or_null(row->identity);
+	node->set.labels = or_null(row->labels);
+	node->set.port = row->port;
+	node->set.local = row->local;
 	node->auto_slots = row->auto_slots;
 	node->slots = row->slots;
 	node->reason = or_null(row->reason);
 	node->added = row->added;
 	node->seen = row->seen;
-	node->connect_timeout_ns = 10 * CUBE_NS_PER_S;
+	node->set.connect_timeout_ns = 10 * CUBE_NS_PER_S;
 	facts_from_json(node, row->facts ? row->facts : "");
 }

@@ -77,12 +77,30 @@ static struct cube_mnode *node_new(struct cube_nodes *nodes, uint32_t id, const 
 	return node;
 }
 
-static void free_settings(struct cube_mnode *node) {
-	free(node->host);
-	free(node->user);
-	free(node->identity);
-	free(node->labels);
-	free(node->ssh_config);
+void cube_node_settings_done(struct cube_node_settings *s) {
+	free(s->host);
+	free(s->user);
+	free(s->identity);
+	free(s->labels);
+	free(s->ssh_config);
+	free(s->jump);
+	free(s->transport);
+	cube_strv_done(&s->options);
+	*s = (struct cube_node_settings){0};
+}
+
+void cube_node_settings_copy(struct cube_node_settings *to, const struct cube_node_settings *from) {
+	*to = *from;
+	to->host = cube_strdup(from->host);
+	to->user = cube_strdup(from->user);
+	to->identity = cube_strdup(from->identity);
+	to->labels = cube_strdup(from->labels);
+	to->ssh_config = cube_strdup(from->ssh_config);
+	to->jump = cube_strdup(from->jump);
+	to->transport = cube_strdup(from->transport);
+	to->options = (struct cube_strv){0};
+	for (size_t i = 0; i < from->options.len; i++)
+		cube_strv_add(&to->options, from->options.v[i]);
 }
 
 static void hang_up(struct cube_mnode *node) {
@@ -95,7 +113,8 @@ static void hang_up(struct cube_mnode *node) {
 
 static void node_release(void *arg) {
 	struct cube_mnode *node = arg;
-	free_settings(node);
+	cube_node_settings_done(&node->set);
+	free(node->fallback);
 	free(node->name);
 	free(node->reason);
 	free(node);
@@ -323,22 +342,25 @@ void cube_node_join(struct cube_mnode *node) {
 	struct cube_err err;
 	struct cube_target target = {
 		.name = node->name,
-		.host = node->host ? node->host : node->name,
-		.user = node->user,
-		.port = node->port,
-		.identity = node->identity,
-		.ssh_config = node->ssh_config,
-		.strict_host_keys = node->strict_host_keys,
-		.timeout_ns = node->connect_timeout_ns,
+		.host = node->set.host ? node->set.host : node->name,
+		.user = node->set.user,
+		.port = node->set.port,
+		.identity = node->set.identity,
+		.ssh_config = node->set.ssh_config,
+		.jump = node->set.jump,
+		.options = &node->set.options,
+		.ask = node->ask,
+		.strict_host_keys = node->set.strict_host_keys,
+		.timeout_ns = node->set.connect_timeout_ns,
 	};
 	hang_up(node);
 	node->join_began = cube_loop_now(node->m->loop);
 	cube_node_step(node, "connecting", -1);
-	cube_timer_after(node->timer, STALL_NS + node->connect_timeout_ns);
-	int rc = node->local ? cube_transport_local(node->m->loop, &target, &transport_events, node,
-						    &node->transport, &err)
-			     : cube_transport_ssh(node->m->ssh, &target, &transport_events, node,
-						  &node->transport, &err);
+	cube_timer_after(node->timer, STALL_NS + node->set.connect_timeout_ns);
+	int rc = node->set.local ? cube_transport_local(node->m->loop, &target, &transport_events,
+							node, &node->transport, &err)
+				 : cube_transport_ssh(node->m->ssh, &target, &transport_events,
+						      node, &node->transport, &err);
 	if (rc < 0) cube_node_fail(node, &err);
 }
 
@@ -400,12 +422,14 @@ static void on_timer(void *arg) {
 static int check_request(const struct cube_node_request *r, struct cube_err *err) {
 	if (!r->name || !*r->name || strlen(r->name) >= CUBE_NAME_LEN)
 		return cube_fail(err, CUBE_EUSAGE, "name: 1 to %d bytes", CUBE_NAME_LEN - 1);
-	const char *host = r->host ? r->host : r->name;
+	const char *host = r->set.host ? r->set.host : r->name;
 	if (host[0] == '-' || strlen(host) >= CUBE_NAME_LEN)
 		return cube_fail(err, CUBE_EUSAGE, "host: '%.80s' is no host name", host);
-	if (r->user && (r->user[0] == '-' || !*r->user))
-		return cube_fail(err, CUBE_EUSAGE, "user: '%.80s' is no user name", r->user);
-	const char *const texts[] = {host, r->user, r->identity, r->labels, r->ssh_config};
+	if (r->set.user && (r->set.user[0] == '-' || !*r->set.user))
+		return cube_fail(err, CUBE_EUSAGE, "user: '%.80s' is no user name", r->set.user);
+	const char *const texts[] = {
+		host,        r->set.user,     r->set.identity, r->set.labels, r->set.ssh_config,
+		r->set.jump, r->set.transport};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		if (texts[i] && strlen(texts[i]) > TEXT_MAX)
 			return cube_fail(err, CUBE_EUSAGE, "nodes: '%.40s...' is too long",
@@ -425,18 +449,13 @@ static int check_request(const struct cube_node_request *r, struct cube_err *err
 }
 
 static void take_settings(struct cube_mnode *node, const struct cube_node_request *r) {
-	free_settings(node);
-	node->host = cube_strdup(r->host);
-	node->user = cube_strdup(r->user);
-	node->identity = cube_strdup(r->identity);
-	node->labels = cube_strdup(r->labels);
-	node->ssh_config = cube_strdup(r->ssh_config);
-	node->port = r->port;
-	node->local = r->local;
-	node->strict_host_keys = r->strict_host_keys;
-	node->connect_timeout_ns = r->connect_timeout_ns;
+	cube_node_settings_done(&node->set);
+	cube_node_settings_copy(&node->set, &r->set);
+	free(node->fallback);
+	node->fallback = NULL;
 	node->auto_slots = r->slots == 0;
 	node->slots = r->slots;
+	node->ask = r->ask;
 }
 
 int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,

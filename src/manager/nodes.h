@@ -26,15 +26,28 @@ struct cube_node_facts {
 	uint64_t memory;
 };
 
+struct cube_node_settings { /* how a node is reached; persisted, so that a new manager can */
+	char *host, *user, *identity, *labels, *ssh_config, *jump; /* NULL: none */
+	char *transport;          /* NULL: libssh2, and OpenSSH where that cannot; "ssh": libssh2
+				     only; else a template as for cube_transport_command */
+	struct cube_strv options; /* ssh -o */
+	uint16_t port;
+	bool local, strict_host_keys;
+	bool become; /* the worker runs as root, by sudo */
+	uint64_t connect_timeout_ns;
+};
+void cube_node_settings_copy(struct cube_node_settings *to, const struct cube_node_settings *from);
+void cube_node_settings_done(struct cube_node_settings *s);
+
 struct cube_mnode {
 	struct cube_link link; /* in cube_nodes */
 	struct cube_manager *m;
 	uint32_t id;
-	char *name, *host, *user, *identity, *labels; /* NULL: none */
-	char *ssh_config;
-	uint16_t port;
-	bool local, strict_host_keys, auto_slots, purge;
-	uint64_t connect_timeout_ns;
+	char *name;
+	struct cube_node_settings set;
+	char *fallback; /* why OpenSSH is used instead of libssh2 from now on, or NULL */
+	bool auto_slots, purge;
+	bool ask; /* questions may be put to whoever asked for this join: cleared when it ends */
 
 	enum cube_node_state state; /* set only by cube_node_set */
 	char *reason;
@@ -77,11 +90,10 @@ int cube_nodes_load(struct cube_nodes *nodes,
 		    struct cube_err *err); /* from the store; reconnects */
 
 struct cube_node_request {
-	const char *name, *host, *user, *identity, *labels, *ssh_config; /* NULL: none */
-	uint16_t port;
-	uint32_t slots; /* 0: as many as CPUs */
-	bool local, strict_host_keys;
-	uint64_t connect_timeout_ns;
+	const char *name;
+	struct cube_node_settings set; /* borrowed: copied when taken */
+	uint32_t slots;                /* 0: as many as CPUs */
+	bool ask;
 };
 /* Adds and begins joining; *ret_added false where it was there already (failed, lost and gone
  * ones are begun again with the request's settings). Checks the fields: CUBE_EUSAGE. */

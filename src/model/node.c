@@ -4,7 +4,7 @@
 #include "cube/node.h"
 
 #define BIT(state) (1u << CUBE_NODE_##state)
-#define ANYWHERE   (BIT(FAILED) | BIT(LEAVING))
+#define ANYWHERE   (BIT(FAILED) | BIT(NEEDS_LOGIN) | BIT(LEAVING))
 
 /* Which states may follow each. */
 static const unsigned next[CUBE_NODE_STATES] = {
@@ -15,6 +15,7 @@ static const unsigned next[CUBE_NODE_STATES] = {
 	[CUBE_NODE_READY] = BIT(LOST) | ANYWHERE,
 	[CUBE_NODE_LOST] = BIT(CONNECTING) | ANYWHERE,
 	[CUBE_NODE_FAILED] = BIT(CONNECTING) | BIT(LEAVING),
+	[CUBE_NODE_NEEDS_LOGIN] = BIT(CONNECTING) | BIT(LEAVING),
 	[CUBE_NODE_LEAVING] = BIT(GONE) | BIT(FAILED),
 	[CUBE_NODE_GONE] = 0,
 };
@@ -27,6 +28,7 @@ static const char *const names[] = {
 	[CUBE_NODE_READY] = "ready",
 	[CUBE_NODE_LOST] = "lost",
 	[CUBE_NODE_FAILED] = "failed",
+	[CUBE_NODE_NEEDS_LOGIN] = "needs-login",
 	[CUBE_NODE_LEAVING] = "leaving",
 	[CUBE_NODE_GONE] = "gone",
 };

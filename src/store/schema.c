@@ -61,7 +61,7 @@ static const char *const steps[] = {
 	"CREATE TABLE nodes (\n"
 	"  id INTEGER PRIMARY KEY,\n"
 	"  state INTEGER NOT NULL,  -- 0 connecting 1 probing 2 pushing 3 starting 4 ready\n"
-	"                           -- 5 lost 6 failed 7 leaving 8 gone\n"
+	"                           -- 5 lost 6 failed 7 leaving 8 gone 9 needs-login\n"
 	"  name TEXT NOT NULL,\n"
 	"  host TEXT NOT NULL,\n"
 	"  user TEXT NOT NULL,\n"
@@ -137,7 +137,8 @@ static const char *const steps[] = {
 					       "CREATE VIEW node_view AS SELECT id, name, host,\n"
 					       "  CASE state WHEN 0 THEN 'connecting' WHEN 1 THEN 'probing' WHEN 2 THEN 'pushing'\n"
 					       "    WHEN 3 THEN 'starting' WHEN 4 THEN 'ready' WHEN 5 THEN 'lost' WHEN 6 THEN 'failed'\n"
-					       "    WHEN 7 THEN 'leaving' WHEN 8 THEN 'gone' END AS state,\n"
+					       "    WHEN 7 THEN 'leaving' WHEN 8 THEN 'gone'\n"
+					       "    WHEN 9 THEN 'needs-login' END AS state,\n"
 					       "  slots, reason, " WHEN(
 						       "added",
 						       "added") ",\n  " WHEN("seen",

@@ -18,7 +18,8 @@ static struct ssh_conn *conn_of(const struct cube_transport *t) {
 
 /* ---- the shared context ------------------------------------------------------------------ */
 
-int cube_ssh_new(struct cube_loop *loop, struct cube_ssh **ret, struct cube_err *err) {
+int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh **ret,
+		 struct cube_err *err) {
 	/* Counted inside libssh2, so one pair of calls a context is one pair in all. */
 	if (libssh2_init(0)) return cube_fail(err, CUBE_EINTERNAL, "libssh2 does not start");
 	struct cube_ssh *ssh = cube_alloc(sizeof *ssh);

@@ -113,6 +113,8 @@ START_TEST(table) {
 		{CUBE_EHOSTKEY, "host-key", 502, 125},
 		{CUBE_EEXEC, "exec", 422, 126},
 		{CUBE_EINTERNAL, "internal", 500, 125},
+		{CUBE_ELOGIN, "needs-login", 502, 125},
+		{CUBE_ELIBRARY, "library", 502, 125},
 		{-99, "internal", 500, 125},
 		{99, "internal", 500, 125},
 		{-2147483647 - 1, "internal", 500, 125},
@@ -123,7 +125,7 @@ START_TEST(table) {
 		ck_assert_int_eq(cube_err_http(rows[i].code), rows[i].http);
 		ck_assert_int_eq(cube_err_exit(rows[i].code), rows[i].exit);
 	}
-	for (int a = 0; a >= CUBE_EINTERNAL; a--) {
+	for (int a = 0; a >= CUBE_ELIBRARY; a--) {
 		ck_assert_int_ge(cube_err_http(a), 200);
 		for (int b = 0; b > a; b--) ck_assert_str_ne(cube_err_name(a), cube_err_name(b));
 	}

@@ -5,16 +5,17 @@
 
 /* Row: from; column: to; in the order of the enum. */
 static const char *const table[CUBE_NODE_STATES] = {
-	/*               CPPSRLFLG */
-	/* connecting */ ".x...xxx.",
-	/* probing    */ "..xxxxxx.",
-	/* pushing    */ "...x.xxx.",
-	/* starting   */ "..x.xxxx.",
-	/* ready      */ ".....xxx.",
-	/* lost       */ "x.....xx.",
-	/* failed     */ "x......x.",
-	/* leaving    */ "......x.x",
-	/* gone       */ ".........",
+	/*               CPPSRLFLGN */
+	/* connecting */ ".x...xxx.x",
+	/* probing    */ "..xxxxxx.x",
+	/* pushing    */ "...x.xxx.x",
+	/* starting   */ "..x.xxxx.x",
+	/* ready      */ ".....xxx.x",
+	/* lost       */ "x.....xx.x",
+	/* failed     */ "x......x..",
+	/* leaving    */ "......x.x.",
+	/* gone       */ "..........",
+	/* needs-login*/ "x......x..",
 };
 
 START_TEST(transitions) {
@@ -28,19 +29,20 @@ START_TEST(transitions) {
 					     cube_node_state_name((enum cube_node_state)from),
 					     cube_node_state_name((enum cube_node_state)to));
 		}
-	ck_assert(!cube_node_allows((enum cube_node_state)9, CUBE_NODE_FAILED));
-	ck_assert(!cube_node_allows(CUBE_NODE_READY, (enum cube_node_state)9));
+	ck_assert(!cube_node_allows((enum cube_node_state)10, CUBE_NODE_FAILED));
+	ck_assert(!cube_node_allows(CUBE_NODE_READY, (enum cube_node_state)10));
 	ck_assert(!cube_node_allows(CUBE_NODE_READY, (enum cube_node_state)255));
 }
 END_TEST
 
 START_TEST(names) {
-	static const char *const want[] = {"connecting", "probing", "pushing", "starting", "ready",
-					   "lost",       "failed",  "leaving", "gone"};
+	static const char *const want[] = {"connecting", "probing",    "pushing", "starting",
+					   "ready",      "lost",       "failed",  "leaving",
+					   "gone",       "needs-login"};
 	enum cube_node_state state;
 
-	ck_assert_int_eq(CUBE_NODE_STATES, 9);
-	for (int i = 0; i < 9; i++) {
+	ck_assert_int_eq(CUBE_NODE_STATES, 10);
+	for (int i = 0; i < 10; i++) {
 		ck_assert_str_eq(cube_node_state_name((enum cube_node_state)i), want[i]);
 		ck_assert_int_eq(cube_node_state_parse(want[i], &state), 0);
 		ck_assert_int_eq(state, i);
@@ -49,7 +51,7 @@ START_TEST(names) {
 	state = CUBE_NODE_LOST;
 	ck_assert_int_eq(cube_node_state_parse("unknown", &state), CUBE_EUSAGE);
 	ck_assert_int_eq(state, CUBE_NODE_LOST);
-	ck_assert_str_eq(cube_node_state_name((enum cube_node_state)9), "?");
+	ck_assert_str_eq(cube_node_state_name((enum cube_node_state)10), "?");
 	ck_assert(!cube_node_joining((enum cube_node_state)200));
 }
 END_TEST

@@ -22,7 +22,7 @@ static void stop_server(void) {
 static void setup(void) {
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
-	ck_assert_int_eq(cube_ssh_new(loop, &ssh, NULL), 0);
+	ck_assert_int_eq(cube_ssh_new(loop, NULL, &ssh, NULL), 0);
 	peer_init(&p, loop);
 	cube_autofree char *known = cube_strf("%s/.ssh/known_hosts", server.dir);
 	unlink(known);

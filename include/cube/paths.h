@@ -19,6 +19,10 @@ struct cube_paths {
  * '.' or '-'. Makes nothing. CUBE_EUSAGE, also when neither HOME nor the variables are set. */
 int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err *err);
 
+/* What can be made again: $XDG_CACHE_HOME/cube, else ~/.cache/cube; shared by all clusters. Makes
+ * nothing. A fresh string, or NULL where neither is set: then nothing is kept. */
+char *cube_paths_cache(void);
+
 /* mkdir -p with mode 0700 for what it makes. CUBE_ESYS names the folder that failed. */
 int cube_paths_make(const char *dir, struct cube_err *err);
 

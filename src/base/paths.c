@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cube/mem.h"
+
 static bool cluster_ok(const char *s) {
 	size_t n = strlen(s);
 	if (n < 1 || n > 63 || s[0] == '.' || s[0] == '-') return false;
@@ -62,6 +64,12 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
 		return cube_fail(err, CUBE_ETOOBIG, "socket path is too long");
 	*ret = p;
 	return 0;
+}
+
+char *cube_paths_cache(void) {
+	const char *xdg = env_path("XDG_CACHE_HOME"), *home = env_path("HOME");
+	if (xdg) return cube_strf("%s/cube", xdg);
+	return home ? cube_strf("%s/.cache/cube", home) : NULL;
 }
 
 int cube_paths_make(const char *dir, struct cube_err *err) {

@@ -31,7 +31,7 @@ unit: tests-built
 e2e: $(B)/cube
 	$(Q)tests/e2e/run --on local --cube $(B)/cube
 ssh: $(B)/cube
-	$(Q)tests/e2e/run --on openssh,dropbear --cube $(B)/cube
+	$(Q)tests/e2e/run --on openssh,dropbear,vm --cube $(B)/cube
 bench: $(B)/cube $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
 	$(Q)tests/bench/bench.sh
 

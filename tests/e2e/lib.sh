@@ -3,7 +3,7 @@
 # `test_...`, and ends with `main`. Tests run in the order written, each in a subshell with set -e;
 # a failed assertion ends its test, not the script.
 #
-# $ON is where the nodes are: local, openssh or dropbear. $W names three of them for --workers,
+# $ON is where the nodes are: local, openssh, dropbear or vm. $W names three of them for --workers,
 # $NODES their names. Everything lies under $T, also HOME and the manager's state.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -87,7 +87,8 @@ soon() {
 
 # ---- nodes --------------------------------------------------------------------------------------
 
-# Makes the hosts: $1 of them (3). $W, $NODES and the option --ssh-config by environment.
+# Makes the hosts: $1 of them (3). $W, $NODES and the option --ssh-config by environment. A script on
+# vm that makes its hosts itself, with options, says `hosts 0`.
 hosts() {
 	local n=${1:-3} i p
 	NODES=()
@@ -95,6 +96,7 @@ hosts() {
 	local) p=localhost- ;;
 	openssh) p=h ;;
 	dropbear) p=d ;;
+	vm) p=v ;;
 	esac
 	for ((i = 1; i <= n; i++)); do NODES+=("$p$i"); done
 	W="${p}[1-$n]"
@@ -113,11 +115,23 @@ hosts() {
 		lab_open "$T/lab" && lab_dropbear d "$n" || exit 3
 		export CUBE_SSH_CONFIG=$LAB_CONFIG
 		;;
+	vm)
+		lab_open "$T/lab" || exit 3
+		for i in ${NODES[@]+"${NODES[@]}"}; do lab_vm "$i" || exit 3; done
+		[ "$n" -gt 0 ] || W=''
+		export CUBE_SSH_CONFIG=$LAB_CONFIG
+		;;
 	esac
 }
 
 # The home of node $1's user, as seen from here.
-home_of() { if [ "$ON" = local ]; then echo "$HOME"; else echo "$LAB/$1/home${2:-}"; fi; }
+home_of() {
+	case $ON in
+	local) echo "$HOME" ;;
+	vm) echo "$LAB/$1/root/home/user" ;;
+	*) echo "$LAB/$1/home${2:-}" ;;
+	esac
+}
 
 api() { # METHOD PATH [curl's words]: the body on stdout, the status in $T/status
 	local method=$1 path=$2
@@ -145,6 +159,13 @@ mine() {
 }
 none_of_mine() { [ ! "$(mine)" ]; }
 
+# The same inside of whole hosts, their sshd apart.
+in_vms() {
+	local host
+	while read -r host; do [ ! -d "$LAB/$host/root" ] || lab_vm_processes "$host"; done <"$LAB/hosts"
+}
+none_in_vms() { [ ! "$(in_vms)" ]; }
+
 # ---- the end ------------------------------------------------------------------------------------
 
 # Takes everything down and looks what stayed: nothing of cube may.
@@ -157,6 +178,11 @@ ending() {
 	fi
 	if [ "${LAB:-}" ]; then
 		local host
+		# A whole host's processes all end with it: look before.
+		(WITHIN=10 && soon none_in_vms) 2>/dev/null || {
+			in_vms | sed '1s/^/# processes left over:\n/; s/^/#   /' >&2
+			return 1
+		}
 		while read -r host; do lab_stop "$host"; done <"$LAB/hosts"
 	fi
 	(WITHIN=10 && soon none_of_mine) 2>/dev/null || {
@@ -170,13 +196,17 @@ ending() {
 
 # Files of cube's that are still on a node.
 files_left() {
-	local where=() left host
+	local where=() named=() left host
 	if [ "$ON" = local ]; then where=("$HOME"); else
-		while read -r host; do where+=("$LAB/$host/home"); done <"$LAB/hosts"
+		while read -r host; do
+			[ ! -d "$LAB/$host/home" ] || where+=("$LAB/$host/home")
+			[ ! -d "$LAB/$host/root" ] || named+=("$LAB/$host/root")
+		done <"$LAB/hosts"
 	fi
-	left=$(find "${where[@]}" -newer "$T/start" ! -type d ! -path '*/proc/*' ! -path '*/dev/*' \
+	# Of a whole host, whose files a test writes too, those that cube named.
+	left=$([ ${#where[@]} = 0 ] || find "${where[@]}" -newer "$T/start" ! -type d ! -path '*/proc/*' ! -path '*/dev/*' \
 		! -path '*/.ssh/*' ! -path '*/etc/*' ! -path "$HOME/keep/*" 2>/dev/null | head -n 20
-		find "${where[@]}" -name '*cube*' 2>/dev/null | head -n 20)
+		find "${where[@]}" "${named[@]}" -name '*cube*' 2>/dev/null | head -n 20)
 	[ ! "$left" ] || {
 		printf '# files left over:\n%s\n' "$left" | sed '1!s/^/#   /' >&2
 		return 1

@@ -4,6 +4,7 @@
 #   lab_open DIR          where everything lies; also set a trap that calls lab_close
 #   lab_openssh h 3       hosts h1..h3: OpenSSH's sshd with its defaults, any user, no root needed
 #   lab_dropbear d 2      hosts d1..d2: dropbear in a chroot that has only sh and cat (root)
+#   lab_vm NAME [OPTION]  a host with a whole userland, accounts and PAM of its own (root): vm.sh
 #   lab_close             ends everything by pid, also what was left running on the hosts
 #
 # $LAB_CONFIG is an ssh configuration with an alias a host (`ssh -F`, `cube -F`). A host's home is
@@ -12,6 +13,9 @@
 # All hosts run on this machine as this user, so each gets a HOME of its own by SetEnv: what is
 # put on a host lies in its folder and nowhere else. Its LOGNAME, lab-<port>, keeps hosts apart that
 # have to make do with /var/tmp. LAB_SETENV (NAME=VALUE words) adds to that.
+
+# shellcheck source=vm.sh
+. "$(dirname "${BASH_SOURCE[0]}")/vm.sh"
 
 lab_say() { printf 'lab: %s\n' "$*" >&2; }
 
@@ -37,10 +41,12 @@ lab_open() {
 	: >"$LAB/hosts"
 }
 
-# The Host blocks come before what is common, as ssh takes the first value it finds.
+# The Host blocks come before what is common, as ssh takes the first value it finds. More words are
+# more lines of the block.
 lab_alias() {
 	{
 		printf 'Host %s\n\tPort %s\n' "$1" "$2"
+		[ $# -lt 3 ] || printf '\t%s\n' "${@:3}"
 		cat "$LAB_CONFIG"
 	} >"$LAB_CONFIG.new"
 	# What is common must not belong to the last Host block.
@@ -222,12 +228,13 @@ lab_dropbear() {
 # The processes of host $1 but its sshd: those that carry its name in their environment, or live in
 # its chroot.
 lab_processes() {
-	local dir=$LAB/$1 sshd proc pid
+	local dir=$LAB/$1 sshd proc pid root
 	sshd=$(cat "$dir/pid")
 	for proc in /proc/[0-9]*; do
 		pid=${proc#/proc/}
 		[ "$pid" != "$sshd" ] || continue
-		if [ "$(readlink "$proc/root" 2>/dev/null)" = "$dir/home" ] ||
+		root=$(readlink "$proc/root" 2>/dev/null)
+		if [ "$root" = "$dir/home" ] || [ "$root" = "$dir/root" ] ||
 			grep -qzxF "HOME=$dir/home" "$proc/environ" 2>/dev/null; then
 			echo "$pid"
 		fi

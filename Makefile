@@ -66,13 +66,20 @@ endif
 $(foreach a,$(WARCHES),$(eval $(call worker_rules,$(a))))
 WORKERS := $(WARCHES:%=$(B)/worker/%/cube-worker)
 workers: $(WORKERS)
+# Its sources go into cube as well: workers for other architectures are built from them at need,
+# with these flags.
+WSOURCES := $(sort $(wildcard $(foreach l,$(WLAYERS) worker,src/$(l)/*.[ch]) include/cube/*.h))
+$(B)/worker/sources: $(WSOURCES) Makefile
+	@mkdir -p $(@D)
+	$(Q)for f in $(WSOURCES); do echo "F $$f $$(wc -c <$$f)"; cat $$f; done >$@
+$(B)/manager/builds.o: CFLAGS += -DCUBE_WORKER_FLAGS='"$(WCSTD) $(WOPT) $(WLD)"'
 
 # ---- cube: manager and CLI in one file, the workers embedded ----------------------------
 $(B)/%.o: src/%.c Makefile
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
-$(B)/manager/worker_images.o: src/manager/worker_images.S $(WORKERS) Makefile
+$(B)/manager/worker_images.o: src/manager/worker_images.S $(WORKERS) $(B)/worker/sources Makefile
 	$(say) AS $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(foreach a,$(WARCHES),-DCUBE_WORKER_$(a)=$$(sha256sum <$(B)/worker/$(a)/cube-worker | cut -c1-64)) -Wa,-I$(B)/worker -c $< -o $@

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "builds.h"
 #include "cube/id.h"
 #include "cube/log.h"
 #include "cube/mem.h"
-#include "cube/program.h"
 #include "cube/text.h"
 #include "nodes.h"
 
@@ -32,6 +32,7 @@ struct cube_deploy {
 	char sha256[65]; /* of the image that goes, or went, to the host; "" while unknown */
 	const uint8_t *image;
 	size_t image_size, image_sent;
+	struct cube_builds_wait build; /* of a worker for the host's architecture */
 	bool pushing, installed, was_touched;
 	size_t noise;         /* bytes skipped so far */
 	char tail[256];       /* the newest noise or stderr, for the error */
@@ -75,16 +76,14 @@ struct cube_deploy {
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	const struct cube_deploy *d = node->deploy;
-	char cluster[CUBE_ID_HEX], hashes[256] = "";
+	char cluster[CUBE_ID_HEX], hashes[16 * 66] = "";
 	cube_id_hex(node->m->cluster, cluster);
-	for (unsigned i = 0; cube_worker_machine(i) && !*d->sha256; i++) {
-		char sha[65];
-		unsigned long n;
-		if (node->has_facts && strcmp(node->facts.machine, cube_worker_machine(i)))
-			continue;
-		cube_worker_image(cube_worker_machine(i), &n, sha);
+	const struct cube_image *image;
+	for (size_t i = 0; (image = cube_builds_at(node->m->builds, i)) && !*d->sha256; i++) {
 		size_t used = strlen(hashes);
-		snprintf(hashes + used, sizeof hashes - used, " %s", sha);
+		if (node->has_facts && strcmp(node->facts.machine, image->machine)) continue;
+		if (used + sizeof image->sha256 < sizeof hashes)
+			snprintf(hashes + used, sizeof hashes - used, " %s", image->sha256);
 	}
 	if (*d->sha256) snprintf(hashes, sizeof hashes, "%s", d->sha256);
 	const char *n = d->nonce;
@@ -105,6 +104,7 @@ static int run(struct cube_mnode *node, enum phase phase, struct cube_err *err) 
 	d->phase = phase;
 	d->noise = 0;
 	d->pushing = d->installed = false;
+	cube_builds_cancel(&d->build);
 	cube_buf_clear(&d->line);
 	cube_id_hex(cube_id_u64(), d->nonce);
 	compose(node, line, sizeof line);
@@ -122,6 +122,7 @@ int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err) {
 
 void cube_deploy_free(struct cube_deploy *d) {
 	if (!d) return;
+	cube_builds_cancel(&d->build);
 	cube_buf_done(&d->line);
 	free(d);
 }
@@ -175,38 +176,57 @@ void cube_deploy_drained(struct cube_mnode *node) {
 	if (node->deploy->pushing) pump(node);
 }
 
-static void push(struct cube_mnode *node, const char *uname) {
+static void begin_push(struct cube_mnode *node, const struct cube_image *image) {
 	struct cube_deploy *d = node->deploy;
-	char sysname[65] = "", machine[65] = "", known[128] = "";
-	unsigned long size;
-	if (sscanf(uname, "%64s %64s", sysname, machine) != 2 || strcmp(sysname, "Linux")) {
-		fail(node, CUBE_EEXEC, "probing", "the host is not Linux");
-		return;
-	}
-	if (strcmp(machine, "arm64") == 0) snprintf(machine, sizeof machine, "aarch64");
-	d->image = cube_worker_image(machine, &size, d->sha256);
-	if (!d->image) {
-		for (unsigned i = 0; cube_worker_machine(i); i++) {
-			size_t used = strlen(known);
-			snprintf(known + used, sizeof known - used, " %s", cube_worker_machine(i));
-		}
-		char what[240];
-		snprintf(what, sizeof what,
-			 "no worker for its architecture '%s' in this cube (there is:%s)", machine,
-			 known);
-		fail(node, CUBE_EEXEC, "probing", what);
-		return;
-	}
-	d->image_size = size;
+	d->image = image->bytes;
+	d->image_size = image->size;
 	d->image_sent = 0;
 	d->pushing = true;
 	d->was_touched = node->touched;
 	node->touched = true;
+	snprintf(d->sha256, sizeof d->sha256, "%s", image->sha256);
 	if (node->state == CUBE_NODE_PROBING) cube_node_set(node, CUBE_NODE_PUSHING, "");
 	char hash[66];
 	snprintf(hash, sizeof hash, "%s\n", d->sha256);
 	cube_transport_write(node->transport, hash, 65);
 	pump(node);
+}
+
+static void no_worker(struct cube_mnode *node, const struct cube_err *err) {
+	struct cube_err why;
+	cube_fail(&why, CUBE_EEXEC, "no worker for its architecture, %s", err->msg);
+	cube_node_fail(node, &why);
+}
+
+static void on_built(void *arg, const struct cube_image *image, const struct cube_err *err) {
+	struct cube_mnode *node = arg;
+	if (image) begin_push(node, image);
+	else if (err) no_worker(node, err);
+	else cube_node_step(node, "building its worker", -1);
+}
+
+/* The host waits meanwhile: its shell reads. */
+static void build(struct cube_mnode *node, const char *machine) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_err err, why;
+	d->build.fn = on_built;
+	d->build.arg = node;
+	cube_node_step(node, "building its worker", -1);
+	if (cube_builds_make(node->m->builds, machine, &d->build, &err) == 0) return;
+	cube_fail(&why, err.code, "%s: %s", machine, err.msg);
+	no_worker(node, &why);
+}
+
+static void push(struct cube_mnode *node, const char *uname) {
+	char sysname[65] = "", machine[65] = "";
+	if (sscanf(uname, "%64s %64s", sysname, machine) != 2 || strcmp(sysname, "Linux")) {
+		fail(node, CUBE_EEXEC, "probing", "the host is not Linux");
+		return;
+	}
+	if (strcmp(machine, "arm64") == 0) snprintf(machine, sizeof machine, "aarch64");
+	const struct cube_image *image = cube_builds_find(node->m->builds, machine);
+	if (image) begin_push(node, image);
+	else build(node, machine);
 }
 
 /* --- answers --- */
@@ -232,7 +252,8 @@ static void on_answer(struct cube_mnode *node, const char *word, const char *res
 	struct cube_deploy *d = node->deploy;
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
 	if (strcmp(word, "attach") == 0) hand_over(node);
-	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256)
+	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
+		 !cube_link_linked(&d->build.link))
 		push(node, rest);
 	else if (strcmp(word, "installed") == 0 && *d->sha256) d->installed = true;
 	else if (strcmp(word, "error") == 0) on_error(node, rest);

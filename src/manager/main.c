@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "builds.h"
 #include "cube/clock.h"
 #include "cube/id.h"
 #include "cube/listen.h"
 #include "cube/log.h"
+#include "cube/mem.h"
 #include "cube/program.h"
 #include "events.h"
 #include "files.h"
@@ -179,13 +181,19 @@ static void on_minute(void *arg) {
 	cube_timer_after(p->minute, MINUTE_NS);
 }
 
+static int open_ssh(struct cube_manager *m, struct cube_err *err) {
+	cube_autofree char *cache = cube_paths_cache();
+	cube_builds_new(m->loop, cache, &m->builds);
+	return cube_ssh_new(m->loop, cache, &m->ssh, err);
+}
+
 static int build(struct program *p, struct cube_err *err) {
 	struct cube_manager *m = &p->m;
 	int rc, fd;
 	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
 	    (rc = cube_paths_make(m->paths.state, err)) || (rc = take_lock(p, err)) ||
 	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
-	    (rc = find_cluster_id(m, err)) || (rc = cube_ssh_new(m->loop, NULL, &m->ssh, err)) ||
+	    (rc = find_cluster_id(m, err)) || (rc = open_ssh(m, err)) ||
 	    (rc = cube_events_new(m, &m->events, err)) ||
 	    (rc = cube_files_new(m, &m->files, err)) || (rc = cube_logs_new(m, &m->logs, err)) ||
 	    (rc = cube_nodes_new(m, &m->nodes, err)) || (rc = cube_tasks_new(m, &m->tasks, err)) ||
@@ -231,6 +239,7 @@ static void take_down(struct program *p) {
 	cube_files_free(m->files);
 	cube_events_free(m->events);
 	cube_ssh_free(m->ssh);
+	cube_builds_free(m->builds);
 	cube_store_free(m->store);
 	cube_loop_free(m->loop);
 	if (p->lock_fd >= 0) {

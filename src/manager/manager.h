@@ -23,6 +23,7 @@
 #include "cube/store.h"
 #include "cube/transport.h"
 
+struct cube_builds;
 struct cube_events;
 struct cube_files;
 struct cube_logs;
@@ -39,6 +40,7 @@ struct cube_manager {
 	uint64_t cluster; /* random id, made once a state folder */
 	int64_t started;  /* wall */
 	struct cube_ssh *ssh;
+	struct cube_builds *builds;
 	struct cube_events *events;
 	struct cube_files *files;
 	struct cube_logs *logs;

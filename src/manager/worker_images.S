@@ -1,5 +1,5 @@
 /* The worker binaries, inside cube, and the table of them that workers.c reads: architecture,
- * SHA-256 in hex, begin, end; closed by zeros. The Makefile says which there are by
+ * SHA-256 in hex, begin, end; closed by zeros; and the worker's sources, of which others are built at need. The Makefile says which there are by
  * -DCUBE_WORKER_<arch>=<sha256>. */
 	.macro worker arch, sha256
 	.section .rodata
@@ -14,6 +14,13 @@ sha256_\arch:
 	.section .data.rel.ro,"aw"
 	.quad name_\arch, sha256_\arch, begin_\arch, end_\arch
 	.endm
+
+	.section .rodata
+	.globl cube_worker_sources_begin, cube_worker_sources_end
+cube_worker_sources_begin:
+	.incbin "sources"
+cube_worker_sources_end:
+	.byte 0
 
 	.section .data.rel.ro,"aw"
 	.balign 8

@@ -8,6 +8,8 @@ extern const struct {
 	const char *begin, *end;
 } cube_worker_images[];
 
+extern const char cube_worker_sources_begin[], cube_worker_sources_end[];
+
 const void *cube_worker_image(const char *machine, unsigned long *ret_size, char sha256[65]) {
 	for (size_t i = 0; cube_worker_images[i].machine; i++) {
 		if (strcmp(cube_worker_images[i].machine, machine)) continue;
@@ -17,6 +19,11 @@ const void *cube_worker_image(const char *machine, unsigned long *ret_size, char
 		return begin;
 	}
 	return NULL;
+}
+
+const void *cube_worker_sources(unsigned long *ret_size) {
+	*ret_size = (unsigned long)(cube_worker_sources_end - cube_worker_sources_begin);
+	return cube_worker_sources_begin;
 }
 
 const char *cube_worker_machine(unsigned i) {

@@ -1,6 +1,7 @@
 /* The bootstrap's command line in the login shells that are here, as a user without rights. */
 /* Ahead of check.h, which takes the name `fail` for itself. */
 #include "../../src/manager/deploy.c"
+#include "cube/program.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -110,6 +111,7 @@ static void setup(void) {
 	ck_assert_int_eq(chmod(root, 0777), 0);
 	setenv("HOME", root, 1);
 	unsetenv("XDG_RUNTIME_DIR");
+	cube_builds_new(NULL, NULL, &manager.builds);
 	node.transport = &transport;
 	begun = false;
 	*failed = 0;
@@ -119,6 +121,7 @@ static void setup(void) {
 static void teardown(void) {
 	cube_deploy_free(node.deploy);
 	node.deploy = NULL;
+	cube_builds_free(manager.builds);
 	if (fork() == 0) execlp("rm", "rm", "-rf", root, (char *)NULL);
 	wait(NULL);
 }

@@ -21,16 +21,11 @@ static const unsigned next[CUBE_NODE_STATES] = {
 };
 
 static const char *const names[] = {
-	[CUBE_NODE_CONNECTING] = "connecting",
-	[CUBE_NODE_PROBING] = "probing",
-	[CUBE_NODE_PUSHING] = "pushing",
-	[CUBE_NODE_STARTING] = "starting",
-	[CUBE_NODE_READY] = "ready",
-	[CUBE_NODE_LOST] = "lost",
-	[CUBE_NODE_FAILED] = "failed",
-	[CUBE_NODE_NEEDS_LOGIN] = "needs-login",
-	[CUBE_NODE_LEAVING] = "leaving",
-	[CUBE_NODE_GONE] = "gone",
+	[CUBE_NODE_CONNECTING] = "connecting", [CUBE_NODE_PROBING] = "probing",
+	[CUBE_NODE_PUSHING] = "pushing",       [CUBE_NODE_STARTING] = "starting",
+	[CUBE_NODE_READY] = "ready",           [CUBE_NODE_LOST] = "lost",
+	[CUBE_NODE_FAILED] = "failed",         [CUBE_NODE_NEEDS_LOGIN] = "needs-login",
+	[CUBE_NODE_LEAVING] = "leaving",       [CUBE_NODE_GONE] = "gone",
 };
 _Static_assert(sizeof names / sizeof names[0] == CUBE_NODE_STATES, "a name per state");
 

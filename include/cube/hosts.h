@@ -6,10 +6,12 @@
  *   web[1-2] db1
  *   @rack1                    groups in groups
  *   8/deploy@web9:22          GNU parallel's sshlogin form: slots/user@host:port
+ *   c1 jump=bastion transport="docker exec -i {host}"    a value with blanks is quoted
  *
  * Lines before the first group describe hosts; a line inside a group names members and may carry
  * options as well. Later options of a host override earlier ones. `host=` may itself be a range
- * of the same count. Limits: 1 MiB, 100,000 hosts, lines of 4,096 bytes.
+ * of the same count. A value that begins with " or ' ends at the next one; \ before " or \ takes
+ * away their meaning between "". Limits: 1 MiB, 100,000 hosts, lines of 4,096 bytes.
  */
 #ifndef CUBE_HOSTS_H
 #define CUBE_HOSTS_H
@@ -18,9 +20,11 @@
 
 struct cube_hosts_entry {
 	struct cube_host host;
-	char *key;      /* identity file as written, or NULL */
-	char *labels;   /* "gpu,zone=eu", or NULL */
-	uint32_t slots; /* 0: not given */
+	char *key;       /* identity file as written, or NULL */
+	char *jump;      /* as for ssh -J, or NULL */
+	char *transport; /* "ssh", "openssh" or a command template as written, or NULL */
+	char *labels;    /* "gpu,zone=eu", or NULL */
+	uint32_t slots;  /* 0: not given */
 };
 
 struct cube_hosts_group {
@@ -44,5 +48,8 @@ const struct cube_hosts_entry *cube_hosts_find(const struct cube_hosts *hosts, c
 /* For cube_nodeset_source.group: arg is the struct cube_hosts. Unknown group: CUBE_EUSAGE naming
  * the nearest one. */
 int cube_hosts_group(void *arg, const char *name, char **ret_text, struct cube_err *err);
+
+/* Whether this may be given to ssh -J. */
+bool cube_hosts_jump_ok(const char *jump);
 
 #endif

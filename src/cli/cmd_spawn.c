@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,89 +5,29 @@
 
 #include "attach.h"
 #include "commands.h"
+#include "connopts.h"
 #include "gone.h"
 #include "join.h"
 #include "render.h"
-#include "select.h"
 
 struct args {
 	struct cube_common common;
 	struct cube_task_options task;
 	struct cube_print_options print;
 	struct cube_select select;
-	const char *user, *identity, *ssh_config;
-	uint64_t port, slots, connect_timeout;
-	bool strict, purge;
+	struct cube_conn_options conn;
+	uint64_t slots;
+	bool purge;
 };
 
 #define AT(member) offsetof(struct args, member)
 static const struct cube_option options[] = {
-	{"user", NULL, 'l', CUBE_OPT_STRING, AT(user), "NAME",
-	 "log in as NAME where none is given"},
-	{"port", NULL, 'p', CUBE_OPT_UINT, AT(port), "PORT", "where none is given", NULL, NULL, 1,
-	 65535},
-	{"identity", NULL, 0, CUBE_OPT_STRING, AT(identity), "KEY", "private key file"},
-	{"ssh-config", NULL, 'F', CUBE_OPT_STRING, AT(ssh_config), "FILE", "as for ssh -F"},
 	{"slots", NULL, 0, CUBE_OPT_UINT, AT(slots), "N", "tasks at once on a node (its CPUs)",
-	 NULL, NULL, 1, 100000},
-	{"connect-timeout", NULL, 0, CUBE_OPT_DURATION, AT(connect_timeout), "TIME",
-	 "give a host up after this", "10s"},
-	{"strict-host-keys", NULL, 0, CUBE_OPT_FLAG, AT(strict), NULL,
-	 "refuse hosts whose key was never seen"},
+	 NULL, NULL, 1, 65536},
 	{"purge", NULL, 0, CUBE_OPT_FLAG, AT(purge), NULL,
 	 "with COMMAND: leave no cached worker on the hosts either"},
 	{0},
 };
-
-/* A path the manager can open from its own folder. */
-static int set_path(json_t *object, const char *key, const char *path, struct cube_err *err) {
-	cube_autofree char *full = realpath(path, NULL);
-	if (!full) return cube_fail_sys(err, errno, "%.160s", path);
-	json_object_set_new(object, key, cube_json_bytes(full, strlen(full)));
-	return 0;
-}
-
-/* What the expression says of a host goes first, then the options, then the hosts file. */
-static int node_json(const struct args *a, const struct cube_selection *s,
-		     const struct cube_host *h, json_t *list, struct cube_err *err) {
-	const struct cube_hosts_entry *e =
-		s->has_hosts ? cube_hosts_find(&s->hosts, h->name) : NULL;
-	const struct cube_host *file = e ? &e->host : h;
-	const char *user = h->user ? h->user : a->user ? a->user : file->user;
-	uint64_t port = h->port ? h->port : a->port != CUBE_OPT_UNSET ? a->port : file->port;
-	uint64_t slots = a->slots != CUBE_OPT_UNSET ? a->slots : e ? e->slots : 0;
-	const char *host = file->host && *file->host ? file->host : h->host;
-	json_t *node = json_pack("{s:s}", "name", h->name);
-	json_array_append_new(list, node);
-	if (slots) json_object_set_new(node, "slots", json_integer((json_int_t)slots));
-	int rc = e ? cube_json_set_text(node, "labels", e->labels, err) : 0;
-	if (rc) return rc;
-	if (h->local || file->local) {
-		json_object_set_new(node, "local", json_true());
-		return 0;
-	}
-	rc = cube_json_set_text(node, "host", host, err);
-	if (!rc) rc = cube_json_set_text(node, "user", user, err);
-	if (rc) return rc;
-	if (port) json_object_set_new(node, "port", json_integer((json_int_t)port));
-	if (a->identity) return set_path(node, "key", a->identity, err);
-	if (e && e->key) json_object_set_new(node, "key", cube_json_bytes(e->key, strlen(e->key)));
-	return 0;
-}
-
-static int make_body(const struct args *a, const struct cube_selection *s, json_t **ret,
-		     struct cube_err *err) {
-	json_t *list = json_array(), *body = json_pack("{s:o}", "nodes", list);
-	int rc = 0;
-	for (size_t i = 0; !rc && i < s->set.len; i++)
-		rc = node_json(a, s, &s->set.v[i], list, err);
-	if (!rc && a->ssh_config) rc = set_path(body, "ssh_config", a->ssh_config, err);
-	json_object_set_new(body, "connect_timeout", json_real((double)a->connect_timeout / 1e9));
-	if (a->strict) json_object_set_new(body, "host_key_check", json_string("strict"));
-	if (rc) json_decref(body);
-	else *ret = body;
-	return rc;
-}
 
 /* Without COMMAND: waits for the nodes. */
 static int stay(struct cube_cli *cli, const json_t *reply) {
@@ -158,7 +97,7 @@ static int add_nodes(struct cube_cli *cli, const struct args *a, const struct cu
 		     char **words, size_t n) {
 	json_t *body = NULL, *task = NULL, *reply = NULL;
 	struct cube_err err;
-	int code, rc = make_body(a, s, &body, &err);
+	int code, rc = cube_conn_body(&a->conn, s, a->slots, &body, &err);
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_IF_NEEDED, &err);
 	if (!rc && n) rc = cube_task_body(cli, &a->task, words, n, &task, &err);
 	if (!rc) rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, &reply, &err);
@@ -196,7 +135,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 
 static const struct cube_option_group groups[] = {
 	{"Hosts", cube_select_options, offsetof(struct args, select)},
-	{"Connection", options, 0},
+	{"Connection", cube_conn_option_rows, offsetof(struct args, conn)},
+	{"Nodes", options, 0},
 	{"Task, with COMMAND", cube_task_option_rows, offsetof(struct args, task)},
 	{"Output, with COMMAND", cube_print_option_rows, offsetof(struct args, print)},
 	CUBE_COMMON_GROUP(struct args),
@@ -212,7 +152,10 @@ const struct cube_command cube_cmd_spawn = {
 		"  cube spawn --workers=h1,h2 -- hostname            deploy, run, tear down\n"
 		"  cube spawn --workers='localhost*3'                three nodes on this machine\n\n"
 		"A host that cannot be reached does not keep the others waiting; it is named with its\n"
-		"reason, and the exit code is not 0.\n",
+		"reason, and the exit code is not 0.\n\n"
+		"What a host expression says (user@host:port) goes before the options, and these before\n"
+		"the hosts file; but a host's own transport= there goes before --transport. -o is ssh's\n"
+		"option, not an output format.\n",
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),

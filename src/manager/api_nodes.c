@@ -42,6 +42,9 @@ static json_t *node_json(struct cube_mnode *node) {
 	json_object_set_new(o, "port", node->set.port ? json_integer(node->set.port) : json_null());
 	json_object_set_new(o, "labels", cube_jv_text(node->set.labels));
 	json_object_set_new(o, "local", json_boolean(node->set.local));
+	json_object_set_new(o, "jump", cube_jv_text(node->set.jump));
+	json_object_set_new(o, "transport", cube_jv_text(node->set.transport));
+	json_object_set_new(o, "become", json_boolean(node->set.become));
 	json_object_set_new(o, "state", json_string(cube_node_state_name(node->state)));
 	json_object_set_new(o, "reason", cube_jv_optional(node->reason));
 	json_object_set_new(o, "step", cube_jv_text(node->step));
@@ -191,8 +194,13 @@ static int read_join(const json_t *body, struct join *join, struct cube_node_req
 	return 0;
 }
 
+/* All, or none. */
 static int add_nodes(struct cube_api *api, const struct cube_node_request *requests, size_t n,
 		     json_t *nodes, json_t *added, struct cube_err *err) {
+	for (size_t i = 0; i < n; i++) {
+		int rc = cube_nodes_check(api->m->nodes, &requests[i], err);
+		if (rc) return rc;
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct cube_mnode *node;
 		bool is_new;

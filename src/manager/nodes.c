@@ -8,6 +8,7 @@
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "events.h"
+#include "node_check.h"
 #include "node_row.h"
 #include "tasks.h"
 
@@ -20,7 +21,6 @@
 #define OUTBOX_MAX   (64u << 20)
 #define BEHIND_MAX   (8u << 20) /* frames waiting for the link: no more STARTs for now */
 #define LOAD_MAX     32768u     /* attempts; the worker takes 65536 */
-#define TEXT_MAX     4095u      /* of a setting */
 
 struct cube_nodes {
 	struct cube_manager *m;
@@ -419,35 +419,6 @@ static void on_timer(void *arg) {
 
 /* --- requests --- */
 
-static int check_request(const struct cube_node_request *r, struct cube_err *err) {
-	if (!r->name || !*r->name || strlen(r->name) >= CUBE_NAME_LEN)
-		return cube_fail(err, CUBE_EUSAGE, "name: 1 to %d bytes", CUBE_NAME_LEN - 1);
-	const char *host = r->set.host ? r->set.host : r->name;
-	if (host[0] == '-' || strlen(host) >= CUBE_NAME_LEN)
-		return cube_fail(err, CUBE_EUSAGE, "host: '%.80s' is no host name", host);
-	if (r->set.user && (r->set.user[0] == '-' || !*r->set.user))
-		return cube_fail(err, CUBE_EUSAGE, "user: '%.80s' is no user name", r->set.user);
-	const char *const texts[] = {
-		host,        r->set.user,     r->set.identity, r->set.labels, r->set.ssh_config,
-		r->set.jump, r->set.transport};
-	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-		if (texts[i] && strlen(texts[i]) > TEXT_MAX)
-			return cube_fail(err, CUBE_EUSAGE, "nodes: '%.40s...' is too long",
-					 texts[i]);
-	}
-	for (const char *p = host; *p; p++) {
-		if ((unsigned char)*p <= ' ' || *p == 127)
-			return cube_fail(err, CUBE_EUSAGE, "host: '%.80s' is no host name", host);
-	}
-	for (const char *p = r->name; *p; p++) {
-		if ((unsigned char)*p <= ' ' || *p == 127 || *p == ',' || *p == '/')
-			return cube_fail(err, CUBE_EUSAGE,
-					 "name: '%.80s' has a character that names may not have",
-					 r->name);
-	}
-	return 0;
-}
-
 static void take_settings(struct cube_mnode *node, const struct cube_node_request *r) {
 	cube_node_settings_done(&node->set);
 	cube_node_settings_copy(&node->set, &r->set);
@@ -458,16 +429,24 @@ static void take_settings(struct cube_mnode *node, const struct cube_node_reques
 	node->ask = r->ask;
 }
 
-int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
-		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err) {
-	int rc = check_request(request, err);
+int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *request,
+		     struct cube_err *err) {
+	int rc = cube_node_check(request, err);
 	if (rc) return rc;
 	struct cube_mnode *node = cube_nodes_find(nodes, request->name);
-	bool again = node && (node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST);
 	if (node && node->state == CUBE_NODE_LEAVING)
 		return cube_fail(err, CUBE_ECONFLICT,
 				 "%s is just being taken down; try again in a moment",
 				 request->name);
+	return 0;
+}
+
+int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
+		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err) {
+	int rc = cube_nodes_check(nodes, request, err);
+	if (rc) return rc;
+	struct cube_mnode *node = cube_nodes_find(nodes, request->name);
+	bool again = node && (node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST);
 	*ret_added = !node || again;
 	if (!node) {
 		node = node_new(nodes, id_for(nodes, request->name), request->name);

@@ -95,8 +95,11 @@ struct cube_node_request {
 	uint32_t slots;                /* 0: as many as CPUs */
 	bool ask;
 };
+/* Whether it can be added: CUBE_EUSAGE for its fields, CUBE_ECONFLICT while it is leaving. */
+int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *request,
+		     struct cube_err *err);
 /* Adds and begins joining; *ret_added false where it was there already (failed, lost and gone
- * ones are begun again with the request's settings). Checks the fields: CUBE_EUSAGE. */
+ * ones are begun again with the request's settings). Fails only as cube_nodes_check does. */
 int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
 		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err);
 /* Stops its tasks, removes the worker; ends as gone or failed. */

@@ -40,17 +40,45 @@ static bool is_blank(char c) {
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* The next word of the line from *at on; NULL at its end or at a comment. NUL-terminates it, in
- * the line's copy. */
-static char *next_word(char *line, size_t *at) {
-	char *word;
+/* Takes the quotes away from a value that begins at line[*at] with one. */
+static int unquote(char *line, size_t *at, struct cube_err *err) {
+	char quote = line[*at], *to = line + *at;
+	size_t i = *at + 1;
 
+	for (; line[i] && line[i] != quote; i++) {
+		if (quote == '"' && line[i] == '\\' && (line[i + 1] == '"' || line[i + 1] == '\\'))
+			i++;
+		*to++ = line[i];
+	}
+	if (!line[i]) return cube_fail(err, CUBE_EUSAGE, "a %c without its end", quote);
+	i++;
+	if (line[i] && !is_blank(line[i]))
+		return cube_fail(err, CUBE_EUSAGE, "no blank behind the closing %c", quote);
+	*to = '\0';
+	*at = i + (line[i] != '\0');
+	return 0;
+}
+
+/* The next word of the line from *at on; NULL at its end or at a comment. NUL-terminates it, in
+ * the line's copy, without the quotes of a value. */
+static int next_word(char *line, size_t *at, char **ret_word, struct cube_err *err) {
+	bool key = true; /* no = yet */
+
+	*ret_word = NULL;
 	while (is_blank(line[*at])) ++*at;
-	if (line[*at] == '\0' || line[*at] == '#') return NULL;
-	word = line + *at;
-	while (line[*at] && !is_blank(line[*at])) ++*at;
+	if (line[*at] == '\0' || line[*at] == '#') return 0;
+	*ret_word = line + *at;
+	for (; line[*at] && !is_blank(line[*at]); ++*at) {
+		bool quoted =
+			line[*at] == '=' && key && line[*at + 1] && strchr("\"'", line[*at + 1]);
+
+		key = key && line[*at] != '=';
+		if (!quoted) continue;
+		++*at;
+		return unquote(line, at, err);
+	}
 	if (line[*at]) line[(*at)++] = '\0';
-	return word;
+	return 0;
 }
 
 /* GNU parallel's form: cuts "8/" off a word, and reads its ":" as this machine. */
@@ -149,28 +177,32 @@ static int enter_group(struct reader *r, char *word, size_t len) {
 	return 0;
 }
 
+static int add_member(struct reader *r, char *word) {
+	struct cube_buf *members = &r->members[r->group];
+	uint32_t slots;
+	int rc = split_slots(&word, &slots, r->err);
+
+	if (rc < 0) return rc;
+	rc = cube_buf_addstr(members, member_text(word));
+	if (rc == 0) rc = cube_buf_add(members, "\n", 1);
+	return rc < 0 ? cube_fail(r->err, rc, "the group is too large") : 0;
+}
+
 static int read_groups(struct reader *r, char *line) {
 	size_t at = 0, len;
-	char *word = next_word(line, &at);
-	bool head = word && is_group_line(word, &len);
-	uint32_t slots;
+	char *word, *more;
+	int rc = next_word(line, &at, &word, r->err);
 
-	if (head) {
-		if (next_word(line, &at))
+	if (rc == 0 && word && is_group_line(word, &len)) {
+		if (next_word(line, &at, &more, r->err) < 0 || more)
 			return cube_fail(r->err, CUBE_EUSAGE, "a [group] stands alone in its line");
 		return enter_group(r, word, len);
 	}
-	for (; word && r->group != CUBE_NAMES_NONE; word = next_word(line, &at)) {
-		struct cube_buf *members = &r->members[r->group];
-		int rc;
-
-		if (strchr(word, '=')) continue;
-		if (split_slots(&word, &slots, r->err) < 0) return CUBE_EUSAGE;
-		rc = cube_buf_addstr(members, member_text(word));
-		if (rc == 0) rc = cube_buf_add(members, "\n", 1);
-		if (rc < 0) return cube_fail(r->err, rc, "the group is too large");
+	while (rc == 0 && word && r->group != CUBE_NAMES_NONE) {
+		if (!strchr(word, '=')) rc = add_member(r, word);
+		if (rc == 0) rc = next_word(line, &at, &word, r->err);
 	}
-	return 0;
+	return rc;
 }
 
 /* ---- second reading: hosts and options ---------------------------------------------------- */
@@ -244,15 +276,16 @@ static int apply_options(struct reader *r, struct mention *m) {
 
 static int read_mentions(struct reader *r, struct mention *m, char *line) {
 	size_t at = 0, len;
-	char *word = next_word(line, &at);
-	int rc = 0;
+	char *word;
+	int rc = next_word(line, &at, &word, r->err);
 
-	if (word && is_group_line(word, &len)) return 0;
-	for (; word && rc == 0; word = next_word(line, &at)) {
+	if (rc == 0 && word && is_group_line(word, &len)) return 0;
+	while (rc == 0 && word) {
 		if (strchr(word, '='))
 			rc = cube_hosts_option(&m->options, word, (size_t)(word - line) + 1,
 					       &r->work, r->err);
 		else rc = mention_hosts(r, m, line, word);
+		if (rc == 0) rc = next_word(line, &at, &word, r->err);
 	}
 	return rc == 0 ? apply_options(r, m) : rc;
 }
@@ -304,6 +337,8 @@ void cube_hosts_done(struct cube_hosts *hosts) {
 	for (size_t i = 0; i < hosts->len; i++) {
 		cube_host_done(&hosts->v[i].host);
 		free(hosts->v[i].key);
+		free(hosts->v[i].jump);
+		free(hosts->v[i].transport);
 		free(hosts->v[i].labels);
 	}
 	for (size_t i = 0; i < hosts->ngroups; i++) {

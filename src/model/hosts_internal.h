@@ -6,8 +6,8 @@
 
 struct cube_hosts_options {
 	bool any, has_host;
-	char *user, *key, *labels; /* NULL: not given */
-	uint16_t port;             /* 0: not given, as slots */
+	char *user, *key, *labels, *jump, *transport; /* NULL: not given */
+	uint16_t port;                                /* 0: not given, as slots */
 	uint32_t slots;
 	struct cube_nodeset host; /* host=, expanded */
 };

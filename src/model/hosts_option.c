@@ -61,6 +61,32 @@ static int read_key(struct cube_hosts_options *o, const char *value, size_t colu
 	return 0;
 }
 
+/* What may stand behind ssh -J: "[user@]host[:port]", several parted by commas. */
+bool cube_hosts_jump_ok(const char *jump) {
+	if (!*jump || *jump == '-' || strstr(jump, ",-")) return false;
+	for (const char *p = jump; *p; p++)
+		if ((unsigned char)*p <= ' ' || *p == 127 || strchr("'`\"$\\;&<>|(){}*?!#~", *p))
+			return false;
+	return true;
+}
+
+static int read_jump(struct cube_hosts_options *o, const char *value, size_t column, size_t *work,
+		     struct cube_err *err) {
+	struct cube_quote q;
+
+	if (!cube_hosts_jump_ok(value))
+		return cube_fail(err, CUBE_EUSAGE, "jump: %s is not like user@host:port",
+				 cube_quote(&q, value));
+	cube_hosts_set(&o->jump, value);
+	return 0;
+}
+
+static int read_transport(struct cube_hosts_options *o, const char *value, size_t column,
+			  size_t *work, struct cube_err *err) {
+	cube_hosts_set(&o->transport, value);
+	return 0;
+}
+
 static int read_slots(struct cube_hosts_options *o, const char *value, size_t column, size_t *work,
 		      struct cube_err *err) {
 	return cube_hosts_slots(value, &o->slots, err);
@@ -117,8 +143,9 @@ static int read_host(struct cube_hosts_options *o, const char *value, size_t col
 }
 
 static const struct option options[] = {
-	{"user", read_user},   {"port", read_port},     {"key", read_key},
-	{"slots", read_slots}, {"labels", read_labels}, {"host", read_host},
+	{"user", read_user},   {"port", read_port},           {"key", read_key},
+	{"slots", read_slots}, {"labels", read_labels},       {"host", read_host},
+	{"jump", read_jump},   {"transport", read_transport},
 };
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
@@ -132,9 +159,11 @@ static int unknown_option(const char *name, struct cube_err *err) {
 	if (near)
 		return cube_fail(err, CUBE_EUSAGE, "there is no option %s; did you mean %s=?",
 				 cube_quote(&q, name), near);
-	return cube_fail(err, CUBE_EUSAGE,
-			 "there is no option %s; known are user, port, key, slots, labels and host",
-			 cube_quote(&q, name));
+	return cube_fail(
+		err, CUBE_EUSAGE,
+		"there is no option %s; known are user, port, key, jump, transport, slots, "
+		"labels and host",
+		cube_quote(&q, name));
 }
 
 int cube_hosts_option(struct cube_hosts_options *o, char *word, size_t column, size_t *work,
@@ -154,14 +183,17 @@ int cube_hosts_option(struct cube_hosts_options *o, char *word, size_t column, s
 
 int cube_hosts_apply(const struct cube_hosts_options *o, size_t i, struct cube_hosts_entry *e,
 		     struct cube_err *err) {
-	if (e->host.local && (o->user || o->port || o->key || o->has_host))
-		return cube_fail(
-			err, CUBE_EUSAGE,
-			"%s is reached without ssh: user, port, key and host say nothing; write 127.0.0.1 for ssh",
-			e->host.name);
+	if (e->host.local &&
+	    (o->user || o->port || o->key || o->jump || o->transport || o->has_host))
+		return cube_fail(err, CUBE_EUSAGE,
+				 "%s is reached without ssh: user, port, key, jump, transport and "
+				 "host say nothing; write 127.0.0.1 for ssh",
+				 e->host.name);
 	if (o->user) cube_hosts_set(&e->host.user, o->user);
 	if (o->port) e->host.port = o->port;
 	if (o->key) cube_hosts_set(&e->key, o->key);
+	if (o->jump) cube_hosts_set(&e->jump, o->jump);
+	if (o->transport) cube_hosts_set(&e->transport, o->transport);
 	if (o->labels) cube_hosts_set(&e->labels, o->labels);
 	if (o->slots) e->slots = o->slots;
 	if (o->has_host) {
@@ -175,6 +207,8 @@ int cube_hosts_apply(const struct cube_hosts_options *o, size_t i, struct cube_h
 void cube_hosts_options_done(struct cube_hosts_options *o) {
 	free(o->user);
 	free(o->key);
+	free(o->jump);
+	free(o->transport);
 	free(o->labels);
 	cube_nodeset_done(&o->host);
 	*o = (struct cube_hosts_options){0};

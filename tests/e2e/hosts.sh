@@ -84,10 +84,10 @@ test_changed_host_key_is_refused() {
 test_strict_refuses_the_unknown() {
 	grep -v "$(cat "$LAB/h6/port")" "$LAB/known_hosts" >known || true
 	sed "s|UserKnownHostsFile .*|UserKnownHostsFile $PWD/known|" "$LAB_CONFIG" >config
-	run timeout 60 cube spawn -F config --strict-host-keys --workers=h6 -- sh -c :
+	run timeout 60 cube spawn -F config --host-key-check=strict --workers=h6 -- sh -c :
 	[ $rc != 0 ] || fail 'an unknown key was accepted'
 	ok cube spawn -F config --workers=h6 -- echo learnt
-	ok cube spawn -F config --strict-host-keys --workers=h6 -- echo known
+	ok cube spawn -F config --host-key-check=strict --workers=h6 -- echo known
 }
 
 test_noise_of_rc_files_and_banner() {

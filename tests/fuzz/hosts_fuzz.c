@@ -15,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
 	}
 	for (size_t i = 0; i < hosts.len; i++)
 		if (cube_hosts_find(&hosts, hosts.v[i].host.name) != &hosts.v[i]) abort();
+	for (size_t i = 0; i < hosts.len; i++)
+		if (hosts.v[i].jump && !cube_hosts_jump_ok(hosts.v[i].jump)) abort();
 	for (size_t i = 0; i < hosts.ngroups; i++) {
 		char *text;
 

@@ -270,6 +270,25 @@ static const struct {
 	 "nodes.port"},
 	{"POST", "/v1/nodes", "{\"nodes\":[],\"connect_timeout\":\"1\"}", 400, "usage",
 	 "connect_timeout"},
+#define NODE_WITH(more) "{\"nodes\":[{\"name\":\"a\"}]," more "}"
+	{"POST", "/v1/nodes", NODE_WITH("\"host_key_check\":\"no\""), 400, "usage",
+	 "host_key_check"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":\"Port=1\""), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[1]"), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[\"Port\"]"), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[\"Port=\"]"), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[\"=1\"]"), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[\"-v=1\"]"), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[\"Po rt=1\"]"), 400, "usage", "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"options\":[\"User=a\\nPort=1\"]"), 400, "usage",
+	 "options"},
+	{"POST", "/v1/nodes", NODE_WITH("\"jump\":\"\""), 400, "usage", "jump"},
+	{"POST", "/v1/nodes", NODE_WITH("\"jump\":\"-oProxyCommand=x\""), 400, "usage", "jump"},
+	{"POST", "/v1/nodes", NODE_WITH("\"jump\":\"a b\""), 400, "usage", "jump"},
+	{"POST", "/v1/nodes", NODE_WITH("\"jump\":[\"a\"]"), 400, "usage", "jump"},
+	{"POST", "/v1/nodes", NODE_WITH("\"become\":1"), 400, "usage", "become"},
+	{"POST", "/v1/nodes", NODE_WITH("\"ask\":\"yes\""), 400, "usage", "ask"},
+	{"POST", "/v1/nodes", NODE_WITH("\"transport\":1"), 400, "usage", "transport"},
 	{"GET", "/v1/nodes/a", NULL, 404, "not-found", NULL},
 	{"GET", "/v1/nodes/a/metrics", NULL, 404, "not-found", NULL},
 	{"DELETE", "/v1/nodes/a", NULL, 404, "not-found", NULL},
@@ -287,6 +306,34 @@ START_TEST(refusals) {
 	ck_assert_str_eq(str(e, "field"), errors[_i].field ? errors[_i].field : "(none)");
 	ck_assert_str_ne(str(e, "message"), "(none)");
 	json_decref(v);
+}
+END_TEST
+
+static void no_nodes(void) {
+	json_t *v = ask_json("GET", "/v1/nodes", NULL);
+	ck_assert_uint_eq(json_array_size(json_object_get(v, "nodes")), 0);
+	json_decref(v);
+}
+
+/* One that is refused keeps the others out as well. */
+START_TEST(nodes_all_or_none) {
+	ask("POST", "/v1/nodes",
+	    "{\"nodes\":[{\"name\":\"a\",\"local\":true},{\"name\":\"b\",\"jump\":\"-x\"}]}");
+	ck_assert_int_eq(status, 400);
+	no_nodes();
+	ask("POST", "/v1/nodes",
+	    "{\"nodes\":[{\"name\":\"a\",\"local\":true},{\"name\":\"b/c\"}]}");
+	ck_assert_int_eq(status, 400);
+	no_nodes();
+	struct cube_buf many;
+	cube_buf_init(&many, 8192);
+	cube_buf_addstr(&many, "{\"nodes\":[{\"name\":\"a\"}],\"options\":[\"Port=1\"");
+	for (int i = 0; i < 64; i++) cube_buf_addstr(&many, ",\"Port=1\"");
+	cube_buf_addstr(&many, "]}");
+	ask("POST", "/v1/nodes", cube_buf_str(&many));
+	cube_buf_done(&many);
+	ck_assert_int_eq(status, 400);
+	no_nodes();
 }
 END_TEST
 
@@ -708,6 +755,7 @@ int main(void) {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, refusals, 0, (int)(sizeof errors / sizeof errors[0]));
+	tcase_add_test(tc, nodes_all_or_none);
 	tcase_add_test(tc, small_things);
 	tcase_add_test(tc, adds_and_shows);
 	tcase_add_test(tc, long_command);

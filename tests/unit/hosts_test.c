@@ -136,6 +136,37 @@ START_TEST(groups) {
 }
 END_TEST
 
+/* The last one's transport, for a line's end. */
+static void same_transport(const char *line, const char *want) {
+	struct cube_hosts h;
+
+	parse_good(&h, line);
+	ck_assert_pstr_eq(h.v[h.len - 1].transport, want);
+	cube_hosts_done(&h);
+}
+
+START_TEST(jump_and_transport) {
+	struct cube_hosts h;
+
+	parse_good(&h, "a b jump=bastion,me@[::1]:2222 transport=openssh\n"
+		       "[g]\n"
+		       "b jump=none slots=2\n"
+		       "c transport=\"docker exec -i {host}\" slots=3 # \"\n");
+	ck_assert_str_eq(cube_hosts_find(&h, "a")->jump, "bastion,me@[::1]:2222");
+	ck_assert_str_eq(cube_hosts_find(&h, "a")->transport, "openssh");
+	ck_assert_str_eq(cube_hosts_find(&h, "b")->jump, "none");
+	ck_assert_str_eq(cube_hosts_find(&h, "c")->transport, "docker exec -i {host}");
+	ck_assert_uint_eq(cube_hosts_find(&h, "c")->slots, 3);
+	ck_assert_pstr_eq(cube_hosts_find(&h, "c")->jump, NULL);
+	ck_assert_uint_eq(h.len, 3);
+	cube_hosts_done(&h);
+	same_transport("a transport='x \"y\" \\ # z'", "x \"y\" \\ # z");
+	same_transport("a transport=\"x \\\"y\\\" \\\\ \\n 'z'\"\t", "x \"y\" \\ \\n 'z'");
+	same_transport("a transport=x\"y=\"z", "x\"y=\"z"); /* no quote at its begin */
+	same_transport("a transport='sh -c' slots=1\n", "sh -c");
+}
+END_TEST
+
 /* Options of a group are for each of its members. */
 START_TEST(options_of_a_group) {
 	struct cube_hosts h;
@@ -175,8 +206,21 @@ START_TEST(errors) {
 		{"a slot=2", CUBE_EUSAGE,
 		 "hosts:1: there is no option \"slot\"; did you mean slots=?"},
 		{"a ansible_connection=ssh", CUBE_EUSAGE,
-		 "hosts:1: there is no option \"ansible_connection\"; known are user, port, key, slots, "
-		 "labels and host"},
+		 "hosts:1: there is no option \"ansible_connection\"; known are user, port, key, jump, "
+		 "transport, slots, labels and host"},
+		{"a jump=-oX=y", CUBE_EUSAGE,
+		 "hosts:1: jump: \"-oX=y\" is not like user@host:port"},
+		{"a jump=b,-x", CUBE_EUSAGE, "hosts:1: jump: \"b,-x\" is not like user@host:port"},
+		{"a jump='b c'", CUBE_EUSAGE, "hosts:1: jump: \"b c\" is not like user@host:port"},
+		{"a jump=$(x)", CUBE_EUSAGE, "hosts:1: jump: \"$(x)\" is not like user@host:port"},
+		{"a jump=b;c", CUBE_EUSAGE, "hosts:1: jump: \"b;c\" is not like user@host:port"},
+		{"a transport=''", CUBE_EUSAGE, "hosts:1: transport= has no value"},
+		{"a\nb transport='x y", CUBE_EUSAGE, "hosts:2: a ' without its end"},
+		{"[g]\nb transport=\"x\\\"", CUBE_EUSAGE, "hosts:2: a \" without its end"},
+		{"b transport=\"x\"y", CUBE_EUSAGE, "hosts:1: no blank behind the closing \""},
+		{"localhost transport=x", CUBE_EUSAGE,
+		 "hosts:1: localhost is reached without ssh: user, port, key, jump, transport and "
+		 "host say nothing; write 127.0.0.1 for ssh"},
 		{"slots=2", CUBE_EUSAGE, "hosts:1: options without a host"},
 		{"a!a slots=2", CUBE_EUSAGE, "hosts:1: options without a host"},
 		{"a[1-3] host=10.0.0.[1-2]", CUBE_EUSAGE,
@@ -188,8 +232,8 @@ START_TEST(errors) {
 		{"a host=@g\n[g]\nb", CUBE_EUSAGE,
 		 "hosts:1: group \"g\": groups cannot be used here"},
 		{"a\nlocalhost user=x", CUBE_EUSAGE,
-		 "hosts:2: localhost is reached without ssh: user, port, key and host say nothing; "
-		 "write 127.0.0.1 for ssh"},
+		 "hosts:2: localhost is reached without ssh: user, port, key, jump, transport and "
+		 "host say nothing; write 127.0.0.1 for ssh"},
 		{"[g] a", CUBE_EUSAGE, "hosts:1: a [group] stands alone in its line"},
 		{"[]", CUBE_EUSAGE, "hosts:1: \"\" is no group name: letters, digits and ._- only"},
 		{"[a*]", CUBE_EUSAGE,
@@ -266,11 +310,12 @@ START_TEST(large) {
 END_TEST
 
 static const char sample[] = "a[1-3] user=x labels=g,z=1 host=10.0.0.[1-3]\n[g]\n2/u@b:22 @h\r\n"
-			     "[h]\n[::1]:22 slots=1 # c\nlocalhost*2\n";
+			     "[h]\n[::1]:22 slots=1 # c\nlocalhost*2\n"
+			     "c jump=b transport=\"x \\\"y\" key='k k'\n";
 
 /* Cut or changed anywhere: refused with the line, or a list whose hosts can all be found. */
 START_TEST(mutations) {
-	static const char chars[] = "a1[]-,/!&^@:*=. \n#\x01\xff";
+	static const char chars[] = "a1[]-,/!&^@:*=. \n#\"'\\\x01\xff";
 
 	for (size_t at = 0; at < sizeof sample - 1; at++)
 		for (size_t c = 0; c <= sizeof chars; c++) {
@@ -316,7 +361,7 @@ START_TEST(the_example) {
 	char *text = read_example(&n), *got;
 
 	if (cube_hosts_parse(&h, text, n, "hosts.example", &err) != 0) ck_abort_msg("%s", err.msg);
-	ck_assert_uint_eq(h.len, 34);
+	ck_assert_uint_eq(h.len, 37);
 	same_members(&h, "@front", "web1 web2 web3 web4 edge1:2222 edge2:2222");
 	same_members(&h, "@spare", "web5 web6 web7 web8 cache1 cache2");
 	same_members(&h, "@all!@front!@back", "gpu1 gpu2 gpu3");
@@ -342,6 +387,7 @@ int main(void) {
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, options);
 	tcase_add_test(tc, groups);
+	tcase_add_test(tc, jump_and_transport);
 	tcase_add_test(tc, options_of_a_group);
 	tcase_add_test(tc, errors);
 	tcase_add_test(tc, limits);

@@ -320,6 +320,45 @@ START_TEST(bad_names) {
 }
 END_TEST
 
+static void same_settings(void) {
+	json_t *o, *want;
+	ck_assert_int_eq(http("GET", "/v1/nodes/n2", NULL, &o), 200);
+	want = json_pack("{s:s,s:s,s:s,s:b,s:s,s:i,s:s}", "user", "nobody", "jump", "u@[::1]:1,b",
+			 "transport", "ssh", "become", 1, "host", "127.0.0.1", "port", 1, "labels",
+			 "x=1");
+	const char *key;
+	json_t *v;
+	json_object_foreach(want, key, v) {
+		ck_assert_msg(json_equal(json_object_get(o, key), v), "%s", key);
+	}
+	json_decref(want);
+	json_decref(o);
+	ck_assert_int_eq(http("GET", "/v1/nodes/n3", NULL, &o), 200);
+	ck_assert(json_is_null(json_object_get(o, "transport")));
+	ck_assert_str_eq(json_string_value(json_object_get(o, "jump")), "general");
+	json_decref(o);
+}
+
+/* What a node was asked for with outlives the manager. */
+START_TEST(settings_are_kept) {
+	manager_start();
+	ck_assert_int_eq(
+		http("POST", "/v1/nodes",
+		     "{\"nodes\":[{\"name\":\"n2\",\"host\":\"127.0.0.1\",\"port\":1,"
+		     "\"user\":\"nobody\",\"labels\":\"x=1\",\"jump\":\"u@[::1]:1,b\","
+		     "\"transport\":\"ssh\"},{\"name\":\"n3\",\"host\":\"127.0.0.1\",\"port\":1}],"
+		     "\"options\":[\"ConnectTimeout=1\"],\"jump\":\"general\",\"become\":true,"
+		     "\"host_key_check\":\"strict\",\"ask\":false}",
+		     NULL),
+		202);
+	same_settings();
+	wait_node(0, "n2", "failed");
+	manager_kill();
+	manager_start();
+	same_settings();
+}
+END_TEST
+
 /* ---- workers that lie ----------------------------------------------------------------------- */
 
 static void say_log(const struct cube_msg *start, uint64_t offset) {
@@ -552,6 +591,7 @@ int main(int argc, char **argv) {
 	tcase_add_test(t, down_after_a_restart);
 	tcase_add_test(t, other_build_is_replaced);
 	tcase_add_loop_test(t, bad_names, 0, sizeof bad_nodes / sizeof bad_nodes[0]);
+	tcase_add_test(t, settings_are_kept);
 	tcase_add_test(t, not_started_twice);
 	tcase_add_test(t, hole_in_the_log);
 	tcase_add_test(t, worker_that_stays);

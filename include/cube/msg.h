@@ -19,7 +19,8 @@
 #define CUBE_PROTO_MAGIC   0x45425543u
 #define CUBE_PROTO_VERSION 1
 #define CUBE_FRAME_MAX     ((1u << 20) + 64) /* the length field's limit */
-#define CUBE_DATA_MAX      (256u << 10)      /* payload of LOG, STDIN, PUSH_DATA */
+#define CUBE_DATA_MAX      (256u << 10)      /* payload of LOG, STDIN, PUSH_DATA, STREAM_DATA */
+#define CUBE_WINDOW_MAX    (8u << 20)        /* bytes granted on one fd of a stream */
 #define CUBE_WORDS_MAX     65536u
 #define CUBE_FILES_MAX     64u
 #define CUBE_PATH_LEN      4096
@@ -37,6 +38,12 @@ enum cube_msg_type {
 	CUBE_MSG_PUSH_DATA,
 	CUBE_MSG_PING,
 	CUBE_MSG_SHUTDOWN,
+	CUBE_MSG_OPEN,
+	CUBE_MSG_STREAM_INPUT,  /* STREAM_DATA of fd 0 */
+	CUBE_MSG_STREAM_WINDOW, /* of fd 1 and 2 */
+	CUBE_MSG_STREAM_RESIZE,
+	CUBE_MSG_STREAM_SIGNAL,
+	CUBE_MSG_STREAM_CLOSE,
 	CUBE_MSG_WORKER_HELLO = 65, /* worker to manager */
 	CUBE_MSG_ATTEMPT,
 	CUBE_MSG_READY,
@@ -48,6 +55,9 @@ enum cube_msg_type {
 	CUBE_MSG_METRIC,
 	CUBE_MSG_PONG,
 	CUBE_MSG_ERROR,
+	CUBE_MSG_STREAM_OUTPUT, /* STREAM_DATA of fd 1 and 2 */
+	CUBE_MSG_STREAM_GRANT,  /* STREAM_WINDOW of fd 0 */
+	CUBE_MSG_STREAM_CLOSED,
 };
 
 enum cube_stream_id { CUBE_STDIN = 0, CUBE_STDOUT = 1, CUBE_STDERR = 2 };
@@ -67,7 +77,11 @@ enum cube_proto_error {
 	CUBE_PROTO_ERR_MALFORMED,
 	CUBE_PROTO_ERR_REPLACED,
 };
-#define CUBE_START_STDIN 1u /* flag of START */
+#define CUBE_START_STDIN 1u /* flags of START */
+#define CUBE_START_LOGIN 2u
+#define CUBE_OPEN_PTY    1u /* flags of OPEN */
+#define CUBE_OPEN_LOGIN  2u
+#define CUBE_OPEN_OWN    4u
 
 /* A list inside a decoded message; walk it with the two functions below. */
 struct cube_msg_list {
@@ -82,7 +96,7 @@ struct cube_msg_file {
 
 struct cube_msg {
 	enum cube_msg_type type;
-	uint64_t task; /* of every message about an attempt */
+	uint64_t task; /* of every message about an attempt; of one about a stream, its id */
 	uint32_t attempt;
 	union {
 		struct {
@@ -152,6 +166,22 @@ struct cube_msg {
 		} exit;
 		struct cube_metric metric;
 		struct {
+			struct cube_msg_list argv, env;
+			struct cube_slice dir; /* checked as START's */
+			uint16_t rows, cols;   /* also of RESIZE */
+			uint8_t flags;
+		} open;
+		struct { /* STREAM_DATA and STREAM_WINDOW of both directions; fd is checked */
+			struct cube_slice bytes;
+			uint32_t window;
+			uint8_t fd;
+		} stream;
+		struct {
+			uint8_t how; /* enum cube_exit_how */
+			int32_t value;
+			char message[240];
+		} closed;
+		struct {
 			uint8_t code;
 			char message[240];
 		} error;
@@ -160,14 +190,14 @@ struct cube_msg {
 
 /* Decodes the frame at the front of bytes. 0: *ret is filled and *ret_used bytes were used;
  * CUBE_AGAIN: not a whole frame yet; CUBE_EPROTO: refuse the peer. stream (1 or 2 in LOG and ACK),
- * state and how are then known values and no word of START holds a NUL; argv may be empty, and
- * magic, version and the error code are left to the session to judge. */
+ * state and how are then known values and no word of START and OPEN holds a NUL; argv may be empty,
+ * and magic, version and the error code are left to the session to judge. */
 int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t *ret_used,
 		    struct cube_err *err);
 
-/* Appends one frame made of msg's fields (all types but START, whose lists come by the next
- * call). Text fields that fill their array without a NUL are cut. Returns as cube_buf_add; also
- * CUBE_ETOOBIG over a limit and CUBE_EINTERNAL for a value that no peer would take. */
+/* Appends one frame made of msg's fields (all types but START and OPEN, whose lists come by the
+ * next calls). Text fields that fill their array without a NUL are cut. Returns as cube_buf_add;
+ * also CUBE_ETOOBIG over a limit and CUBE_EINTERNAL for a value that no peer would take. */
 int cube_msg_encode(struct cube_buf *out, const struct cube_msg *msg);
 
 struct cube_msg_start {
@@ -184,11 +214,30 @@ struct cube_msg_start {
 /* Returns as cube_msg_encode, and CUBE_EUSAGE for a file name that is not plain. */
 int cube_msg_encode_start(struct cube_buf *out, const struct cube_msg_start *start);
 
+struct cube_msg_open {
+	uint64_t stream;
+	const char *const *argv, *const *env; /* NULL-terminated; NULL for none */
+	const char *dir;                      /* "" for the default */
+	uint8_t flags;
+	uint16_t rows, cols;
+};
+/* Returns as cube_msg_encode. */
+int cube_msg_encode_open(struct cube_buf *out, const struct cube_msg_open *open);
+
 /* Only the head of a LOG frame (CUBE_LOG_HEAD bytes) whose n payload bytes follow separately, so
  * that a spool can be sent with writev and no copy. */
 #define CUBE_LOG_HEAD 30
 void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt, uint8_t stream,
 		       uint64_t offset, uint32_t n);
+
+/* The same for STREAM_DATA: type is STREAM_INPUT or STREAM_OUTPUT. */
+#define CUBE_STREAM_HEAD 18
+void cube_msg_stream_head(uint8_t head[CUBE_STREAM_HEAD], enum cube_msg_type type, uint64_t stream,
+			  uint8_t fd, uint32_t n);
+/* All messages about streams begin with its id; in an encoded frame it lies here (8 bytes). Who
+ * relays a frame changes it in place. */
+#define CUBE_STREAM_ID_AT 5
+void cube_msg_set_stream(uint8_t *frame, uint64_t stream);
 
 /* Walk a list: *pos starts at 0; false at the end. decode has checked the list whole. */
 bool cube_msg_next_bytes(const struct cube_msg_list *list, size_t *pos, struct cube_slice *ret);

@@ -1,5 +1,6 @@
 /* One table says how each message lies on the wire and in struct cube_msg; reading and writing
- * both walk it. Only START is written by hand, since its lists come from the caller's arrays. */
+ * both walk it. Only START and OPEN are written by hand, since their lists come from the caller's
+ * arrays. */
 #include "cube/msg.h"
 
 #include <assert.h>
@@ -57,6 +58,19 @@ static const struct layout {
 						    OTHER(DATA, data.bytes))},
 	[CUBE_MSG_PING] = {"PING", FIELDS(U64(ping.token))},
 	[CUBE_MSG_SHUTDOWN] = {"SHUTDOWN", FIELDS(U8(shutdown.purge))},
+	[CUBE_MSG_OPEN] = {"OPEN", FIELDS(U64(task), OTHER(WORDS, open.argv),
+					  OTHER(WORDS, open.env), OTHER(DIR, open.dir),
+					  U8(open.flags), U16(open.rows), U16(open.cols))},
+	[CUBE_MSG_STREAM_INPUT] = {"STREAM_DATA",
+				   FIELDS(U64(task), ONE_OF(stream.fd, CUBE_STDIN, CUBE_STDIN),
+					  OTHER(DATA, stream.bytes))},
+	[CUBE_MSG_STREAM_WINDOW] = {"STREAM_WINDOW",
+				    FIELDS(U64(task), ONE_OF(stream.fd, CUBE_STDOUT, CUBE_STDERR),
+					   U32(stream.window))},
+	[CUBE_MSG_STREAM_RESIZE] = {"STREAM_RESIZE",
+				    FIELDS(U64(task), U16(open.rows), U16(open.cols))},
+	[CUBE_MSG_STREAM_SIGNAL] = {"STREAM_SIGNAL", FIELDS(U64(task), U32(signal.signo))},
+	[CUBE_MSG_STREAM_CLOSE] = {"STREAM_CLOSE", FIELDS(U64(task))},
 	[CUBE_MSG_WORKER_HELLO] = {"HELLO",
 				   FIELDS(U32(worker_hello.magic), U16(worker_hello.version),
 					  TEXT(worker_hello.build), U64(worker_hello.cluster),
@@ -95,6 +109,16 @@ static const struct layout {
 				    U32(metric.psi_mem), U32(metric.psi_io), U64(metric.uptime_s))},
 	[CUBE_MSG_PONG] = {"PONG", FIELDS(U64(ping.token), U64(ping.wall))},
 	[CUBE_MSG_ERROR] = {"ERROR", FIELDS(U8(error.code), TEXT(error.message))},
+	[CUBE_MSG_STREAM_OUTPUT] = {"STREAM_DATA",
+				    FIELDS(U64(task), ONE_OF(stream.fd, CUBE_STDOUT, CUBE_STDERR),
+					   OTHER(DATA, stream.bytes))},
+	[CUBE_MSG_STREAM_GRANT] = {"STREAM_WINDOW",
+				   FIELDS(U64(task), ONE_OF(stream.fd, CUBE_STDIN, CUBE_STDIN),
+					  U32(stream.window))},
+	[CUBE_MSG_STREAM_CLOSED] = {"STREAM_CLOSED",
+				    FIELDS(U64(task),
+					   ONE_OF(closed.how, CUBE_EXIT_EXITED, CUBE_EXIT_LOST),
+					   U32(closed.value), TEXT(closed.message))},
 };
 
 static const struct layout *layout_of(int type) {
@@ -172,8 +196,7 @@ static bool words_fit(size_t count, size_t bytes) {
 	return count <= CUBE_WORDS_MAX && bytes <= WORD_BYTES_MAX;
 }
 
-static bool start_fits(const struct cube_msg *m) {
-	const struct cube_msg_list *argv = &m->start.argv, *env = &m->start.env;
+static bool lists_fit(const struct cube_msg_list *argv, const struct cube_msg_list *env) {
 	size_t count = (size_t)argv->count + env->count;
 	return words_fit(count, argv->raw.n + env->raw.n - 4 * count);
 }
@@ -196,7 +219,10 @@ int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t
 	m.type = bytes[4];
 	cube_reader_init(&r, bytes + FRAME_HEAD, len - 1);
 	for (const struct field *f = l->fields; f->kind != END && !r.bad; f++) get_field(&r, f, &m);
-	if (!r.bad && m.type == CUBE_MSG_START && !start_fits(&m)) r.bad = true;
+	if (!r.bad && m.type == CUBE_MSG_START && !lists_fit(&m.start.argv, &m.start.env))
+		r.bad = true;
+	if (!r.bad && m.type == CUBE_MSG_OPEN && !lists_fit(&m.open.argv, &m.open.env))
+		r.bad = true;
 	if (r.bad) return cube_fail(err, CUBE_EPROTO, "malformed %s message", l->name);
 	*ret = m;
 	*ret_used = (size_t)len + 4;
@@ -287,12 +313,16 @@ static void measure(const char *const *words, size_t *count, size_t *bytes) {
 }
 
 /* What a decoder would refuse is not sent. */
-static int check_start(const struct cube_msg_start *s) {
+static int check_command(const char *const *argv, const char *const *env, const char *dir) {
 	size_t count = 0, bytes = 0;
-	measure(s->argv, &count, &bytes);
-	measure(s->env, &count, &bytes);
-	if (!words_fit(count, bytes)) return CUBE_ETOOBIG;
-	if (strlen(s->dir) >= CUBE_PATH_LEN || s->nfiles > CUBE_FILES_MAX) return CUBE_ETOOBIG;
+	measure(argv, &count, &bytes);
+	measure(env, &count, &bytes);
+	return words_fit(count, bytes) && strlen(dir) < CUBE_PATH_LEN ? 0 : CUBE_ETOOBIG;
+}
+
+static int check_start(const struct cube_msg_start *s) {
+	int rc = check_command(s->argv, s->env, s->dir);
+	if (rc || s->nfiles > CUBE_FILES_MAX) return CUBE_ETOOBIG;
 	for (uint32_t i = 0; i < s->nfiles; i++) {
 		const char *name = s->files[i].name;
 		if (!memchr(name, 0, CUBE_NAME_LEN)) return CUBE_ETOOBIG;
@@ -336,16 +366,48 @@ int cube_msg_encode_start(struct cube_buf *out, const struct cube_msg_start *sta
 	return frame_end(out, at, rc);
 }
 
+int cube_msg_encode_open(struct cube_buf *out, const struct cube_msg_open *open) {
+	int rc = check_command(open->argv, open->env, open->dir);
+	if (rc) return rc;
+	size_t at = cube_buf_len(out);
+	rc = frame_begin(out, CUBE_MSG_OPEN);
+	if (!rc) rc = cube_put_u64(out, open->stream);
+	if (!rc) rc = put_words(out, open->argv);
+	if (!rc) rc = put_words(out, open->env);
+	if (!rc) rc = cube_put_str(out, open->dir);
+	if (!rc) rc = cube_put_u8(out, open->flags);
+	if (!rc) rc = cube_put_u16(out, open->rows);
+	if (!rc) rc = cube_put_u16(out, open->cols);
+	return frame_end(out, at, rc);
+}
+
+static void poke_u64(uint8_t *p, uint64_t v) {
+	cube_poke_u32(p, (uint32_t)v);
+	cube_poke_u32(p + 4, (uint32_t)(v >> 32));
+}
+
+void cube_msg_set_stream(uint8_t *frame, uint64_t stream) {
+	poke_u64(frame + CUBE_STREAM_ID_AT, stream);
+}
+
+void cube_msg_stream_head(uint8_t head[CUBE_STREAM_HEAD], enum cube_msg_type type, uint64_t stream,
+			  uint8_t fd, uint32_t n) {
+	assert(n <= CUBE_DATA_MAX);
+	cube_poke_u32(head, CUBE_STREAM_HEAD - 4 + n);
+	head[4] = (uint8_t)type;
+	cube_msg_set_stream(head, stream);
+	head[13] = fd;
+	cube_poke_u32(head + 14, n);
+}
+
 void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt, uint8_t stream,
 		       uint64_t offset, uint32_t n) {
 	assert(n <= CUBE_DATA_MAX);
 	cube_poke_u32(head, CUBE_LOG_HEAD - 4 + n);
 	head[4] = CUBE_MSG_LOG;
-	cube_poke_u32(head + 5, (uint32_t)task);
-	cube_poke_u32(head + 9, (uint32_t)(task >> 32));
+	poke_u64(head + 5, task);
 	cube_poke_u32(head + 13, attempt);
 	head[17] = stream;
-	cube_poke_u32(head + 18, (uint32_t)offset);
-	cube_poke_u32(head + 22, (uint32_t)(offset >> 32));
+	poke_u64(head + 18, offset);
 	cube_poke_u32(head + 26, n);
 }

@@ -19,6 +19,13 @@ static void check(const struct cube_msg *m, const uint8_t *frame, size_t used) {
 		if (count != words[0]->count + words[1]->count + m->start.files.count) abort();
 		return;
 	}
+	if (m->type == CUBE_MSG_OPEN) {
+		uint32_t count = 0;
+		for (size_t pos = 0; cube_msg_next_bytes(&m->open.argv, &pos, &word);) count++;
+		for (size_t pos = 0; cube_msg_next_bytes(&m->open.env, &pos, &word);) count++;
+		if (count != m->open.argv.count + m->open.env.count) abort();
+		return;
+	}
 	cube_buf_init(&b, CUBE_FRAME_MAX + 4);
 	if (cube_msg_encode(&b, m) != 0 || cube_buf_len(&b) > used) abort();
 	if (memcmp(cube_buf_data(&b) + 4, frame + 4, cube_buf_len(&b) - 4) != 0) abort();

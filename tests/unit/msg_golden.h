@@ -8,8 +8,8 @@
 
 #include "cube/msg.h"
 
-static const int types[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
-			    65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75};
+static const int types[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16,
+			    17, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78};
 #define NTYPES ((int)(sizeof types / sizeof *types))
 
 static uint8_t hash[32];
@@ -65,6 +65,19 @@ static void golden_start(struct golden *g) {
 	num(g, 4, 0644);
 }
 
+static void golden_open(struct golden *g) {
+	num(g, 8, 1ull << 49);
+	count(g, 2);
+	str(g, "tail");
+	str(g, "-f");
+	count(g, 1);
+	str(g, "TERM=xterm");
+	str(g, "/var/log");
+	num(g, 1, CUBE_OPEN_PTY | CUBE_OPEN_LOGIN);
+	num(g, 2, 0x0102);
+	num(g, 2, 0x0304);
+}
+
 static void golden_metric(struct golden *g) {
 	uint64_t v = 100;
 	num(g, 8, (uint64_t)-5);
@@ -97,6 +110,12 @@ static void golden_manager(struct golden *g, int type) {
 	case 9: raw(g, hash, 32), num(g, 8, 1ull << 34), str(g, "part of a file"); break;
 	case 10: num(g, 8, 0xa1a2a3a4a5a6a7a8); break;
 	case 11: num(g, 1, 1); break;
+	case 12: golden_open(g); break;
+	case 13: num(g, 8, 1ull << 50), num(g, 1, 0), str(g, "typed"); break;
+	case 14: num(g, 8, 1ull << 51), num(g, 1, 2), num(g, 4, 0x800000); break;
+	case 15: num(g, 8, 1ull << 52), num(g, 2, 0x0304), num(g, 2, 0x0506); break;
+	case 16: num(g, 8, 1ull << 53), num(g, 4, (uint32_t)-15); break;
+	case 17: num(g, 8, 1ull << 54); break;
 	}
 }
 
@@ -125,6 +144,12 @@ static void golden_worker(struct golden *g, int type) {
 	case 72: raw(g, hash, 32), num(g, 1, 1), str(g, "stored"); break;
 	case 73: golden_metric(g); break;
 	case 74: num(g, 8, 0xa1a2a3a4a5a6a7a8), num(g, 8, (uint64_t)-3); break;
+	case 76: num(g, 8, 1ull << 55), num(g, 1, 1), str(g, "shown"); break;
+	case 77: num(g, 8, 1ull << 56), num(g, 1, 0), num(g, 4, 0x400000); break;
+	case 78:
+		num(g, 8, 1ull << 57), num(g, 1, 5), num(g, 4, (uint32_t)-1);
+		str(g, "the link broke");
+		break;
 	case 75: num(g, 1, 5), str(g, "replaced by a newer session"); break;
 	}
 }
@@ -189,6 +214,16 @@ static void sample_manager(struct cube_msg *m) {
 		break;
 	case CUBE_MSG_PING: m->ping.token = 0xa1a2a3a4a5a6a7a8; break;
 	case CUBE_MSG_SHUTDOWN: m->shutdown.purge = 1; break;
+	case CUBE_MSG_STREAM_INPUT: m->stream.bytes = slice("typed"); break;
+	case CUBE_MSG_STREAM_WINDOW:
+		m->stream.fd = 2;
+		m->stream.window = 0x800000;
+		break;
+	case CUBE_MSG_STREAM_RESIZE:
+		m->open.rows = 0x0304;
+		m->open.cols = 0x0506;
+		break;
+	case CUBE_MSG_STREAM_SIGNAL: m->signal.signo = -15; break;
 	default: break;
 	}
 }
@@ -254,6 +289,16 @@ static void sample_worker(struct cube_msg *m) {
 		m->ping.token = 0xa1a2a3a4a5a6a7a8;
 		m->ping.wall = -3;
 		break;
+	case CUBE_MSG_STREAM_OUTPUT:
+		m->stream.fd = 1;
+		m->stream.bytes = slice("shown");
+		break;
+	case CUBE_MSG_STREAM_GRANT: m->stream.window = 0x400000; break;
+	case CUBE_MSG_STREAM_CLOSED:
+		m->closed.how = CUBE_EXIT_LOST;
+		m->closed.value = -1;
+		SET(m->closed.message, "the link broke");
+		break;
 	case CUBE_MSG_ERROR:
 		m->error.code = CUBE_PROTO_ERR_REPLACED;
 		SET(m->error.message, "replaced by a newer session");
@@ -267,6 +312,9 @@ static void sample(struct cube_msg *m, int type) {
 	m->type = (enum cube_msg_type)type;
 	m->task = 0x1122334455667788;
 	m->attempt = 7;
+	if (type >= CUBE_MSG_OPEN && type <= CUBE_MSG_STREAM_CLOSE)
+		m->task = 1ull << (type - CUBE_MSG_OPEN + 49);
+	if (type >= CUBE_MSG_STREAM_OUTPUT) m->task = 1ull << (type - CUBE_MSG_STREAM_OUTPUT + 55);
 	if (type < 65) sample_manager(m);
 	else sample_worker(m);
 }
@@ -295,10 +343,18 @@ static struct cube_msg_start sample_start(void) {
 	};
 }
 
+static int encode_sample_open(struct cube_buf *b) {
+	static const char *const argv[] = {"tail", "-f", NULL}, *const env[] = {"TERM=xterm", NULL};
+	struct cube_msg_open open = {
+		1ull << 49, argv, env, "/var/log", CUBE_OPEN_PTY | CUBE_OPEN_LOGIN, 0x0102, 0x0304};
+	return cube_msg_encode_open(b, &open);
+}
+
 static int encode_sample(struct cube_buf *b, int type) {
 	struct cube_msg m;
 	struct cube_msg_start start = sample_start();
 	if (type == CUBE_MSG_START) return cube_msg_encode_start(b, &start);
+	if (type == CUBE_MSG_OPEN) return encode_sample_open(b);
 	sample(&m, type);
 	return cube_msg_encode(b, &m);
 }

@@ -29,40 +29,57 @@ static int decode(const void *bytes, size_t n) {
 	return rc;
 }
 
+/* A list's words as the encoders take them. */
+static const char **words_of(const struct cube_msg_list *list) {
+	const char **words = calloc(list->count + 1, sizeof *words);
+	struct cube_slice w;
+	size_t pos = 0, n = 0;
+	for (; cube_msg_next_bytes(list, &pos, &w); n++) words[n] = strndup((const char *)w.p, w.n);
+	if (n != list->count || pos != list->raw.n) ck_abort_msg("list of %u", list->count);
+	return words;
+}
+
+static void words_free(const char **words) {
+	for (size_t i = 0; words[i]; i++) free((char *)words[i]);
+	free(words);
+}
+
 /* A decoded START as a new frame. */
 static int encode_again_start(struct cube_buf *out, const struct cube_msg *m) {
 	static struct cube_msg_file files[CUBE_FILES_MAX];
-	const struct cube_msg_list *lists[2] = {&m->start.argv, &m->start.env};
 	struct cube_msg_start s = {m->task, m->attempt, .timeout_ms = m->start.timeout_ms};
-	const char **words[2];
-	for (int k = 0; k < 2; k++) {
-		struct cube_slice w;
-		size_t pos = 0, n = 0;
-		words[k] = calloc(lists[k]->count + 1, sizeof **words);
-		for (; cube_msg_next_bytes(lists[k], &pos, &w); n++)
-			words[k][n] = strndup((const char *)w.p, w.n);
-		if (n != lists[k]->count || pos != lists[k]->raw.n) ck_abort_msg("list %d", k);
-	}
+	const char **argv = words_of(&m->start.argv), **env = words_of(&m->start.env);
 	for (size_t pos = 0; cube_msg_next_file(&m->start.files, &pos, &files[s.nfiles]);)
 		s.nfiles++;
 	if (s.nfiles != m->start.files.count) ck_abort_msg("files");
 	char *dir = strndup((const char *)m->start.dir.p, m->start.dir.n);
-	s.argv = words[0];
-	s.env = words[1];
+	s.argv = argv;
+	s.env = env;
 	s.dir = dir;
 	s.grace_ms = m->start.grace_ms;
 	s.flags = m->start.flags;
 	s.files = files;
 	int rc = cube_msg_encode_start(out, &s);
-	for (int k = 0; k < 2; k++) {
-		for (size_t i = 0; words[k][i]; i++) free((char *)words[k][i]);
-		free(words[k]);
-	}
+	words_free(argv);
+	words_free(env);
+	free(dir);
+	return rc;
+}
+
+static int encode_again_open(struct cube_buf *out, const struct cube_msg *m) {
+	const char **argv = words_of(&m->open.argv), **env = words_of(&m->open.env);
+	char *dir = strndup((const char *)m->open.dir.p, m->open.dir.n);
+	struct cube_msg_open open = {m->task,       argv,         env,         dir,
+				     m->open.flags, m->open.rows, m->open.cols};
+	int rc = cube_msg_encode_open(out, &open);
+	words_free(argv);
+	words_free(env);
 	free(dir);
 	return rc;
 }
 
 static int encode_again(struct cube_buf *out, const struct cube_msg *m) {
+	if (m->type == CUBE_MSG_OPEN) return encode_again_open(out, m);
 	return m->type == CUBE_MSG_START ? encode_again_start(out, m) : cube_msg_encode(out, m);
 }
 
@@ -173,11 +190,12 @@ START_TEST(test_heads) {
 		{0xffffffff, 1, 5, CUBE_EPROTO},
 		{100, 0, 4, CUBE_AGAIN},
 		{100, 0, 5, CUBE_EPROTO},
-		{100, 12, 5, CUBE_EPROTO},
+		{100, 17, 5, CUBE_AGAIN},
+		{100, 18, 5, CUBE_EPROTO},
 		{100, 64, 5, CUBE_EPROTO},
-		{100, 76, 5, CUBE_EPROTO},
+		{100, 79, 5, CUBE_EPROTO},
 		{100, 255, 5, CUBE_EPROTO},
-		{100, 75, 5, CUBE_AGAIN},
+		{100, 78, 5, CUBE_AGAIN},
 		{1, 67, 5, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -231,6 +249,20 @@ START_TEST(test_enumerations) {
 		for (int v = 0; v < 256; v++) { /* the byte right after task and attempt */
 			bool ok = v >= cases[i].lo && v <= cases[i].hi;
 			ck_assert_int_eq(decode_with(cases[i].type, 17, (uint8_t)v),
+					 ok ? 0 : CUBE_EPROTO);
+		}
+	}
+	static const struct {
+		int type, lo, hi;
+	} of_streams[] = {{CUBE_MSG_STREAM_INPUT, 0, 0},
+			  {CUBE_MSG_STREAM_WINDOW, 1, 2},
+			  {CUBE_MSG_STREAM_OUTPUT, 1, 2},
+			  {CUBE_MSG_STREAM_GRANT, 0, 0},
+			  {CUBE_MSG_STREAM_CLOSED, 0, 5}};
+	for (size_t i = 0; i < sizeof of_streams / sizeof *of_streams; i++) {
+		for (int v = 0; v < 256; v++) { /* the byte right after the stream's id */
+			bool ok = v >= of_streams[i].lo && v <= of_streams[i].hi;
+			ck_assert_int_eq(decode_with(of_streams[i].type, 13, (uint8_t)v),
 					 ok ? 0 : CUBE_EPROTO);
 		}
 	}
@@ -476,6 +508,71 @@ START_TEST(test_log_head) {
 }
 END_TEST
 
+START_TEST(test_stream_head) {
+	struct golden g;
+	uint8_t head[CUBE_STREAM_HEAD];
+	golden(&g, CUBE_MSG_STREAM_OUTPUT);
+	cube_msg_stream_head(head, CUBE_MSG_STREAM_OUTPUT, 1ull << 55, 1, 5);
+	ck_assert_uint_eq(g.n, CUBE_STREAM_HEAD + 5);
+	ck_assert_mem_eq(head, g.bytes, CUBE_STREAM_HEAD);
+	golden(&g, CUBE_MSG_STREAM_INPUT);
+	cube_msg_stream_head(head, CUBE_MSG_STREAM_INPUT, 7, 0, 5);
+	cube_msg_set_stream(g.bytes, 7);
+	ck_assert_mem_eq(head, g.bytes, CUBE_STREAM_HEAD);
+	for (int type = CUBE_MSG_OPEN; type <= CUBE_MSG_STREAM_CLOSE; type++) {
+		golden(&g, type);
+		cube_msg_set_stream(g.bytes, 0xf1f2f3f4f5f6f7f8);
+		ck_assert_int_eq(decode(g.bytes, g.n), 0);
+		ck_assert_uint_eq(got.task, 0xf1f2f3f4f5f6f7f8);
+	}
+}
+END_TEST
+
+START_TEST(test_open_contents) {
+	struct golden g;
+	struct cube_slice word;
+	size_t pos = 0;
+	golden(&g, CUBE_MSG_OPEN);
+	ck_assert_int_eq(decode(g.bytes, g.n), 0);
+	ck_assert_uint_eq(got.task, 1ull << 49);
+	ck_assert_uint_eq(got.open.argv.count, 2);
+	ck_assert(cube_msg_next_bytes(&got.open.argv, &pos, &word));
+	ck_assert(word.n == 4 && memcmp(word.p, "tail", 4) == 0);
+	ck_assert_uint_eq(got.open.env.count, 1);
+	ck_assert(got.open.dir.n == 8 && memcmp(got.open.dir.p, "/var/log", 8) == 0);
+	ck_assert_uint_eq(got.open.flags, CUBE_OPEN_PTY | CUBE_OPEN_LOGIN);
+	ck_assert_uint_eq(got.open.rows, 0x0102);
+	ck_assert_uint_eq(got.open.cols, 0x0304);
+	g.bytes[g.n - 6] = 0; /* a NUL inside the folder, or in a word */
+	ck_assert_int_eq(decode(g.bytes, g.n), CUBE_EPROTO);
+	golden(&g, CUBE_MSG_OPEN);
+	g.bytes[5 + 8 + 4 + 4] = 0;
+	ck_assert_int_eq(decode(g.bytes, g.n), CUBE_EPROTO);
+}
+END_TEST
+
+START_TEST(test_open_limits) {
+	char *big = malloc((1u << 20) + 2);
+	memset(big, 'a', (1u << 20) + 1);
+	big[(1u << 20) + 1] = '\0';
+	const char *argv[] = {big, NULL};
+	struct cube_buf b;
+	struct cube_msg_open open = {.stream = 1, .argv = argv, .dir = ""};
+	cube_buf_init(&b, BODY_MAX);
+	ck_assert_int_eq(cube_msg_encode_open(&b, &open), CUBE_ETOOBIG);
+	big[1u << 20] = '\0';
+	ck_assert_int_eq(cube_msg_encode_open(&b, &open), 0);
+	ck_assert_int_eq(decode(cube_buf_data(&b), cube_buf_len(&b)), 0);
+	cube_buf_clear(&b);
+	open.argv = NULL;
+	open.dir = big;
+	ck_assert_int_eq(cube_msg_encode_open(&b, &open), CUBE_ETOOBIG);
+	ck_assert_uint_eq(cube_buf_len(&b), 0);
+	cube_buf_done(&b);
+	free(big);
+}
+END_TEST
+
 /* A decoded frame encodes to the same bytes, apart from unknown ones at its end. */
 static void check_canonical(const uint8_t *frame, size_t n, int round) {
 	struct cube_buf b;
@@ -542,6 +639,9 @@ int main(void) {
 	tcase_add_test(t, test_start_contents);
 	tcase_add_test(t, test_files_limit);
 	tcase_add_test(t, test_log_head);
+	tcase_add_test(t, test_stream_head);
+	tcase_add_test(t, test_open_contents);
+	tcase_add_test(t, test_open_limits);
 	tcase_add_test(t, test_random_mutations);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);

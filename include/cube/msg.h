@@ -148,6 +148,7 @@ struct cube_msg {
 			int64_t wall;
 			char build[65], hostname[CUBE_NAME_LEN], sysname[65], release[65],
 				machine[65];
+			char notice[240]; /* what the user should know about this host, or "" */
 		} worker_hello;
 		struct {
 			uint8_t state;

@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "builds.h"
 #include "cube/clock.h"
 #include "cube/log.h"
-#include "cube/program.h"
 #include "events.h"
 #include "nodes.h"
 #include "tasks.h"
@@ -76,8 +76,7 @@ static void take_text(char *to, size_t size, const char *from) {
 
 static void take_facts(struct cube_mnode *node, const struct cube_msg *msg) {
 	struct cube_node_facts *f = &node->facts;
-	char kernel[sizeof f->kernel], mine[65] = "";
-	unsigned long size;
+	char kernel[sizeof f->kernel];
 	snprintf(kernel, sizeof kernel, "%s %s", msg->worker_hello.sysname,
 		 msg->worker_hello.release);
 	take_text(f->hostname, sizeof f->hostname, msg->worker_hello.hostname);
@@ -87,8 +86,8 @@ static void take_facts(struct cube_mnode *node, const struct cube_msg *msg) {
 	f->memory = msg->worker_hello.memory < INT64_MAX ? msg->worker_hello.memory : INT64_MAX;
 	node->has_facts = true;
 	if (node->auto_slots) node->slots = f->cpus ? f->cpus : 1;
-	cube_worker_image(f->machine, &size, mine);
-	node->other_build = *mine && strcmp(mine, msg->worker_hello.build) != 0;
+	const struct cube_image *image = cube_builds_find(node->m->builds, f->machine);
+	node->other_build = image && strcmp(image->sha256, msg->worker_hello.build) != 0;
 }
 
 static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {

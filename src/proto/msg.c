@@ -13,7 +13,7 @@ enum kind { END, U8, U16, U32, U64, HASH, TEXT, DATA, DIR, WORDS, FILES };
 
 struct field {
 	uint8_t kind;
-	uint8_t lo, hi; /* U8: the values allowed */
+	uint8_t lo, hi; /* U8: the values allowed; TEXT: lo 1 where older peers end before it */
 	uint16_t off;   /* in struct cube_msg */
 	uint16_t size;
 };
@@ -30,6 +30,7 @@ struct field {
 #define HASH(m)      NUM(HASH, 32, m)
 #define OTHER(k, m)  {k, 0, 0, offsetof(struct cube_msg, m), SIZE(m)}
 #define TEXT(m)      OTHER(TEXT, m)
+#define LATER(m)     {TEXT, 1, 0, offsetof(struct cube_msg, m), SIZE(m)}
 #define ONE_OF(m, lo, hi) {U8, lo, hi, offsetof(struct cube_msg, m), 1}
 #define ATTEMPT           U64(task), U32(attempt)
 #define FIELDS(...)       (const struct field[]) { __VA_ARGS__, {END} }
@@ -78,7 +79,8 @@ static const struct layout {
 					  U32(worker_hello.pid), TEXT(worker_hello.hostname),
 					  TEXT(worker_hello.sysname), TEXT(worker_hello.release),
 					  TEXT(worker_hello.machine), U32(worker_hello.cpus),
-					  U64(worker_hello.memory), U64(worker_hello.wall))},
+					  U64(worker_hello.memory), U64(worker_hello.wall),
+					  LATER(worker_hello.notice))},
 	[CUBE_MSG_ATTEMPT] = {"ATTEMPT", FIELDS(ATTEMPT,
 						ONE_OF(known.state, CUBE_ATTEMPT_QUEUED,
 						       CUBE_ATTEMPT_FINISHED),
@@ -218,7 +220,11 @@ int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t
 	memset(&m, 0, sizeof m); /* an initialiser need not reach all members of the union */
 	m.type = bytes[4];
 	cube_reader_init(&r, bytes + FRAME_HEAD, len - 1);
-	for (const struct field *f = l->fields; f->kind != END && !r.bad; f++) get_field(&r, f, &m);
+	for (const struct field *f = l->fields; f->kind != END && !r.bad; f++) {
+		bool later = f->kind == TEXT && f->lo;
+		if (later && r.p == r.end) break;
+		get_field(&r, f, &m);
+	}
 	if (!r.bad && m.type == CUBE_MSG_START && !lists_fit(&m.start.argv, &m.start.env))
 		r.bad = true;
 	if (!r.bad && m.type == CUBE_MSG_OPEN && !lists_fit(&m.open.argv, &m.open.env))

@@ -16,6 +16,7 @@
 #include "daemon.h"
 #include "folder.h"
 #include "install.h"
+#include "scope.h"
 
 /* The whole joining may take this long, then SIGALRM ends the process; and this often may a
  * folder go away because its daemon is being shut down. */
@@ -79,6 +80,7 @@ static _Noreturn void daemon_process(const struct target *t, int ready) {
 	reset_signals();
 	detach_stdio();
 	close_others(ready);
+	scope_leave(o.notice, sizeof o.notice);
 	exit(daemon_run(&o));
 }
 

@@ -16,6 +16,7 @@ struct daemon_options {
 	/* Started by attach: the folder lies in BASE/run and the program in BASE/bin, all made for
 	 * cube: SHUTDOWN removes it whole. Else only what was made in it goes. */
 	bool managed;
+	char notice[240]; /* for the manager's user, see scope.h; or "" */
 	/* Told when it listens: one 'R'; or 'C' when another daemon holds the lock; or 'E' and why
 	 * it could not start. Closed then. -1: nobody asks. */
 	int ready_fd;

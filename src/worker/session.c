@@ -12,6 +12,7 @@
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/stream.h"
+#include "daemon.h"
 #include "outbox.h"
 #include "session.h"
 
@@ -164,6 +165,7 @@ static void answer_hello(struct session *s) {
 	m.worker_hello.boot = w->boot;
 	m.worker_hello.pid = (uint32_t)getpid();
 	m.worker_hello.wall = cube_clock_wall();
+	snprintf(m.worker_hello.notice, sizeof m.worker_hello.notice, "%s", w->options->notice);
 	snprintf(m.worker_hello.build, sizeof m.worker_hello.build, "%s", w->self->hex);
 	fill_host(&m);
 	send_msg(s, &m);

@@ -126,6 +126,7 @@ static void golden_worker(struct golden *g, int type) {
 		num(g, 8, 0xc1c2c3c4c5c6c7c8), num(g, 4, 12), num(g, 8, 0xb1b2b3b4b5b6b7b8);
 		num(g, 4, 4321), str(g, "web1"), str(g, "Linux"), str(g, "6.1.0"), str(g, "x86_64");
 		num(g, 4, 64), num(g, 8, 1ull << 38), num(g, 8, 1700000000000000000);
+		str(g, "take care");
 		break;
 	case 66:
 		attempt(g), num(g, 1, 3), num(g, 8, 1ull << 42), num(g, 8, 1ull << 43);
@@ -243,6 +244,7 @@ static void sample_worker_hello(struct cube_msg *m) {
 	SET(m->worker_hello.sysname, "Linux");
 	SET(m->worker_hello.release, "6.1.0");
 	SET(m->worker_hello.machine, "x86_64");
+	SET(m->worker_hello.notice, "take care");
 }
 
 static void sample_exit(struct cube_msg *m) {

@@ -121,6 +121,12 @@ START_TEST(test_cut_anywhere) {
 	/* A frame that is complete but ends within its fields is no longer a matter of waiting. */
 	for (size_t n = 5; n < g.n; n++) {
 		cube_poke_u32(g.bytes, (uint32_t)n - 4);
+		/* An older worker's HELLO has no notice. */
+		if (types[_i] == CUBE_MSG_WORKER_HELLO && n == g.n - 4 - strlen("take care")) {
+			ck_assert_int_eq(decode(g.bytes, n), 0);
+			ck_assert_str_eq(got.worker_hello.notice, "");
+			continue;
+		}
 		ck_assert_msg(decode(g.bytes, n) == CUBE_EPROTO, "cut at %zu", n);
 	}
 }
@@ -580,6 +586,8 @@ static void check_canonical(const uint8_t *frame, size_t n, int round) {
 	if (used < 5 || used > n) ck_abort_msg("round %d: used %zu of %zu", round, used, n);
 	if (encode_again(&b, &got) != 0) ck_abort_msg("round %d: does not encode", round);
 	size_t len = cube_buf_len(&b);
+	/* An older worker's HELLO ends before the notice, an empty one is written. */
+	if (got.type == CUBE_MSG_WORKER_HELLO && len == used + 4) len = used;
 	if (len > used || memcmp(cube_buf_data(&b) + 4, frame + 4, len - 4) != 0)
 		ck_abort_msg("round %d: type %d comes back different", round, (int)got.type);
 	cube_buf_done(&b);

@@ -1,0 +1,196 @@
+#include "scope.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TEXT_MAX = 16384, FILES_MAX = 64, MOVE_S = 5 };
+
+/* ---- logind.conf -------------------------------------------------------------------------- */
+
+static bool is_yes(const char *s) {
+	return !strcasecmp(s, "yes") || !strcasecmp(s, "true") || !strcasecmp(s, "on") ||
+	       !strcmp(s, "1") || !strcasecmp(s, "y") || !strcasecmp(s, "t");
+}
+
+static void assign(struct scope_logind *l, const char *key, const char *value) {
+	if (!strcmp(key, "KillUserProcesses")) l->kill = is_yes(value);
+	if (!strcmp(key, "KillExcludeUsers")) {
+		l->has_exclude = true;
+		snprintf(l->exclude, sizeof l->exclude, "%s", value);
+	}
+	if (!strcmp(key, "KillOnlyUsers")) snprintf(l->only, sizeof l->only, "%s", value);
+}
+
+static void read_line(struct scope_logind *l, char *line, bool *in_login) {
+	line += strspn(line, " \t");
+	size_t n = strlen(line);
+	while (n && strchr(" \t\r", line[n - 1])) line[--n] = 0;
+	if (*line == '[') *in_login = !strcmp(line, "[Login]");
+	char *eq = strchr(line, '=');
+	if (!*in_login || !eq || strchr("#;", *line)) return;
+	char *end = eq;
+	while (end > line && strchr(" \t", end[-1])) end--;
+	*end = 0;
+	assign(l, line, eq + 1 + strspn(eq + 1, " \t"));
+}
+
+void scope_read(struct scope_logind *l, const char *text) {
+	bool in_login = false;
+	char line[1024];
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1),
+			 text);
+		read_line(l, line, &in_login);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static bool listed(const char *list, const char *user) {
+	size_t n = strlen(user);
+	for (; *list; list += strcspn(list, " \t")) {
+		list += strspn(list, " \t");
+		if (!strncmp(list, user, n) && strchr(" \t", list[n])) return true;
+	}
+	return false;
+}
+
+bool scope_kills(const struct scope_logind *l, const char *user) {
+	if (!l->kill || listed(l->has_exclude ? l->exclude : "root", user)) return false;
+	return !*l->only || listed(l->only, user);
+}
+
+/* "0::/user.slice/user-1000.slice/session-3.scope" */
+bool scope_is_session(const char *cgroup) {
+	const char *at = strstr(cgroup, "/session-");
+	return at && strncmp(at + strcspn(at, ".\n"), ".scope", 6) == 0;
+}
+
+/* ---- the files ---------------------------------------------------------------------------- */
+
+static bool read_text(const char *path, char *text) {
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, TEXT_MAX - 1);
+	if (fd >= 0) close(fd);
+	text[n > 0 ? n : 0] = 0;
+	return n >= 0;
+}
+
+static int by_name(const void *a, const void *b) {
+	return strcmp(a, b);
+}
+
+/* Drop-ins of one folder, in the order of their names. */
+static void read_folder(struct scope_logind *l, const char *folder, char *text) {
+	static char names[FILES_MAX][256];
+	char path[512];
+	size_t n = 0;
+	DIR *d = opendir(folder);
+	for (struct dirent *e; d && n < FILES_MAX && (e = readdir(d));) {
+		size_t len = strlen(e->d_name);
+		if (len > 5 && !strcmp(e->d_name + len - 5, ".conf"))
+			snprintf(names[n++], sizeof names[0], "%s", e->d_name);
+	}
+	if (d) closedir(d);
+	qsort(names, n, sizeof names[0], by_name);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+		if (read_text(path, text)) scope_read(l, text);
+	}
+}
+
+/* The administrator's files have the last word. */
+static void read_logind(struct scope_logind *l, char *text) {
+	static const char *const MAIN[] = {"/etc/systemd/logind.conf", "/run/systemd/logind.conf",
+					   "/usr/lib/systemd/logind.conf"};
+	static const char *const FOLDERS[] = {"/usr/lib/systemd/logind.conf.d",
+					      "/run/systemd/logind.conf.d",
+					      "/etc/systemd/logind.conf.d"};
+	for (size_t i = 0; i < 3; i++)
+		if (read_text(MAIN[i], text)) {
+			scope_read(l, text);
+			break;
+		}
+	for (size_t i = 0; i < 3; i++) read_folder(l, FOLDERS[i], text);
+}
+
+static const char *user_name(void) {
+	const struct passwd *pw = getpwuid(getuid());
+	const char *name = pw ? pw->pw_name : getenv("LOGNAME");
+	return name ? name : "";
+}
+
+enum scope_verdict scope_look(void) {
+	char text[TEXT_MAX], path[512];
+	struct scope_logind l = {0};
+	const char *user = user_name();
+	if (!read_text("/proc/self/cgroup", text) || !scope_is_session(text)) return SCOPE_SAFE;
+	read_logind(&l, text);
+	if (!scope_kills(&l, user)) return SCOPE_SAFE;
+	if (getuid() == 0) return SCOPE_LINGER; /* the system's manager always is there */
+	snprintf(path, sizeof path, "/var/lib/systemd/linger/%.255s", user);
+	return access(path, F_OK) == 0 ? SCOPE_LINGER : SCOPE_DOOMED;
+}
+
+/* ---- moving ------------------------------------------------------------------------------- */
+
+/* The service manager makes a scope around this process; busctl comes with systemd. */
+static void ask_for_scope(const char *pid) {
+	char unit[64], dir[64];
+	const char *argv[] = {"busctl",
+			      getuid() ? "--user" : "--system",
+			      "--quiet",
+			      "call",
+			      "org.freedesktop.systemd1",
+			      "/org/freedesktop/systemd1",
+			      "org.freedesktop.systemd1.Manager",
+			      "StartTransientUnit",
+			      "ssa(sv)a(sa(sv))",
+			      unit,
+			      "fail",
+			      "1",
+			      "PIDs",
+			      "au",
+			      "1",
+			      pid,
+			      "0",
+			      NULL};
+	int null = open("/dev/null", O_RDWR);
+	snprintf(unit, sizeof unit, "cube-worker-%s.scope", pid);
+	snprintf(dir, sizeof dir, "/run/user/%u", (unsigned)getuid());
+	setenv("XDG_RUNTIME_DIR", dir, 0);
+	for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+	alarm(MOVE_S); /* stays set in the new program */
+	execvp(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+/* The move is made by the manager after its answer: seen in our own cgroup. */
+static bool move(void) {
+	char pid[16], text[TEXT_MAX];
+	int status = -1;
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	pid_t child = fork();
+	if (child == 0) ask_for_scope(pid);
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+	if (status != 0) return false;
+	return read_text("/proc/self/cgroup", text) && !scope_is_session(text);
+}
+
+void scope_leave(char *notice, size_t size) {
+	enum scope_verdict verdict = scope_look();
+	*notice = 0;
+	if (verdict == SCOPE_SAFE || (verdict == SCOPE_LINGER && move())) return;
+	snprintf(notice, size,
+		 "logind ends the worker and its tasks at logout (KillUserProcesses=yes)%s",
+		 verdict == SCOPE_DOOMED ? "; run there: loginctl enable-linger"
+					 : ", and it could not leave the session");
+}

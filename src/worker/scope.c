@@ -7,72 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cube/logind.h"
+
 enum { TEXT_MAX = 16384, FILES_MAX = 64, MOVE_S = 5 };
-
-/* ---- logind.conf -------------------------------------------------------------------------- */
-
-static bool is_yes(const char *s) {
-	return !strcasecmp(s, "yes") || !strcasecmp(s, "true") || !strcasecmp(s, "on") ||
-	       !strcmp(s, "1") || !strcasecmp(s, "y") || !strcasecmp(s, "t");
-}
-
-static void assign(struct scope_logind *l, const char *key, const char *value) {
-	if (!strcmp(key, "KillUserProcesses")) l->kill = is_yes(value);
-	if (!strcmp(key, "KillExcludeUsers")) {
-		l->has_exclude = true;
-		snprintf(l->exclude, sizeof l->exclude, "%s", value);
-	}
-	if (!strcmp(key, "KillOnlyUsers")) snprintf(l->only, sizeof l->only, "%s", value);
-}
-
-static void read_line(struct scope_logind *l, char *line, bool *in_login) {
-	line += strspn(line, " \t");
-	size_t n = strlen(line);
-	while (n && strchr(" \t\r", line[n - 1])) line[--n] = 0;
-	if (*line == '[') *in_login = !strcmp(line, "[Login]");
-	char *eq = strchr(line, '=');
-	if (!*in_login || !eq || strchr("#;", *line)) return;
-	char *end = eq;
-	while (end > line && strchr(" \t", end[-1])) end--;
-	*end = 0;
-	assign(l, line, eq + 1 + strspn(eq + 1, " \t"));
-}
-
-void scope_read(struct scope_logind *l, const char *text) {
-	bool in_login = false;
-	char line[1024];
-	while (*text) {
-		size_t n = strcspn(text, "\n");
-		snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1),
-			 text);
-		read_line(l, line, &in_login);
-		text += n + (text[n] == '\n');
-	}
-}
-
-static bool listed(const char *list, const char *user) {
-	size_t n = strlen(user);
-	for (; *list; list += strcspn(list, " \t")) {
-		list += strspn(list, " \t");
-		if (!strncmp(list, user, n) && strchr(" \t", list[n])) return true;
-	}
-	return false;
-}
-
-bool scope_kills(const struct scope_logind *l, const char *user) {
-	if (!l->kill || listed(l->has_exclude ? l->exclude : "root", user)) return false;
-	return !*l->only || listed(l->only, user);
-}
-
-/* "0::/user.slice/user-1000.slice/session-3.scope" */
-bool scope_is_session(const char *cgroup) {
-	const char *at = strstr(cgroup, "/session-");
-	return at && strncmp(at + strcspn(at, ".\n"), ".scope", 6) == 0;
-}
 
 /* ---- the files ---------------------------------------------------------------------------- */
 
@@ -89,7 +29,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* Drop-ins of one folder, in the order of their names. */
-static void read_folder(struct scope_logind *l, const char *folder, char *text) {
+static void read_folder(struct cube_logind *l, const char *folder, char *text) {
 	static char names[FILES_MAX][256];
 	char path[512];
 	size_t n = 0;
@@ -103,12 +43,12 @@ static void read_folder(struct scope_logind *l, const char *folder, char *text) 
 	qsort(names, n, sizeof names[0], by_name);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-		if (read_text(path, text)) scope_read(l, text);
+		if (read_text(path, text)) cube_logind_read(l, text);
 	}
 }
 
 /* The administrator's files have the last word. */
-static void read_logind(struct scope_logind *l, char *text) {
+static void read_logind(struct cube_logind *l, char *text) {
 	static const char *const MAIN[] = {"/etc/systemd/logind.conf", "/run/systemd/logind.conf",
 					   "/usr/lib/systemd/logind.conf"};
 	static const char *const FOLDERS[] = {"/usr/lib/systemd/logind.conf.d",
@@ -116,7 +56,7 @@ static void read_logind(struct scope_logind *l, char *text) {
 					      "/etc/systemd/logind.conf.d"};
 	for (size_t i = 0; i < 3; i++)
 		if (read_text(MAIN[i], text)) {
-			scope_read(l, text);
+			cube_logind_read(l, text);
 			break;
 		}
 	for (size_t i = 0; i < 3; i++) read_folder(l, FOLDERS[i], text);
@@ -130,11 +70,12 @@ static const char *user_name(void) {
 
 enum scope_verdict scope_look(void) {
 	char text[TEXT_MAX], path[512];
-	struct scope_logind l = {0};
+	struct cube_logind l = {0};
 	const char *user = user_name();
-	if (!read_text("/proc/self/cgroup", text) || !scope_is_session(text)) return SCOPE_SAFE;
+	if (!read_text("/proc/self/cgroup", text) || !cube_logind_is_session(text))
+		return SCOPE_SAFE;
 	read_logind(&l, text);
-	if (!scope_kills(&l, user)) return SCOPE_SAFE;
+	if (!cube_logind_kills(&l, user)) return SCOPE_SAFE;
 	if (getuid() == 0) return SCOPE_LINGER; /* the system's manager always is there */
 	snprintf(path, sizeof path, "/var/lib/systemd/linger/%.255s", user);
 	return access(path, F_OK) == 0 ? SCOPE_LINGER : SCOPE_DOOMED;
@@ -182,7 +123,7 @@ static bool move(void) {
 	if (child == 0) ask_for_scope(pid);
 	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
 	if (status != 0) return false;
-	return read_text("/proc/self/cgroup", text) && !scope_is_session(text);
+	return read_text("/proc/self/cgroup", text) && !cube_logind_is_session(text);
 }
 
 void scope_leave(char *notice, size_t size) {

@@ -5,20 +5,7 @@
 #ifndef WORKER_SCOPE_H
 #define WORKER_SCOPE_H
 
-#include <stdbool.h>
 #include <stddef.h>
-
-struct scope_logind { /* zero-initialise: logind's defaults as distributions build it */
-	bool kill;
-	bool has_exclude;
-	char exclude[512],
-		only[512]; /* user names; exclude counts where has_exclude, else "root" */
-};
-/* Takes one configuration file's text; later files override. */
-void scope_read(struct scope_logind *l, const char *text);
-bool scope_kills(const struct scope_logind *l, const char *user);
-/* The path of /proc/self/cgroup's text lies in a login session. */
-bool scope_is_session(const char *cgroup);
 
 enum scope_verdict {
 	SCOPE_SAFE,   /* no session, or logind lets it live */

@@ -272,8 +272,12 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
 
 /* --- the transport's events: to deploy while joining, to the link afterwards --- */
 
+/* Opening has a time limit of its own, and waits for its turn, or for a person, outside it. */
 static void on_step(void *arg, enum cube_transport_step step) {
-	cube_node_step(arg, cube_transport_step_name(step), -1);
+	struct cube_mnode *node = arg;
+	cube_node_step(node, cube_transport_step_name(step), -1);
+	if (step != CUBE_STEP_OPEN && node->state != CUBE_NODE_LEAVING)
+		cube_timer_disarm(node->timer);
 }
 
 static void on_open(void *arg) {

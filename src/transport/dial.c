@@ -1,5 +1,6 @@
 /* Connecting: see dial.h. Addresses are tried in turn; each gets an equal share of the time that
- * is left, so that one that swallows packets does not cost the others their chance. */
+ * is left, so that one that swallows packets does not cost the others their chance. A place at the
+ * limiter is held from the connect on until the login went well or the dial is freed. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,19 +10,26 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/id.h"
 #include "cube/mem.h"
 #include "dial.h"
 #include "proxy.h"
 
+static const uint64_t NAME_PAUSE_NS = CUBE_NS_PER_S / 4;
+
 struct cube_dial {
 	struct cube_loop *loop;
 	struct cube_resolver *resolver;
+	struct cube_limit *limit;
 	const struct cube_ssh_config *config;
 	const struct cube_dial_events *events;
 	void *arg;
 	char *host, *file;
-	uint64_t deadline;
+	const uint64_t *deadline;
+	struct cube_ticket target, bastion; /* entered in this order */
+	void (*then)(struct cube_dial *d);  /* when the place that is waited for is there */
 	struct cube_resolve *question;
+	unsigned asked; /* questions that got no answer */
 	struct cube_addrs addrs;
 	unsigned next; /* address to be tried */
 	int fd;
@@ -42,6 +50,8 @@ const char *cube_dial_proxy_says(struct cube_dial *d) {
 }
 
 static void hang_up(struct cube_dial *d) {
+	cube_limit_leave(&d->bastion, CUBE_LIMIT_DONE);
+	cube_limit_leave(&d->target, CUBE_LIMIT_DONE);
 	cube_io_del(d->io);
 	d->io = NULL;
 	cube_timer_disarm(d->timer);
@@ -53,6 +63,36 @@ static void fail(struct cube_dial *d, const struct cube_err *err) {
 	struct cube_err copy = *err;
 	hang_up(d);
 	d->events->failed(d->arg, &copy);
+}
+
+/* ---- waiting for one's turn -------------------------------------------------------------- */
+
+static void on_place(void *arg) {
+	struct cube_dial *d = arg;
+	d->events->waits(d->arg, false);
+	if (!d->gone) d->then(d);
+}
+
+static void in_turn(struct cube_dial *d, struct cube_ticket *ticket, const char *endpoint,
+		    void (*then)(struct cube_dial *d)) {
+	d->then = then;
+	if (cube_limit_enter(d->limit, ticket, endpoint, on_place, d)) then(d);
+	else d->events->waits(d->arg, true);
+}
+
+void cube_dial_greeted(struct cube_dial *d) {
+	cube_limit_leave(&d->bastion, CUBE_LIMIT_LOGIN);
+}
+
+void cube_dial_logged_in(struct cube_dial *d) {
+	cube_limit_leave(&d->bastion, CUBE_LIMIT_LOGIN);
+	cube_limit_leave(&d->target, CUBE_LIMIT_LOGIN);
+}
+
+void cube_dial_dropped(struct cube_dial *d) {
+	/* Through a proxy: by whom of the two is not known. */
+	cube_limit_leave(&d->bastion, CUBE_LIMIT_DROPPED);
+	cube_limit_leave(&d->target, CUBE_LIMIT_DROPPED);
 }
 
 /* ---- TCP --------------------------------------------------------------------------------- */
@@ -86,8 +126,12 @@ static void on_connect(void *arg, uint32_t events) {
 	else connected(d);
 }
 
+static void ask_name(struct cube_dial *d);
+
 static void on_timer(void *arg) {
-	address_failed(arg, CUBE_ETIMEOUT, "no answer");
+	struct cube_dial *d = arg;
+	if (d->addrs.len) address_failed(d, CUBE_ETIMEOUT, "no answer");
+	else ask_name(d);
 }
 
 static int begin_connect(struct cube_dial *d, const struct cube_addr *addr) {
@@ -103,35 +147,54 @@ static int begin_connect(struct cube_dial *d, const struct cube_addr *addr) {
 static void share_time(struct cube_dial *d) {
 	uint64_t now = cube_loop_now(d->loop);
 	unsigned left = d->addrs.len - d->next;
-	if (!left || d->deadline <= now) return;
-	cube_timer_after(d->timer, (d->deadline - now) / (left + 1));
+	if (!left || *d->deadline <= now) return;
+	cube_timer_after(d->timer, (*d->deadline - now) / (left + 1));
+}
+
+static void connect_now(struct cube_dial *d) {
+	struct cube_err err;
+	int sys = begin_connect(d, &d->addrs.v[d->next++]);
+	if (!sys && cube_io_add(d->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
+		share_time(d);
+		return;
+	}
+	address_failed(d, CUBE_ECONNECT, sys ? strerror(sys) : err.msg);
 }
 
 static void try_next(struct cube_dial *d) {
-	struct cube_err err;
 	char text[64];
-	while (d->next < d->addrs.len) {
-		const struct cube_addr *addr = &d->addrs.v[d->next++];
-		snprintf(d->where, sizeof d->where, "%s port %u",
-			 cube_addr_text(addr, text, sizeof text), d->config->port);
-		int sys = begin_connect(d, addr);
-		if (!sys &&
-		    cube_io_add(d->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
-			share_time(d);
-			return;
-		}
-		cube_fail(&d->last, CUBE_ECONNECT, "connecting to %s: %s", d->where,
-			  sys ? strerror(sys) : err.msg);
-		hang_up(d);
+	if (d->next == d->addrs.len) {
+		fail(d, &d->last);
+		return;
 	}
-	fail(d, &d->last);
+	snprintf(d->where, sizeof d->where, "%s port %u",
+		 cube_addr_text(&d->addrs.v[d->next], text, sizeof text), d->config->port);
+	in_turn(d, &d->target, d->where, connect_now);
+}
+
+/* ---- names ------------------------------------------------------------------------------- */
+
+/* A resolver that is not there yet, as after a laptop's sleep, is asked again while there is
+ * time. */
+static bool ask_later(struct cube_dial *d, struct cube_err *err) {
+	uint64_t now = cube_loop_now(d->loop);
+	uint64_t pause = NAME_PAUSE_NS << (d->asked < 4 ? d->asked : 4);
+	d->asked++;
+	pause = pause / 2 + cube_id_u64() % pause;
+	if (err->sys == EAGAIN && now + pause < *d->deadline) {
+		cube_timer_after(d->timer, pause);
+		return true;
+	}
+	if (d->asked > 1) cube_wrap(err, "asked %u times", d->asked);
+	return false;
 }
 
 static void on_resolved(void *arg, const struct cube_addrs *addrs, const struct cube_err *err) {
 	struct cube_dial *d = arg;
 	d->question = NULL;
 	if (err) {
-		fail(d, err);
+		struct cube_err copy = *err;
+		if (!ask_later(d, &copy)) fail(d, &copy);
 		return;
 	}
 	d->addrs = *addrs;
@@ -139,30 +202,31 @@ static void on_resolved(void *arg, const struct cube_addrs *addrs, const struct 
 	if (!d->gone) try_next(d);
 }
 
-static void resolve(struct cube_dial *d) {
+static void ask_name(struct cube_dial *d) {
 	struct cube_err err;
-	if (cube_resolve_numeric(d->config->hostname, d->config->port, &d->addrs)) {
-		d->events->step(d->arg, CUBE_STEP_CONNECT);
-		if (!d->gone) try_next(d);
-		return;
-	}
-	d->events->step(d->arg, CUBE_STEP_RESOLVE);
-	if (d->gone) return;
-	snprintf(d->where, sizeof d->where, "%.100s port %u", d->config->hostname, d->config->port);
 	if (cube_resolve_start(d->resolver, d->config->hostname, d->config->port, on_resolved, d,
 			       &d->question, &err) < 0)
 		fail(d, &err);
 }
 
+static void resolve(struct cube_dial *d) {
+	if (cube_resolve_numeric(d->config->hostname, d->config->port, &d->addrs)) {
+		d->events->step(d->arg, CUBE_STEP_CONNECT);
+		if (!d->gone) try_next(d);
+		return;
+	}
+	d->addrs.len = 0;
+	d->events->step(d->arg, CUBE_STEP_RESOLVE);
+	if (d->gone) return;
+	snprintf(d->where, sizeof d->where, "%.100s port %u", d->config->hostname, d->config->port);
+	ask_name(d);
+}
+
 /* ---- a proxy ----------------------------------------------------------------------------- */
 
-static void through_proxy(struct cube_dial *d) {
+static void start_proxy(struct cube_dial *d) {
 	struct cube_err err;
 	int fd;
-	snprintf(d->where, sizeof d->where, "%.100s through its %s", d->config->hostname,
-		 d->config->proxyjump ? "jump host" : "proxy command");
-	d->events->step(d->arg, CUBE_STEP_CONNECT);
-	if (d->gone) return;
 	struct cube_proxy_spec spec = {.host = d->host, .file = d->file, .config = d->config};
 	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
 		cube_wrap(&err, "connecting to %s", d->where);
@@ -170,6 +234,29 @@ static void through_proxy(struct cube_dial *d) {
 		return;
 	}
 	d->events->connected(d->arg, fd);
+}
+
+static void enter_bastion(struct cube_dial *d) {
+	cube_autofree char *endpoint =
+		cube_strf("jump %s\n%s", d->config->proxyjump, d->file ? d->file : "");
+	in_turn(d, &d->bastion, endpoint, start_proxy);
+}
+
+static void through_jump(struct cube_dial *d) {
+	cube_autofree char *endpoint =
+		cube_strf("%s port %u\n%s\n%s", d->config->hostname, d->config->port,
+			  d->config->proxyjump, d->file ? d->file : "");
+	in_turn(d, &d->target, endpoint, enter_bastion);
+}
+
+static void through_proxy(struct cube_dial *d) {
+	snprintf(d->where, sizeof d->where, "%.100s through its %s", d->config->hostname,
+		 d->config->proxyjump ? "jump host" : "proxy command");
+	d->events->step(d->arg, CUBE_STEP_CONNECT);
+	if (d->gone) return;
+	/* What the command reaches is its secret: the command itself counts as one endpoint. */
+	if (d->config->proxyjump) through_jump(d);
+	else in_turn(d, &d->target, d->config->proxycommand, start_proxy);
 }
 
 static void begin(void *arg) {
@@ -185,6 +272,7 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	struct cube_dial *d = cube_alloc(sizeof *d);
 	d->loop = loop;
 	d->resolver = resolver;
+	d->limit = spec->limit;
 	d->config = spec->config;
 	d->events = events;
 	d->arg = arg;

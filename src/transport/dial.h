@@ -4,6 +4,7 @@
 #define CUBE_TRANSPORT_DIAL_H
 
 #include "cube/transport.h"
+#include "limit.h"
 #include "resolve.h"
 #include "ssh_config.h"
 
@@ -13,13 +14,17 @@ struct cube_dial_events {
 	void (*step)(void *arg, enum cube_transport_step step);
 	void (*connected)(void *arg, int fd); /* the fd is the receiver's */
 	void (*failed)(void *arg, const struct cube_err *err);
+	/* The dial waits for its turn: that time is not to count. Always in pairs, but for a dial
+	 * that is freed or fails. */
+	void (*waits)(void *arg, bool on);
 };
 
 struct cube_dial_spec {                       /* borrowed during the call */
 	const char *host;                     /* as the user wrote it: %n */
 	const char *file;                     /* ssh -F for a jump host, or NULL */
-	const struct cube_ssh_config *config; /* must outlive the dial */
-	uint64_t deadline;                    /* loop time; shared out among the addresses */
+	const struct cube_ssh_config *config; /* must outlive the dial, as must what follows */
+	const uint64_t *deadline;             /* loop time; shared out among the addresses */
+	struct cube_limit *limit;
 };
 
 /* Never calls back inside the call. */
@@ -28,6 +33,12 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 				  const struct cube_dial_events *events, void *arg);
 /* Also hangs up on the proxy process; NULL is fine. */
 void cube_dial_free(struct cube_dial *d);
+
+/* What became of the connection: who else wants to connect there goes on waiting until told, or
+ * until the dial is freed. */
+void cube_dial_greeted(struct cube_dial *d); /* the target spoke: a proxy has let us through */
+void cube_dial_logged_in(struct cube_dial *d);
+void cube_dial_dropped(struct cube_dial *d); /* hung up on in favour of others, as it seems */
 
 /* "10.0.0.9 port 22", "web1 through its proxy command": what is being connected to. */
 const char *cube_dial_where(const struct cube_dial *d);

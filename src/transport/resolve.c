@@ -1,8 +1,9 @@
-/* The resolver thread: see resolve.h.
+/* The resolver threads: see resolve.h.
  *
- * Questions go to the thread in one list and come back in another; an eventfd wakes the loop.
- * getaddrinfo cannot be interrupted, so nobody waits for the thread: what it shares with the
- * loop is counted and goes with the last of the two.
+ * Questions go to the threads in one list and come back in another; an eventfd wakes the loop. A
+ * name server that does not answer costs a question 10 s, so there are a few threads: one is
+ * started whenever none is idle. getaddrinfo cannot be interrupted, so nobody waits for them:
+ * what they share with the loop is counted and goes with the last.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -18,12 +19,15 @@
 #include "cube/mem.h"
 #include "resolve.h"
 
+enum { THREADS_MAX = 8 };
+
 struct shared {
 	pthread_mutex_t lock;
 	pthread_cond_t asked;
 	struct cube_link todo, done; /* of struct cube_resolve */
 	int wake;                    /* eventfd */
 	int refs;
+	unsigned questions, idle; /* in todo; threads that wait for one */
 	bool quit;
 };
 
@@ -41,7 +45,7 @@ struct cube_resolver {
 	struct shared *shared;
 	struct cube_loop *loop;
 	struct cube_io *io;
-	bool started;
+	unsigned threads;
 };
 
 /* ---- addresses --------------------------------------------------------------------------- */
@@ -97,10 +101,13 @@ static void unref(struct shared *s) {
 static struct cube_resolve *next_question(struct shared *s) {
 	struct cube_resolve *q = NULL;
 	pthread_mutex_lock(&s->lock);
+	s->idle++;
 	while (!s->quit && cube_list_empty(&s->todo)) pthread_cond_wait(&s->asked, &s->lock);
+	s->idle--;
 	if (!s->quit) {
 		q = cube_container(s->todo.next, struct cube_resolve, link);
 		cube_list_remove(&q->link);
+		s->questions--;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return q;
@@ -122,24 +129,35 @@ static void *resolver_main(void *arg) {
 	return NULL;
 }
 
+static void count_thread(struct cube_resolver *r, int n) {
+	pthread_mutex_lock(&r->shared->lock);
+	r->shared->refs += n;
+	pthread_mutex_unlock(&r->shared->lock);
+	r->threads += (unsigned)n;
+}
+
+static bool need_thread(struct cube_resolver *r) {
+	pthread_mutex_lock(&r->shared->lock);
+	bool busy = r->shared->questions >= r->shared->idle;
+	pthread_mutex_unlock(&r->shared->lock);
+	return r->threads < THREADS_MAX && (busy || !r->threads);
+}
+
 /* Signals belong to the loop's thread. */
 static int start_thread(struct cube_resolver *r, struct cube_err *err) {
 	sigset_t all, old;
 	pthread_attr_t attr;
 	pthread_t thread;
-	if (r->started) return 0;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r->shared->refs++; /* nobody else is there yet */
+	count_thread(r, 1);
 	int rc = pthread_create(&thread, &attr, resolver_main, r->shared);
-	if (rc) r->shared->refs--;
+	if (rc) count_thread(r, -1);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
-	if (rc) return cube_fail_sys(err, rc, "cannot start the resolver thread");
-	r->started = true;
-	return 0;
+	return rc ? cube_fail_sys(err, rc, "cannot start a resolver thread") : 0;
 }
 
 /* ---- the loop's side --------------------------------------------------------------------- */
@@ -153,6 +171,7 @@ static void answer(struct cube_resolve *q) {
 	}
 	const char *why = q->gai == EAI_SYSTEM ? strerror(q->sys) : gai_strerror(q->gai);
 	cube_fail(&err, CUBE_ECONNECT, "cannot resolve %s: %s", q->host, why);
+	if (q->gai == EAI_AGAIN) err.sys = EAGAIN;
 	q->fn(q->arg, NULL, &err);
 }
 
@@ -203,7 +222,7 @@ void cube_resolver_free(struct cube_resolver *r) {
 	cube_io_del(r->io);
 	pthread_mutex_lock(&r->shared->lock);
 	r->shared->quit = true;
-	pthread_cond_signal(&r->shared->asked);
+	pthread_cond_broadcast(&r->shared->asked);
 	pthread_mutex_unlock(&r->shared->lock);
 	unref(r->shared);
 	free(r);
@@ -212,8 +231,8 @@ void cube_resolver_free(struct cube_resolver *r) {
 int cube_resolve_start(struct cube_resolver *r, const char *host, uint16_t port,
 		       cube_resolve_fn *fn, void *arg, struct cube_resolve **ret,
 		       struct cube_err *err) {
-	int rc = start_thread(r, err);
-	if (rc < 0) return rc;
+	int rc = need_thread(r) ? start_thread(r, err) : 0;
+	if (rc < 0 && !r->threads) return rc;
 	struct cube_resolve *q = cube_alloc(sizeof *q);
 	q->host = cube_strdup(host);
 	q->port = port;
@@ -222,6 +241,7 @@ int cube_resolve_start(struct cube_resolver *r, const char *host, uint16_t port,
 	*ret = q;
 	pthread_mutex_lock(&r->shared->lock);
 	cube_list_append(&r->shared->todo, &q->link);
+	r->shared->questions++;
 	pthread_cond_signal(&r->shared->asked);
 	pthread_mutex_unlock(&r->shared->lock);
 	return 0;

@@ -1,4 +1,4 @@
-/* Host names to addresses without blocking the loop: getaddrinfo in one helper thread.
+/* Host names to addresses without blocking the loop: getaddrinfo in a few helper threads.
  * Private to this folder. */
 #ifndef CUBE_TRANSPORT_RESOLVE_H
 #define CUBE_TRANSPORT_RESOLVE_H
@@ -29,12 +29,13 @@ bool cube_resolve_numeric(const char *host, uint16_t port, struct cube_addrs *re
 
 struct cube_resolver;
 struct cube_resolve; /* one question */
-/* addrs is NULL when err is not; the question is over then and its handle invalid. */
+/* addrs is NULL when err is not (err->sys EAGAIN: no name server answered, it may soon); the
+ * question is over then and its handle invalid. */
 typedef void cube_resolve_fn(void *arg, const struct cube_addrs *addrs, const struct cube_err *err);
 
-/* The thread starts with the first question. */
+/* The first thread starts with the first question. */
 int cube_resolver_new(struct cube_loop *loop, struct cube_resolver **ret, struct cube_err *err);
-void cube_resolver_free(struct cube_resolver *r); /* does not wait for the thread */
+void cube_resolver_free(struct cube_resolver *r); /* does not wait for threads */
 
 int cube_resolve_start(struct cube_resolver *r, const char *host, uint16_t port,
 		       cube_resolve_fn *fn, void *arg, struct cube_resolve **ret,

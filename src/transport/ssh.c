@@ -31,6 +31,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 		return rc;
 	}
 	cube_ssh_configs_new(loop, &ssh->configs);
+	cube_limit_new(loop, &ssh->limit);
 	ssh->feed = cube_alloc(SSH_FEED);
 	ssh->plain = cube_alloc(SSH_PLAIN);
 	*ret = ssh;
@@ -41,6 +42,7 @@ void cube_ssh_free(struct cube_ssh *ssh) {
 	if (!ssh) return;
 	cube_resolver_free(ssh->resolver);
 	cube_ssh_configs_free(ssh->configs);
+	cube_limit_free(ssh->limit);
 	free(ssh->feed);
 	free(ssh->plain);
 	free(ssh);
@@ -66,6 +68,8 @@ static void release(struct ssh_conn *c) {
 	c->dial = NULL;
 	cube_timer_del(c->timer);
 	c->timer = NULL;
+	cube_timer_del(c->again);
+	c->again = NULL;
 }
 
 void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err) {
@@ -78,6 +82,7 @@ void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err) {
 
 void cube_ssh_opened(struct ssh_conn *c) {
 	cube_timer_disarm(c->timer);
+	cube_dial_logged_in(c->dial);
 	c->state = SSH_IDLE;
 	cube_ssh_step(c, CUBE_STEP_OPEN);
 	if (!c->gone) c->events->on_open(c->arg);
@@ -104,8 +109,28 @@ static void timed_out(struct ssh_conn *c) {
 
 static void on_timer(void *arg) {
 	struct ssh_conn *c = arg;
-	if (c->state < SSH_IDLE) timed_out(c);
-	else cube_ssh_channel_timer(c);
+	if (c->state >= SSH_IDLE) cube_ssh_channel_timer(c);
+	else if (c->drops) cube_ssh_again_failed(c);
+	else timed_out(c);
+}
+
+static void set_deadline(struct ssh_conn *c, uint64_t timeout_ns) {
+	c->deadline = cube_loop_now(c->ssh->loop) + timeout_ns;
+	cube_timer_arm(c->timer, c->deadline);
+}
+
+void cube_ssh_clock_stop(struct ssh_conn *c) {
+	uint64_t now = cube_loop_now(c->ssh->loop);
+	if (c->clock_stands || c->state >= SSH_IDLE) return;
+	c->clock_stands = true;
+	c->time_left = c->deadline > now ? c->deadline - now : 0;
+	cube_timer_disarm(c->timer);
+}
+
+void cube_ssh_clock_go(struct ssh_conn *c) {
+	if (!c->clock_stands) return;
+	c->clock_stands = false;
+	set_deadline(c, c->time_left);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -131,8 +156,24 @@ static void on_dial_failed(void *arg, const struct cube_err *err) {
 	cube_ssh_fail(arg, err);
 }
 
-static const struct cube_dial_events DIAL_EVENTS = {
-	.step = on_dial_step, .connected = on_connected, .failed = on_dial_failed};
+static void on_dial_waits(void *arg, bool on) {
+	if (on) cube_ssh_clock_stop(arg);
+	else cube_ssh_clock_go(arg);
+}
+
+static const struct cube_dial_events DIAL_EVENTS = {.step = on_dial_step,
+						    .connected = on_connected,
+						    .failed = on_dial_failed,
+						    .waits = on_dial_waits};
+
+void cube_ssh_dial(struct ssh_conn *c) {
+	struct cube_dial_spec spec = {.host = c->host,
+				      .file = c->file,
+				      .config = &c->config,
+				      .deadline = &c->deadline,
+				      .limit = c->ssh->limit};
+	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
+}
 
 /* Names go into command lines (%h of a proxy command, ssh's own arguments): the same rule as in
  * OpenSSH since 9.6. */
@@ -167,15 +208,11 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	}
 	if (!c->timeout_ns && config->connect_timeout_s) {
 		c->timeout_ns = config->connect_timeout_s * CUBE_NS_PER_S;
-		cube_timer_after(c->timer, c->timeout_ns);
+		set_deadline(c, c->timeout_ns);
 	} else if (!c->timeout_ns) {
 		c->timeout_ns = DEFAULT_TIMEOUT_NS;
 	}
-	struct cube_dial_spec spec = {.host = c->host,
-				      .file = c->file,
-				      .config = &c->config,
-				      .deadline = cube_loop_now(c->ssh->loop) + c->timeout_ns};
-	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
+	cube_ssh_dial(c);
 }
 
 static void begin(void *arg) {
@@ -309,7 +346,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->fd = -1;
 	init_buffers(c);
 	c->timer = cube_timer_add(ssh->loop, on_timer, c);
-	cube_timer_after(c->timer, c->timeout_ns ? c->timeout_ns : DEFAULT_TIMEOUT_NS);
+	set_deadline(c, c->timeout_ns ? c->timeout_ns : DEFAULT_TIMEOUT_NS);
 	cube_loop_defer(ssh->loop, begin, c);
 	*ret = &c->base;
 	return 0;

@@ -152,6 +152,7 @@ static void receive(struct ssh_conn *c) {
 	if (c->tcp) setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 	c->fed = c->ssh->feed;
 	c->fed_len = (size_t)n;
+	if (!c->received) cube_dial_greeted(c->dial);
 	c->received += (uint64_t)n;
 	note_hello(c, (size_t)n);
 }
@@ -248,10 +249,10 @@ void cube_ssh_kick(struct ssh_conn *c) {
 static void say_hello_trouble(struct ssh_conn *c, struct cube_err *err) {
 	struct cube_buf safe;
 	size_t n = strcspn(c->hello, "\r\n");
-	if (!n || !strncmp(c->hello, "Exceeded MaxStartups", 20)) {
+	if (!strncmp(c->hello, "Not allowed at this time", 24)) {
 		cube_fail(err, CUBE_ECONNECT,
-			  "%s closed the connection before its greeting (too many logins at once, "
-			  "see MaxStartups in sshd_config, or a firewall)",
+			  "%s refuses logins from this address for a while, after failed ones (see "
+			  "PerSourcePenalties in sshd_config); it takes minutes to pass",
 			  cube_ssh_where(c));
 		return;
 	}
@@ -278,6 +279,7 @@ void cube_ssh_link_fail(struct ssh_conn *c, const char *doing) {
 	char *text;
 	const char *proxy = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
 	bool greeted = strstr(c->hello, "SSH-") != NULL;
+	if (!doing && cube_ssh_again(c)) return;
 	if (!doing && c->state < SSH_IDLE) doing = DOING[c->state];
 	if (c->state == SSH_KEX && !greeted && proxy)
 		cube_fail(&err, CUBE_ECONNECT, "connecting to %s: %s", cube_ssh_where(c), proxy);

@@ -36,6 +36,7 @@ struct cube_ssh {
 	struct cube_loop *loop;
 	struct cube_resolver *resolver;
 	struct cube_ssh_configs *configs;
+	struct cube_limit *limit;
 	uint8_t *feed, *plain; /* scratch of the connection at work */
 };
 
@@ -68,6 +69,12 @@ struct ssh_conn {
 	enum ssh_state state;
 	enum cube_transport_step step;
 	struct cube_timer *timer; /* opening, a retry, the grace for untaken output */
+	uint64_t deadline;        /* of opening; moves while the clock stands */
+	uint64_t time_left;       /* while it stands */
+	bool clock_stands;
+	struct cube_timer *again; /* the pause after the server dropped us */
+	unsigned drops;
+	struct cube_err dropped; /* what the newest of them looked like */
 	struct cube_ssh_lookup *lookup;
 	struct cube_ssh_config config;
 	struct cube_dial *dial;
@@ -104,6 +111,10 @@ void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err); /* on_fail; 
 void cube_ssh_step(struct ssh_conn *c, enum cube_transport_step step);
 void cube_ssh_opened(struct ssh_conn *c);
 const char *cube_ssh_where(const struct ssh_conn *c);
+/* Waiting for one's turn, or for a person, is not to use up the time for opening. */
+void cube_ssh_clock_stop(struct ssh_conn *c);
+void cube_ssh_clock_go(struct ssh_conn *c);
+void cube_ssh_dial(struct ssh_conn *c);
 static inline bool cube_ssh_over(const struct ssh_conn *c) {
 	return c->gone || c->state == SSH_FAILED;
 }
@@ -116,6 +127,12 @@ void cube_ssh_link_refresh(struct ssh_conn *c); /* what the loop should watch no
 void cube_ssh_kick(struct ssh_conn *c);         /* pump at the end of this turn */
 /* Turns libssh2's last error, or what the link says, into on_fail. */
 void cube_ssh_link_fail(struct ssh_conn *c, const char *doing);
+
+/* ssh_again.c: a server that has too many logins at hand hangs up on us. */
+/* True where that is what happened and it is going to be tried again. */
+bool cube_ssh_again(struct ssh_conn *c);
+/* How the time limit ran out on a connection that was dropped. */
+void cube_ssh_again_failed(struct ssh_conn *c);
 
 /* ssh_mem.c */
 LIBSSH2_SESSION *cube_ssh_session_new(struct ssh_conn *c);

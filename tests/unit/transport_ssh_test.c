@@ -377,13 +377,25 @@ START_TEST(test_timeout) {
 }
 END_TEST
 
-/* What a peer says instead of a greeting, then hangs up. */
+/* Answers one connection with these words and hangs up. */
+static void hang_up_on_one(int fd, const char *says) {
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	char drop[256]; /* unread input would make the close a reset */
+	while (!p.failed && poll(&wait, 1, 0) == 0) cube_loop_turn(loop, 10, NULL);
+	int conn = p.failed ? -1 : accept(fd, NULL, NULL);
+	if (conn < 0) return;
+	ck_assert(send(conn, says, strlen(says), MSG_NOSIGNAL) >= 0);
+	while (!p.failed && recv(conn, drop, sizeof drop, MSG_DONTWAIT) < 1)
+		cube_loop_turn(loop, 1, NULL);
+	close(conn);
+}
+
+/* What a peer says instead of a greeting, then hangs up: not to be tried again. */
 START_TEST(test_no_greeting) {
 	static const struct {
 		const char *says, *words;
 	} cases[] = {
-		{"", "MaxStartups"},
-		{"Exceeded MaxStartups\r\n", "MaxStartups"},
+		{"Not allowed at this time\r\n", "PerSourcePenalties"},
 		{"HTTP/1.0 400 \033[1mBad\r\n",
 		 "is no ssh server: it says \"HTTP/1.0 400 \\x1b[1mBad\""},
 	};
@@ -391,16 +403,63 @@ START_TEST(test_no_greeting) {
 	target.host = "127.0.0.1";
 	int fd = listen_any(&target.port);
 	begin(&target);
-	RUN_UNTIL(&p, p.steps & 1u << CUBE_STEP_KEX);
-	int conn = accept(fd, NULL, NULL);
-	ck_assert(send(conn, cases[_i].says, strlen(cases[_i].says), MSG_NOSIGNAL) >= 0);
-	char drop[256]; /* unread input would make the close a reset */
-	while (recv(conn, drop, sizeof drop, MSG_DONTWAIT) < 1) cube_loop_turn(loop, 1, NULL);
-	close(conn);
+	hang_up_on_one(fd, cases[_i].says);
 	RUN_UNTIL(&p, p.failed);
 	ck_assert_int_eq(p.err.code, CUBE_ECONNECT);
 	ck_assert_msg(strstr(p.err.msg, cases[_i].words) != NULL, "%s", p.err.msg);
 	close(fd);
+}
+END_TEST
+
+/* Dropped again and again: tried until the time is up, then the error says so. */
+START_TEST(test_dropped) {
+	static const char *const says[] = {"", "Exceeded MaxStartups\r\n", "SSH-2.0-x\r\n"};
+	struct cube_target target = box();
+	target.host = "127.0.0.1";
+	target.timeout_ns = CUBE_NS_PER_S;
+	int fd = listen_any(&target.port);
+	begin(&target);
+	for (int i = 0; i < 3; i++) hang_up_on_one(fd, says[_i]);
+	ck_assert_msg(!p.failed, "%s", p.err.msg);
+	while (!p.failed) hang_up_on_one(fd, says[_i]);
+	ck_assert_int_eq(p.err.code, CUBE_ECONNECT);
+	ck_assert_msg(strstr(p.err.msg, "MaxStartups") != NULL, "%s", p.err.msg);
+	ck_assert_msg(strstr(p.err.msg, "times in 1 s: 127.0.0.1 port") != NULL, "%s", p.err.msg);
+	close(fd);
+}
+END_TEST
+
+/* One that refuses after it dropped us is not tried again. */
+START_TEST(test_dropped_then_refused) {
+	struct cube_target target = box();
+	target.host = "127.0.0.1";
+	int fd = listen_any(&target.port);
+	begin(&target);
+	hang_up_on_one(fd, "");
+	close(fd);
+	RUN_UNTIL(&p, p.failed);
+	ck_assert_msg(strstr(p.err.msg, "onnection refused") != NULL, "%s", p.err.msg);
+}
+END_TEST
+
+/* sshd takes one login at a time and drops all others: they all get in. */
+START_TEST(test_max_startups) {
+	enum { N = 10 };
+	static struct peer peers[N];
+	struct cube_target target = box();
+	struct sshd one = server;
+	close(listen_any(&one.port));
+	sshd_start(&one, "host_key", "MaxStartups 1:100:1");
+	target.port = one.port;
+	for (int i = 0; i < N; i++) {
+		peer_init(&peers[i], loop);
+		ck_assert_int_eq(cube_transport_ssh(ssh, &target, &PEER_EVENTS, &peers[i],
+						    &peers[i].t, NULL),
+				 0);
+	}
+	for (int i = 0; i < N; i++) peer_wait_open(&peers[i]);
+	for (int i = 0; i < N; i++) peer_done(&peers[i]);
+	sshd_stop(&one);
 }
 END_TEST
 
@@ -420,10 +479,10 @@ START_TEST(test_garbage) {
 	ck_assert(send(conn, "SSH-2.0-x\r\n", 11, MSG_NOSIGNAL) == 11);
 	ck_assert(send(conn, noise, sizeof noise, MSG_NOSIGNAL) > 0);
 	shutdown(conn, SHUT_WR);
+	close(fd); /* an end after the greeting is a drop, which is tried again */
 	RUN_UNTIL(&p, p.failed);
 	ck_assert_int_eq(p.err.code, CUBE_ECONNECT);
 	close(conn);
-	close(fd);
 }
 END_TEST
 
@@ -589,7 +648,10 @@ int main(void) {
 	tcase_add_test(tc, test_unknown_host);
 	tcase_add_test(tc, test_resolved);
 	tcase_add_test(tc, test_timeout);
-	tcase_add_loop_test(tc, test_no_greeting, 0, 3);
+	tcase_add_loop_test(tc, test_no_greeting, 0, 2);
+	tcase_add_loop_test(tc, test_dropped, 0, 3);
+	tcase_add_test(tc, test_dropped_then_refused);
+	tcase_add_test(tc, test_max_startups);
 	tcase_add_loop_test(tc, test_garbage, 0, 6);
 	tcase_add_test(tc, test_proxy_command);
 	tcase_add_test(tc, test_proxy_fails);

@@ -1,0 +1,92 @@
+/* Servers that hang up before the key exchange is done, and trying them again.
+ *
+ * sshd drops connections at random while too many others are logging in (MaxStartups): a reset, an
+ * end of file before or right after the greeting, in newer ones the words "Exceeded MaxStartups".
+ * Nobody is to see that unless it goes on for as long as connecting may take.
+ */
+#include <string.h>
+
+#include "cube/id.h"
+#include "ssh_priv.h"
+
+enum { DROPS_MAX = 30, DROPS_SILENT_PROXY = 4, DOUBLINGS = 5 };
+static const uint64_t PAUSE_NS = 60 * CUBE_NS_PER_MS;
+
+/* What a proxy (OpenSSH, mostly) says when the server it goes through, or the one it goes to, did
+ * the same to it. */
+static bool proxy_was_dropped(const char *says) {
+	static const char *const WORDS[] = {"kex_exchange_identification", "Exceeded MaxStartups",
+					    "banner exchange", "Connection reset by peer",
+					    "Connection closed by"};
+	for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++)
+		if (strstr(says, WORDS[i])) return true;
+	return false;
+}
+
+static bool was_dropped(struct ssh_conn *c) {
+	const char *says = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
+	if (c->state != SSH_KEX || !c->link_eof || c->bye[0]) return false;
+	if (says && (c->received || !proxy_was_dropped(says))) return false;
+	if (!c->received) return true;
+	return !strncmp(c->hello, "SSH-", 4) || !strncmp(c->hello, "Exceeded MaxStartups", 20);
+}
+
+static void note_drop(struct ssh_conn *c) {
+	const char *says = cube_dial_proxy_says(c->dial);
+	const char *when =
+		strncmp(c->hello, "SSH-", 4) ? "before its greeting" : "after its greeting";
+	c->drops++;
+	if (says)
+		cube_fail(&c->dropped, CUBE_ECONNECT, "connecting to %s: %.120s", cube_ssh_where(c),
+			  says);
+	else
+		cube_fail(
+			&c->dropped, CUBE_ECONNECT,
+			"%s closed the connection %s (too many logins at once, see MaxStartups in "
+			"sshd_config, or a firewall)",
+			cube_ssh_where(c), when);
+	c->dropped.sys = c->link_sys;
+}
+
+void cube_ssh_again_failed(struct ssh_conn *c) {
+	struct cube_err err = c->dropped;
+	cube_wrap(&err, "tried %u time%s in %g s", c->drops, c->drops == 1 ? "" : "s",
+		  (double)c->timeout_ns / (double)CUBE_NS_PER_S);
+	cube_ssh_fail(c, &err);
+}
+
+static void forget_link(struct ssh_conn *c) {
+	cube_ssh_link_stop(c);
+	cube_dial_dropped(c->dial);
+	cube_dial_free(c->dial);
+	c->dial = NULL;
+	cube_buf_clear(&c->in);
+	cube_buf_clear(&c->out);
+	c->fed_len = 0;
+	c->received = 0;
+	c->hello[0] = '\0';
+	c->link_sys = 0;
+	c->link_eof = false;
+	c->state = SSH_DIAL;
+}
+
+static void on_again(void *arg) {
+	struct ssh_conn *c = arg;
+	if (!cube_ssh_over(c)) cube_ssh_dial(c);
+}
+
+bool cube_ssh_again(struct ssh_conn *c) {
+	bool silent_proxy;
+	if (!was_dropped(c)) return false;
+	silent_proxy = c->config.proxycommand && !cube_dial_proxy_says(c->dial);
+	note_drop(c);
+	if (c->drops >= (silent_proxy ? DROPS_SILENT_PROXY : DROPS_MAX)) {
+		cube_ssh_again_failed(c);
+		return true;
+	}
+	uint64_t pause = PAUSE_NS << (c->drops < DOUBLINGS ? c->drops : DOUBLINGS);
+	forget_link(c);
+	if (!c->again) c->again = cube_timer_add(c->ssh->loop, on_again, c);
+	cube_timer_after(c->again, pause / 2 + cube_id_u64() % pause);
+	return true;
+}

@@ -220,8 +220,11 @@ static void begin(void *arg) {
 	if (c->gone) return;
 	cube_ssh_step(c, CUBE_STEP_CONFIG);
 	if (c->gone) return;
-	struct cube_ssh_question q = {
-		.host = c->host, .user = c->user, .file = c->file, .port = c->port};
+	struct cube_ssh_question q = {.host = c->host,
+				      .user = c->user,
+				      .file = c->file,
+				      .jump = c->jump,
+				      .port = c->port};
 	c->lookup = cube_ssh_configs_ask(c->ssh->configs, &q, on_config, c);
 }
 
@@ -296,6 +299,7 @@ static void destroy(void *arg) {
 	free(c->user);
 	free(c->identity);
 	free(c->file);
+	free(c->jump);
 	free(c->line);
 	free(c);
 }
@@ -340,6 +344,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->user = cube_strdup(target->user);
 	c->identity = cube_strdup(target->identity);
 	c->file = cube_strdup(target->ssh_config);
+	c->jump = cube_strdup(target->jump);
 	c->port = target->port;
 	c->strict = target->strict_host_keys;
 	c->timeout_ns = target->timeout_ns;

@@ -225,6 +225,7 @@ void cube_ssh_config_default(const struct cube_ssh_question *q, struct cube_ssh_
 		.hostname = cube_strdup(q->host),
 		.user = cube_strdup(user ? user : "root"),
 		.port = q->port ? q->port : 22,
+		.proxyjump = cube_strdup(q->jump),
 	};
 	for (size_t i = 0; i < sizeof KEYS / sizeof KEYS[0]; i++) {
 		cube_autofree char *path = cube_strf("%s/.ssh/%s", home, KEYS[i]);

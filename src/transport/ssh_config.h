@@ -35,6 +35,7 @@ void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_conf
 struct cube_ssh_question { /* borrowed during the call */
 	const char *host;
 	const char *user, *file; /* NULL: not given */
+	const char *jump;        /* ssh -J, as user and file */
 	uint16_t port;           /* 0: not given */
 };
 /* The defaults without OpenSSH. */

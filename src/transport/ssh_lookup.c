@@ -40,7 +40,7 @@ struct cube_ssh_configs {
 struct cube_ssh_lookup {
 	struct cube_link link;
 	struct cube_ssh_configs *cs;
-	char *host, *user, *file, *key;
+	char *host, *user, *file, *jump, *key;
 	uint16_t port;
 	cube_ssh_config_fn *fn;
 	void *arg;
@@ -116,6 +116,7 @@ static void destroy(void *arg) {
 	free(l->host);
 	free(l->user);
 	free(l->file);
+	free(l->jump);
 	free(l->key);
 	free(l);
 }
@@ -209,6 +210,10 @@ static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 		cube_strv_add(&argv, "-l");
 		cube_strv_add(&argv, l->user);
 	}
+	if (l->jump) {
+		cube_strv_add(&argv, "-J");
+		cube_strv_add(&argv, l->jump);
+	}
 	cube_strv_add(&argv, "--");
 	cube_strv_add(&argv, l->host);
 	struct cube_spawn spawn = {.argv = (const char *const *)cube_strv_argv(&argv),
@@ -236,8 +241,11 @@ static int start(struct cube_ssh_lookup *l, struct cube_err *err) {
 }
 
 static void answer_default(struct cube_ssh_lookup *l) {
-	struct cube_ssh_question q = {
-		.host = l->host, .user = l->user, .file = l->file, .port = l->port};
+	struct cube_ssh_question q = {.host = l->host,
+				      .user = l->user,
+				      .file = l->file,
+				      .jump = l->jump,
+				      .port = l->port};
 	struct cube_ssh_config config;
 	cube_ssh_config_default(&q, &config);
 	answer(l, &config, NULL);
@@ -280,11 +288,12 @@ struct cube_ssh_lookup *cube_ssh_configs_ask(struct cube_ssh_configs *cs,
 	l->host = cube_strdup(q->host);
 	l->user = cube_strdup(q->user);
 	l->file = cube_strdup(q->file);
+	l->jump = cube_strdup(q->jump);
 	l->port = q->port;
 	l->fn = fn;
 	l->arg = arg;
-	l->key = cube_strf("%s\n%s\n%u\n%s", q->host, q->user ? q->user : "", q->port,
-			   q->file ? q->file : "");
+	l->key = cube_strf("%s\n%s\n%u\n%s\n%s", q->host, q->user ? q->user : "", q->port,
+			   q->file ? q->file : "", q->jump ? q->jump : "");
 	l->stamp = config_stamp(q->file);
 	cube_buf_init(&l->text, OUTPUT_MAX);
 	cube_list_append(&cs->waiting, &l->link);

@@ -61,7 +61,7 @@ struct ssh_conn {
 	const struct cube_transport_events *events;
 	void *arg;
 	/* the target */
-	char *host, *user, *identity, *file;
+	char *host, *user, *identity, *file, *jump;
 	uint16_t port;
 	bool strict;
 	uint64_t timeout_ns;

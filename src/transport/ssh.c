@@ -3,11 +3,11 @@
  * ssh_lookup.c (ssh -G) -> dial.c (TCP or a proxy) -> ssh_kex.c -> ssh_auth.c -> ssh_channel.c;
  * ssh_link.c pumps the last three. This file holds them together.
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "hangup.h"
 #include "ssh_priv.h"
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 15 * CUBE_NS_PER_S;
@@ -32,6 +32,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 	}
 	cube_ssh_configs_new(loop, &ssh->configs);
 	cube_limit_new(loop, &ssh->limit);
+	cube_list_init(&ssh->dying);
 	ssh->feed = cube_alloc(SSH_FEED);
 	ssh->plain = cube_alloc(SSH_PLAIN);
 	*ret = ssh;
@@ -40,6 +41,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 
 void cube_ssh_free(struct cube_ssh *ssh) {
 	if (!ssh) return;
+	cube_hang_up_all(&ssh->dying);
 	cube_resolver_free(ssh->resolver);
 	cube_ssh_configs_free(ssh->configs);
 	cube_limit_free(ssh->limit);
@@ -175,24 +177,6 @@ void cube_ssh_dial(struct ssh_conn *c) {
 	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
 }
 
-/* Names go into command lines (%h of a proxy command, ssh's own arguments): the same rule as in
- * OpenSSH since 9.6. */
-static bool safe_name(const char *s) {
-	if (!*s || *s == '-' || strlen(s) > 255) return false;
-	for (; *s; s++)
-		if (strchr("'`\"$\\;&<>|(){}*?!#~", *s) || isspace((unsigned char)*s) ||
-		    iscntrl((unsigned char)*s))
-			return false;
-	return true;
-}
-
-static int check_names(const char *host, const char *user, struct cube_err *err) {
-	if (!safe_name(host)) return cube_fail(err, CUBE_EUSAGE, "not a host name: '%.80s'", host);
-	if (user && !safe_name(user))
-		return cube_fail(err, CUBE_EUSAGE, "not a user name: '%.80s'", user);
-	return 0;
-}
-
 static void on_config(void *arg, const struct cube_ssh_config *config, const struct cube_err *err) {
 	struct ssh_conn *c = arg;
 	struct cube_err bad;
@@ -202,7 +186,7 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 		return;
 	}
 	cube_ssh_config_copy(&c->config, config);
-	if (check_names(config->hostname, config->user, &bad) < 0) {
+	if (cube_ssh_check_names(config->hostname, config->user, &bad) < 0) {
 		cube_ssh_fail(c, &bad);
 		return;
 	}
@@ -333,7 +317,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 		       const struct cube_transport_events *events, void *arg,
 		       struct cube_transport **ret, struct cube_err *err) {
 	if (!target->host) return cube_fail(err, CUBE_EUSAGE, "no host to connect to");
-	int rc = check_names(target->host, target->user, err);
+	int rc = cube_ssh_check_names(target->host, target->user, err);
 	if (rc < 0) return rc;
 	struct ssh_conn *c = cube_alloc(sizeof *c);
 	c->base.ops = &SSH_OPS;

@@ -1,4 +1,5 @@
 /* Reading what `ssh -G` prints: see ssh_config.h. */
+#include <ctype.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,14 @@ char *cube_ssh_home(void) {
 	return cube_strdup(home && *home == '/' ? home : passwd_home());
 }
 
-char *cube_ssh_moved_config(void) {
+bool cube_ssh_home_moved(void) {
 	cube_autofree char *home = cube_ssh_home();
-	if (!strcmp(home, passwd_home())) return NULL;
+	return strcmp(home, passwd_home()) != 0;
+}
+
+char *cube_ssh_moved_config(void) {
+	if (!cube_ssh_home_moved()) return NULL;
+	cube_autofree char *home = cube_ssh_home();
 	char *path = cube_strf("%s/.ssh/config", home);
 	if (access(path, R_OK) == 0) return path;
 	free(path);
@@ -51,6 +57,24 @@ static char *moved_home(const char *path, size_t n) {
 		}
 	}
 	return expand_home(path, n);
+}
+
+/* Names go into command lines (%h of a proxy command, ssh's own arguments): the same rule as in
+ * OpenSSH since 9.6. */
+static bool safe_name(const char *s) {
+	if (!*s || *s == '-' || strlen(s) > 255) return false;
+	for (; *s; s++)
+		if (strchr("'`\"$\\;&<>|(){}*?!#~", *s) || isspace((unsigned char)*s) ||
+		    iscntrl((unsigned char)*s))
+			return false;
+	return true;
+}
+
+int cube_ssh_check_names(const char *host, const char *user, struct cube_err *err) {
+	if (!safe_name(host)) return cube_fail(err, CUBE_EUSAGE, "not a host name: '%.80s'", host);
+	if (user && !safe_name(user))
+		return cube_fail(err, CUBE_EUSAGE, "not a user name: '%.80s'", user);
+	return 0;
 }
 
 /* ---- one line ---------------------------------------------------------------------------- */

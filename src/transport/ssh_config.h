@@ -42,6 +42,10 @@ struct cube_ssh_question { /* borrowed during the call */
 void cube_ssh_config_default(const struct cube_ssh_question *q, struct cube_ssh_config *ret);
 /* $HOME, or the home of the password database; fresh. */
 char *cube_ssh_home(void);
+/* OpenSSH takes the home of the password database only: is $HOME another one? */
+bool cube_ssh_home_moved(void);
+/* CUBE_EUSAGE for names that must not get into a command line; user may be NULL. */
+int cube_ssh_check_names(const char *host, const char *user, struct cube_err *err);
 /* OpenSSH takes the home of the password database only. Where $HOME is another folder with a
  * .ssh/config of its own, this is its path (fresh), to be given with -F; else NULL. */
 char *cube_ssh_moved_config(void);

@@ -37,7 +37,8 @@ struct cube_ssh {
 	struct cube_resolver *resolver;
 	struct cube_ssh_configs *configs;
 	struct cube_limit *limit;
-	uint8_t *feed, *plain; /* scratch of the connection at work */
+	struct cube_link dying; /* children on their way out: hangup.h */
+	uint8_t *feed, *plain;  /* scratch of the connection at work */
 };
 
 enum ssh_state {

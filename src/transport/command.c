@@ -1,0 +1,176 @@
+/* The command transport: a program a line, OpenSSH's ssh or one of a template. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cube/text.h"
+#include "hangup.h"
+#include "openssh.h"
+#include "process.h"
+#include "ssh_priv.h"
+#include "ssh_says.h"
+#include "template.h"
+
+enum { SSH_FAILED_STATUS = 255 };
+
+struct command {
+	struct cube_ssh *ssh;
+	struct cube_process *process;
+	char *host, *user, *name;
+	uint16_t port;
+	uint64_t timeout_ns;
+	bool is_openssh;
+	struct cube_openssh openssh;
+	struct cube_template template;
+	struct cube_ssh_lookup *lookup;
+};
+
+/* ---- a line ------------------------------------------------------------------------------ */
+
+static int command_argv(void *of, const char *line, struct cube_strv *argv, struct cube_err *err) {
+	struct command *c = of;
+	if (!c->is_openssh) {
+		struct cube_template_values values = {
+			.host = c->host, .user = c->user, .name = c->name, .port = c->port};
+		return cube_template_fill(&c->template, &values, line, argv, err);
+	}
+	cube_openssh_argv(&c->openssh, line, argv);
+	return 0;
+}
+
+/* A command that printed something was there, whatever its status; one that printed nothing may
+ * have ended with 255 of its own accord, which is as good as no command at all. */
+static int command_judge(void *of, const struct cube_process_end *end, struct cube_err *err) {
+	const struct command *c = of;
+	if (end->status != SSH_FAILED_STATUS) return 0;
+	if (!end->printed) return cube_ssh_says(end->said, end->said_len, err);
+	if (!c->is_openssh || !cube_ssh_says_broke(end->said, end->said_len)) return 0;
+	cube_ssh_says(end->said, end->said_len, err);
+	err->code = CUBE_ECONNECT;
+	return cube_wrap(err, "the connection broke");
+}
+
+static void command_late(void *of, const struct cube_process_end *end, struct cube_err *err) {
+	const struct command *c = of;
+	double s = (double)c->timeout_ns / (double)CUBE_NS_PER_S;
+	const char *program = c->is_openssh ? "ssh" : c->template.words.v[0];
+	struct cube_err says = {0};
+	if (end->said_len) cube_ssh_says(end->said, end->said_len, &says);
+	cube_fail(err, CUBE_ETIMEOUT, "connecting to %.80s by %.40s timed out after %g s%s%s",
+		  c->host, program, s, *says.msg ? "; " : "", says.msg);
+}
+
+/* ---- its life ---------------------------------------------------------------------------- */
+
+static void command_stop(void *of) {
+	struct command *c = of;
+	cube_ssh_lookup_cancel(c->lookup);
+	c->lookup = NULL;
+}
+
+static void command_free(void *of) {
+	struct command *c = of;
+	cube_openssh_done(&c->openssh);
+	cube_template_done(&c->template);
+	free(c->host);
+	free(c->user);
+	free(c->name);
+	free(c);
+}
+
+static const struct cube_process_kind COMMAND = {
+	.name = "command",
+	.argv = command_argv,
+	.judge = command_judge,
+	.late = command_late,
+	.stop = command_stop,
+	.free = command_free,
+};
+
+static void on_config(void *arg, const struct cube_ssh_config *config, const struct cube_err *err) {
+	struct command *c = arg;
+	c->lookup = NULL;
+	if (err) {
+		cube_process_fail(c->process, err);
+		return;
+	}
+	cube_openssh_config(&c->openssh, config);
+	cube_process_open(c->process);
+}
+
+static void opened(void *arg) {
+	cube_process_open(arg);
+}
+
+/* ssh reads its configuration itself; what it is asked for here is what our own arguments would
+ * overrule otherwise. */
+static void begin(struct command *c) {
+	if (!c->is_openssh) {
+		cube_loop_defer(c->ssh->loop, opened, c->process);
+		return;
+	}
+	struct cube_ssh_question q = {
+		.host = c->host, .user = c->user, .file = c->openssh.file, .port = c->port};
+	c->lookup = cube_ssh_configs_ask(c->ssh->configs, &q, on_config, c);
+}
+
+/* ---- the opener -------------------------------------------------------------------------- */
+
+static bool names_openssh(const char *command) {
+	return !strcmp(command, "openssh");
+}
+
+int cube_transport_command_check(const char *command, struct cube_err *err) {
+	struct cube_template t = {0};
+	if (names_openssh(command)) return 0;
+	int rc = cube_template_parse(command, &t, err);
+	cube_template_done(&t);
+	return rc;
+}
+
+/* Before anything is made: the words, and that there is a value for each placeholder. */
+static int check(const struct cube_target *target, struct cube_template *t, struct cube_err *err) {
+	struct cube_template_values values = {.host = target->host,
+					      .user = target->user,
+					      .name = target->name,
+					      .port = target->port};
+	struct cube_strv argv = {0};
+	if (!target->host) return cube_fail(err, CUBE_EUSAGE, "no host to connect to");
+	if (!target->command) return cube_fail(err, CUBE_EUSAGE, "no command to connect with");
+	int rc = cube_ssh_check_names(target->host, target->user, err);
+	if (rc < 0 || names_openssh(target->command)) return rc;
+	rc = cube_template_parse(target->command, t, err);
+	if (rc < 0) return rc;
+	rc = cube_template_fill(t, &values, "", &argv, err);
+	cube_strv_done(&argv);
+	if (rc < 0) cube_template_done(t);
+	return rc;
+}
+
+int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *target,
+			   const struct cube_transport_events *events, void *arg,
+			   struct cube_transport **ret, struct cube_err *err) {
+	struct cube_template t = {0};
+	int rc = check(target, &t, err);
+	if (rc < 0) return rc;
+	struct command *c = cube_alloc(sizeof *c);
+	c->ssh = ssh;
+	c->template = t;
+	c->is_openssh = names_openssh(target->command);
+	c->host = cube_strdup(target->host);
+	c->user = cube_strdup(target->user);
+	c->name = cube_strdup(target->name);
+	c->port = target->port;
+	c->timeout_ns = target->timeout_ns;
+	if (c->is_openssh) cube_openssh_init(&c->openssh, target);
+	struct cube_process_spec spec = {.kind = &COMMAND,
+					 .of = c,
+					 .limit_ns = target->timeout_ns,
+					 .dying = &ssh->dying,
+					 .events = events,
+					 .arg = arg};
+	c->process = cube_process_new(ssh->loop, &spec);
+	begin(c);
+	*ret = cube_process_transport(c->process);
+	return 0;
+}

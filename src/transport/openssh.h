@@ -1,0 +1,25 @@
+/* The command line of OpenSSH's ssh for a target. Pure. Private to this folder. */
+#ifndef CUBE_TRANSPORT_OPENSSH_H
+#define CUBE_TRANSPORT_OPENSSH_H
+
+#include "cube/mem.h"
+#include "cube/transport.h"
+#include "ssh_config.h"
+
+struct cube_openssh { /* NULL, 0, false: as the configuration says */
+	char *host, *user, *identity, *file, *jump;
+	struct cube_strv options; /* -o */
+	uint16_t port;
+	bool strict, ask;
+	unsigned timeout_s;
+	/* Where $HOME is not the home that ssh takes: its known_hosts files and keys. */
+	struct cube_strv moved_hosts, moved_keys;
+};
+
+void cube_openssh_init(struct cube_openssh *o, const struct cube_target *target);
+/* What `ssh -G` says; must come before the first argv. */
+void cube_openssh_config(struct cube_openssh *o, const struct cube_ssh_config *config);
+void cube_openssh_argv(const struct cube_openssh *o, const char *line, struct cube_strv *argv);
+void cube_openssh_done(struct cube_openssh *o);
+
+#endif

@@ -1,0 +1,392 @@
+/* Transports of child processes: see process.h.
+ *
+ * Three streams rather than one: a command that closes its stdin early must not cost its output,
+ * and stderr may be held open by a daemon the command left behind.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cube/clock.h"
+#include "cube/mem.h"
+#include "cube/spawn.h"
+#include "cube/stream.h"
+#include "hangup.h"
+#include "outlet.h"
+#include "process.h"
+
+static const uint64_t STDERR_GRACE_NS = CUBE_NS_PER_S;
+enum { STREAM_IN_MAX = 64 * 1024, SAID_MAX = 4096 };
+
+struct cube_process {
+	struct cube_transport base;
+	struct cube_loop *loop;
+	struct cube_transport_ops ops;
+	const struct cube_process_kind *kind;
+	void *of;
+	const struct cube_transport_events *events;
+	void *arg;
+	struct cube_link *dying;
+	struct cube_timer *grace;      /* for stderr, then for untaken output */
+	struct cube_timer *limit;      /* for the first byte of the first line */
+	uint64_t limit_ns;             /* 0: none, or it was kept */
+	uint64_t limit_at, limit_left; /* when it is over; what was left of it when it was held */
+	struct cube_stream *in, *out, *err;
+	struct cube_outlet outlet;
+	pid_t pid;           /* 0 once reaped */
+	int status;          /* of the reaped command */
+	char said[SAID_MAX]; /* the newest of the line's stderr */
+	size_t said_len;
+	bool open, running, ending;
+	bool printed, out_eof, err_eof;
+	bool resume_due;
+	bool stopped; /* failed or gone: no event any more */
+	bool gone;
+};
+
+static struct cube_process *process_of(const struct cube_transport *t) {
+	return (struct cube_process *)t;
+}
+
+/* ---- the end: of a command, or of all ---------------------------------------------------- */
+
+static void drop_streams(struct cube_process *p) {
+	cube_stream_free(p->in);
+	cube_stream_free(p->out);
+	cube_stream_free(p->err);
+	p->in = p->out = p->err = NULL;
+}
+
+/* Hangs up: locally as sshd would, on the whole session; a daemon of its own session stays. */
+static void stop(struct cube_process *p) {
+	if (p->stopped) return;
+	p->stopped = true;
+	if (p->pid && p->dying) {
+		cube_hang_up(p->loop, p->dying, p->pid);
+	} else if (p->pid) {
+		cube_loop_forget_child(p->loop, p->pid);
+		kill(-p->pid, SIGHUP);
+	}
+	p->pid = 0;
+	p->running = false;
+	drop_streams(p);
+	cube_timer_del(p->grace);
+	cube_timer_del(p->limit);
+	p->grace = p->limit = NULL;
+	if (p->kind->stop) p->kind->stop(p->of);
+}
+
+void cube_process_fail(struct cube_process *p, const struct cube_err *err) {
+	struct cube_err copy = *err;
+	if (p->stopped) return;
+	stop(p);
+	p->events->on_fail(p->arg, &copy);
+}
+
+static struct cube_process_end end_of(const struct cube_process *p) {
+	return (struct cube_process_end){.status = p->status,
+					 .printed = p->printed,
+					 .said = p->said,
+					 .said_len = p->said_len};
+}
+
+static void finish(struct cube_process *p) {
+	struct cube_process_end end = end_of(p);
+	struct cube_err err;
+	cube_timer_disarm(p->grace);
+	cube_timer_disarm(p->limit);
+	drop_streams(p);
+	cube_outlet_drop(&p->outlet);
+	p->running = false;
+	if (p->kind->judge && p->kind->judge(p->of, &end, &err) < 0) cube_process_fail(p, &err);
+	else p->events->on_end(p->arg, p->status);
+}
+
+static void on_limit(void *arg) {
+	struct cube_process *p = arg;
+	struct cube_process_end end = end_of(p);
+	struct cube_err err;
+	p->kind->late(p->of, &end, &err);
+	cube_process_fail(p, &err);
+}
+
+void cube_process_hold(struct cube_process *p, bool hold) {
+	if (p->stopped) return;
+	uint64_t now = cube_loop_now(p->loop);
+	if (hold && cube_timer_armed(p->limit)) {
+		p->limit_left = p->limit_at > now ? p->limit_at - now : 1;
+		cube_timer_disarm(p->limit);
+	} else if (!hold && p->limit_left) {
+		p->limit_at = now + p->limit_left;
+		p->limit_left = 0;
+		cube_timer_arm(p->limit, p->limit_at);
+	}
+}
+
+/* Reaped, stdout at its end, stderr too or out of time, and everything taken. */
+static void check_end(struct cube_process *p) {
+	if (p->stopped || !p->running || p->pid || !p->out_eof) return;
+	if (!p->err_eof) {
+		if (!cube_timer_armed(p->grace)) cube_timer_after(p->grace, STDERR_GRACE_NS);
+		return;
+	}
+	if (!cube_outlet_held(&p->outlet)) finish(p);
+	else cube_timer_after(p->grace, CUBE_OUTLET_GRACE_NS);
+}
+
+static void on_grace(void *arg) {
+	struct cube_process *p = arg;
+	if (!p->err_eof) {
+		p->err_eof = true;
+		check_end(p);
+		return;
+	}
+	finish(p);
+}
+
+static void on_child(void *arg, int status, const struct rusage *usage) {
+	struct cube_process *p = arg;
+	p->pid = 0;
+	p->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	check_end(p);
+}
+
+/* ---- streams ----------------------------------------------------------------------------- */
+
+static size_t out_data(void *arg, const uint8_t *bytes, size_t n) {
+	struct cube_process *p = arg;
+	size_t room = cube_outlet_room(&p->outlet);
+	if (n && !p->printed) {
+		p->printed = true;
+		p->limit_ns = p->limit_left = 0;
+		cube_timer_disarm(p->limit);
+	}
+	if (n > room) n = room; /* the stream keeps the rest and stops reading */
+	if (n && cube_outlet_push(&p->outlet, bytes, n) < 0) return 0;
+	return n;
+}
+
+/* Only a full outlet leaves bytes in the stream, and then it is paused: the stream would report
+ * its end over untaken bytes otherwise. */
+static size_t out_data_paused(void *arg, const uint8_t *bytes, size_t n) {
+	struct cube_process *p = arg;
+	size_t taken = out_data(p, bytes, n);
+	if (!p->stopped && p->out && taken < n) cube_stream_pause(p->out);
+	return taken;
+}
+
+static void out_closed(void *arg, const struct cube_err *err) {
+	struct cube_process *p = arg;
+	p->out_eof = true;
+	check_end(p);
+}
+
+static void keep_said(struct cube_process *p, const uint8_t *bytes, size_t n) {
+	if (n > SAID_MAX) bytes += n - SAID_MAX, n = SAID_MAX;
+	size_t keep = p->said_len + n > SAID_MAX ? SAID_MAX - n : p->said_len;
+	memmove(p->said, p->said + p->said_len - keep, keep);
+	memcpy(p->said + keep, bytes, n);
+	p->said_len = keep + n;
+}
+
+static size_t err_data(void *arg, const uint8_t *bytes, size_t n) {
+	struct cube_process *p = arg;
+	keep_said(p, bytes, n);
+	if (p->events->on_err) p->events->on_err(p->arg, bytes, n);
+	return n;
+}
+
+static void err_closed(void *arg, const struct cube_err *err) {
+	struct cube_process *p = arg;
+	p->err_eof = true;
+	cube_timer_disarm(p->grace);
+	check_end(p);
+}
+
+static size_t in_data(void *arg, const uint8_t *bytes, size_t n) {
+	return n;
+}
+
+/* The command reads no more: what is still written goes nowhere, as with a remote one. */
+static void in_closed(void *arg, const struct cube_err *err) {
+	struct cube_process *p = arg;
+	bool queued = cube_stream_queued(p->in) > 0;
+	cube_stream_free(p->in);
+	p->in = NULL;
+	if (queued && p->events->on_drained) p->events->on_drained(p->arg);
+}
+
+static void in_drained(void *arg) {
+	struct cube_process *p = arg;
+	if (p->events->on_drained) p->events->on_drained(p->arg);
+}
+
+static const struct cube_stream_ops IN_OPS = {
+	.data = in_data, .closed = in_closed, .drained = in_drained};
+static const struct cube_stream_ops OUT_OPS = {.data = out_data_paused, .closed = out_closed};
+static const struct cube_stream_ops ERR_OPS = {.data = err_data, .closed = err_closed};
+
+/* ---- exec -------------------------------------------------------------------------------- */
+
+static void close_pair(int fds[2]) {
+	for (int i = 0; i < 2; i++) {
+		if (fds[i] >= 0) close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+static int make_streams(struct cube_process *p, int pipes[3][2], struct cube_err *err) {
+	static const struct cube_stream_limits LIMITS = {
+		.max_in = STREAM_IN_MAX, .max_out = CUBE_INPUT_MAX, .low_out = CUBE_INPUT_LOW};
+	int in = pipes[0][1], out = pipes[1][0], errfd = pipes[2][0];
+	pipes[0][1] = pipes[1][0] = pipes[2][0] = -1;
+	int rc = cube_stream_new(p->loop, -1, in, &IN_OPS, p, &LIMITS, &p->in, err);
+	if (rc < 0) close(out);
+	else rc = cube_stream_new(p->loop, out, -1, &OUT_OPS, p, &LIMITS, &p->out, err);
+	if (rc < 0) close(errfd);
+	else rc = cube_stream_new(p->loop, errfd, -1, &ERR_OPS, p, &LIMITS, &p->err, err);
+	return rc;
+}
+
+static int start(struct cube_process *p, const char *line, int pipes[3][2], struct cube_err *err) {
+	struct cube_strv argv = {0};
+	pid_t pid;
+	int rc = p->kind->argv(p->of, line, &argv, err);
+	struct cube_spawn spawn = {.argv = (const char *const *)cube_strv_argv(&argv),
+				   .envp = p->kind->envp ? p->kind->envp(p->of) : NULL,
+				   .in = pipes[0][0],
+				   .out = pipes[1][1],
+				   .err = pipes[2][1],
+				   .session = true};
+	if (rc == 0) rc = cube_spawn(&spawn, &pid, err);
+	cube_strv_done(&argv);
+	if (rc < 0) return rc;
+	rc = cube_loop_on_child(p->loop, pid, on_child, p, err);
+	if (rc == 0) p->pid = pid;
+	else kill(pid, SIGKILL);
+	return rc;
+}
+
+static int process_exec(struct cube_transport *t, const char *line, struct cube_err *err) {
+	struct cube_process *p = process_of(t);
+	int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
+	if (!p->open || p->running || p->stopped)
+		return cube_fail(err, CUBE_ECONFLICT, "the transport is not ready for a command");
+	p->out_eof = p->err_eof = p->ending = p->printed = false;
+	p->said_len = 0;
+	int rc = 0;
+	for (int i = 0; i < 3 && rc == 0; i++) rc = cube_pipe(pipes[i], err);
+	if (rc == 0) rc = make_streams(p, pipes, err);
+	if (rc == 0) rc = start(p, line, pipes, err);
+	for (int i = 0; i < 3; i++) close_pair(pipes[i]);
+	if (rc < 0) {
+		drop_streams(p);
+		return rc;
+	}
+	p->running = true;
+	if (p->limit_ns) {
+		p->limit_at = cube_loop_now(p->loop) + p->limit_ns;
+		cube_timer_arm(p->limit, p->limit_at);
+	}
+	return 0;
+}
+
+/* ---- the other operations ---------------------------------------------------------------- */
+
+static int process_write(struct cube_transport *t, const void *bytes, size_t n) {
+	struct cube_process *p = process_of(t);
+	if (!p->running || p->ending) return CUBE_ECONFLICT;
+	return p->in ? cube_stream_write(p->in, bytes, n) : 0;
+}
+
+static size_t process_queued(const struct cube_transport *t) {
+	const struct cube_process *p = process_of(t);
+	return p->in ? cube_stream_queued(p->in) : 0;
+}
+
+static void process_end_write(struct cube_transport *t) {
+	struct cube_process *p = process_of(t);
+	if (!p->running || p->ending) return;
+	p->ending = true;
+	if (p->in) cube_stream_end(p->in);
+}
+
+static void resumed(void *arg) {
+	struct cube_process *p = arg;
+	p->resume_due = false;
+	if (p->stopped || !p->running) return;
+	cube_outlet_offer(&p->outlet);
+	if (p->stopped) return;
+	if (p->out && cube_outlet_room(&p->outlet)) cube_stream_resume(p->out);
+	check_end(p);
+}
+
+static void process_resume(struct cube_transport *t) {
+	struct cube_process *p = process_of(t);
+	if (p->resume_due || p->stopped) return;
+	p->resume_due = true;
+	cube_loop_defer(p->loop, resumed, p);
+}
+
+static void process_answer(struct cube_transport *t, const char *const *answers) {
+	struct cube_process *p = process_of(t);
+	if (!p->stopped) p->kind->answer(p->of, answers);
+}
+
+static void destroy(void *arg) {
+	struct cube_process *p = arg;
+	if (p->kind->free) p->kind->free(p->of);
+	cube_outlet_done(&p->outlet);
+	free(p);
+}
+
+static void process_free(struct cube_transport *t) {
+	struct cube_process *p = process_of(t);
+	if (p->gone) return;
+	p->gone = true;
+	stop(p);
+	cube_loop_defer(p->loop, destroy, p);
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+void cube_process_open(struct cube_process *p) {
+	if (p->stopped) return;
+	p->open = true;
+	if (p->events->on_step) p->events->on_step(p->arg, CUBE_STEP_OPEN);
+	if (!p->stopped) p->events->on_open(p->arg);
+}
+
+struct cube_transport *cube_process_transport(struct cube_process *p) {
+	return &p->base;
+}
+
+struct cube_process *cube_process_new(struct cube_loop *loop,
+				      const struct cube_process_spec *spec) {
+	struct cube_process *p = cube_alloc(sizeof *p);
+	p->ops = (struct cube_transport_ops){
+		.name = spec->kind->name,
+		.exec = process_exec,
+		.write = process_write,
+		.queued = process_queued,
+		.end_write = process_end_write,
+		.resume = process_resume,
+		.answer = spec->kind->answer ? process_answer : NULL,
+		.free = process_free,
+	};
+	p->base.ops = &p->ops;
+	p->loop = loop;
+	p->kind = spec->kind;
+	p->of = spec->of;
+	p->events = spec->events;
+	p->arg = spec->arg;
+	p->dying = spec->dying;
+	p->limit_ns = spec->kind->late ? spec->limit_ns : 0;
+	cube_outlet_init(&p->outlet, spec->events, spec->arg, &p->stopped);
+	p->grace = cube_timer_add(loop, on_grace, p);
+	p->limit = cube_timer_add(loop, on_limit, p);
+	return p;
+}

@@ -1,0 +1,50 @@
+/* A transport whose command lines are child processes with three pipes: what local.c and command.c
+ * have in common. Private to this folder. */
+#ifndef CUBE_TRANSPORT_PROCESS_H
+#define CUBE_TRANSPORT_PROCESS_H
+
+#include "cube/list.h"
+#include "cube/mem.h"
+#include "cube/transport.h"
+
+struct cube_process_end {
+	int status;       /* as on_end's */
+	bool printed;     /* something came on its stdout */
+	const char *said; /* the newest of its stderr */
+	size_t said_len;
+};
+
+struct cube_process_kind {
+	const char *name;
+	/* Appends the program for a line; on_fail's error where there is none. */
+	int (*argv)(void *of, const char *line, struct cube_strv *argv, struct cube_err *err);
+	/* Its environment, borrowed; NULL: this process's. */
+	const char *const *(*envp)(void *of);
+	/* 0: it is the command that ended. Else *err is why it never ran, or broke off. NULL: 0. */
+	int (*judge)(void *of, const struct cube_process_end *end, struct cube_err *err);
+	/* Words the error when nothing came in time. NULL where there is no limit. */
+	void (*late)(void *of, const struct cube_process_end *end, struct cube_err *err);
+	void (*answer)(void *of, const char *const *answers); /* NULL: never asks */
+	void (*stop)(void *of); /* at once when the transport is freed or failed; may be NULL */
+	void (*free)(void *of); /* at the end of the turn; may be NULL */
+};
+
+struct cube_process;
+struct cube_process_spec {
+	const struct cube_process_kind *kind;
+	void *of;
+	uint64_t limit_ns;       /* from the first exec to its first byte of stdout; 0: none */
+	struct cube_link *dying; /* for hangup.h; NULL: a SIGHUP is all, as from sshd */
+	const struct cube_transport_events *events;
+	void *arg;
+};
+
+struct cube_process *cube_process_new(struct cube_loop *loop, const struct cube_process_spec *spec);
+struct cube_transport *cube_process_transport(struct cube_process *p);
+/* Now, or never: from the loop, not from within a call into the transport. */
+void cube_process_open(struct cube_process *p);
+void cube_process_fail(struct cube_process *p, const struct cube_err *err);
+/* A question is open: the limit waits. */
+void cube_process_hold(struct cube_process *p, bool hold);
+
+#endif

@@ -1,0 +1,17 @@
+/* What the ssh program said when it could not get through, as one error. Pure.
+ * Private to this folder. */
+#ifndef CUBE_TRANSPORT_SSH_SAYS_H
+#define CUBE_TRANSPORT_SSH_SAYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cube/err.h"
+
+/* text: the newest of its stderr. Sets *err to the line that tells why, made safe for terminals:
+ * CUBE_EHOSTKEY, CUBE_EAUTH, else CUBE_ECONNECT; returns that code. */
+int cube_ssh_says(const char *text, size_t n, struct cube_err *err);
+/* True where its last line tells that a connection broke which had been there. */
+bool cube_ssh_says_broke(const char *text, size_t n);
+
+#endif

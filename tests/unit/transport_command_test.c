@@ -1,0 +1,554 @@
+/* The command transport: templates and ssh's complaints as pure parts, then real programs and a
+ * real sshd. */
+#include "transport_sshd.h"
+
+#include "ssh_says.h"
+#include "template.h"
+
+/* ---- templates --------------------------------------------------------------------------- */
+
+static char *joined(const struct cube_strv *argv) {
+	char *all = cube_strdup("");
+	for (size_t i = 0; i < argv->len; i++) {
+		char *more = cube_strf("%s[%s]", all, argv->v[i]);
+		free(all);
+		all = more;
+	}
+	return all;
+}
+
+static const struct {
+	const char *text, *argv;
+} GOOD[] = {
+	{"docker exec -i {host}", "[docker][exec][-i][web1][/bin/sh][-c][echo 'a b']"},
+	{" kubectl\texec\n-i {name}  -- ", "[kubectl][exec][-i][n1][--][/bin/sh][-c][echo 'a b']"},
+	{"ssh {host} {line}", "[ssh][web1][echo 'a b']"},
+	{"run {line} after", "[run][echo 'a b'][after]"},
+	{"x {user}@{host}:{port}", "[x][me@web1:22][/bin/sh][-c][echo 'a b']"},
+	{"x 'a b' \"c 'd'\" e\\ f \"g\\\"\\\\\\n\"",
+	 "[x][a b][c 'd'][e f][g\"\\\\n][/bin/sh][-c][echo 'a b']"},
+	{"x '' \"\" a''b", "[x][][][ab][/bin/sh][-c][echo 'a b']"},
+	{"x {} {Host} {{host}} {ho {1}",
+	 "[x][{}][{Host}][{web1}][{ho][{1}][/bin/sh][-c][echo 'a b']"},
+	{"x {host}{host}", "[x][web1web1][/bin/sh][-c][echo 'a b']"},
+};
+
+START_TEST(test_template) {
+	struct cube_template_values values = {"web1", "me", "n1", 22};
+	struct cube_template t = {0};
+	struct cube_strv argv = {0};
+	struct cube_err err;
+	if (cube_template_parse(GOOD[_i].text, &t, &err)) ck_abort_msg("%s", err.msg);
+	ck_assert_int_eq(cube_template_fill(&t, &values, "echo 'a b'", &argv, &err), 0);
+	cube_autofree char *got = joined(&argv);
+	ck_assert_str_eq(got, GOOD[_i].argv);
+	cube_strv_done(&argv);
+	cube_template_done(&t);
+}
+END_TEST
+
+static const struct {
+	const char *text, *why;
+} BAD[] = {
+	{"", "no program"},
+	{"  \n", "no program"},
+	{"''", "no program"},
+	{"x 'a", "quote"},
+	{"x \"a\\\"", "quote"},
+	{"x {nothost}", "{nothost} is unknown"},
+	{"x {line} {line}", "twice"},
+	{"x 'sh {line}'", "word of its own"},
+	{"/usr/bin/ssh -p 2 {host}", "end with {line}"},
+};
+
+START_TEST(test_template_refused) {
+	struct cube_err err;
+	ck_assert_int_eq(cube_transport_command_check(BAD[_i].text, &err), CUBE_EUSAGE);
+	ck_assert_msg(strstr(err.msg, BAD[_i].why) != NULL, "%s: %s", BAD[_i].text, err.msg);
+}
+END_TEST
+
+START_TEST(test_template_values) {
+	struct cube_template_values none = {"web1", NULL, "n1", 0};
+	struct cube_template t = {0};
+	struct cube_strv argv = {0};
+	struct cube_err err;
+	static const char *const WANT[] = {"x {user}", "x {port}"};
+	ck_assert_int_eq(cube_transport_command_check("openssh", &err), 0);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(cube_template_parse(WANT[i], &t, &err), 0);
+		ck_assert_int_eq(cube_template_fill(&t, &none, "l", &argv, &err), CUBE_EUSAGE);
+		ck_assert_uint_eq(argv.len, 0);
+		cube_template_done(&t);
+	}
+	cube_autofree char *endless = cube_alloc(5001);
+	memset(endless, 'x', 5000);
+	ck_assert_int_eq(cube_transport_command_check(endless, &err), CUBE_EUSAGE);
+}
+END_TEST
+
+/* ---- what ssh says ----------------------------------------------------------------------- */
+
+static const struct {
+	const char *text;
+	int code;
+	const char *msg;
+} SAYS[] = {
+	{"me@web1: Permission denied (publickey).\r\n", CUBE_EAUTH,
+	 "me@web1: Permission denied (publickey)."},
+	{"Load key \"/k\": error in libcrypto\r\nme@web1: Permission denied (publickey,password).\r\n",
+	 CUBE_EAUTH,
+	 "me@web1: Permission denied (publickey,password).; Load key \"/k\": error in libcrypto"},
+	{"Received disconnect from 1.2.3.4 port 22:2: Too many authentication failures\r\n"
+	 "Disconnected from 1.2.3.4 port 22\r\n",
+	 CUBE_EAUTH,
+	 "Received disconnect from 1.2.3.4 port 22:2: Too many authentication failures"},
+	{"ssh: connect to host web1 port 22: Connection refused\r\n", CUBE_ECONNECT,
+	 "connect to host web1 port 22: Connection refused"},
+	{"ssh: Could not resolve hostname web1: Name or service not known\r\n", CUBE_ECONNECT,
+	 "Could not resolve hostname web1: Name or service not known"},
+	{"nc: no route\nkex_exchange_identification: Connection closed by remote host\r\n"
+	 "Connection closed by UNKNOWN port 65535\r\n",
+	 CUBE_ECONNECT, "nc: no route"},
+	{"kex_exchange_identification: Connection closed by remote host\r\n", CUBE_ECONNECT,
+	 "kex_exchange_identification: Connection closed by remote host"},
+	{"Warning: Permanently added 'x' (ED25519) to the list of known hosts.\r\n", CUBE_ECONNECT,
+	 "it ended and did not say why"},
+	{"", CUBE_ECONNECT, "it ended and did not say why"},
+	{"\n\r\n\t@@\n", CUBE_ECONNECT, "it ended and did not say why"},
+	{"No ED25519 host key is known for web1 and you have requested strict checking.\r\n"
+	 "Host key verification failed.\r\n",
+	 CUBE_EHOSTKEY,
+	 "No ED25519 host key is known for web1 and you have requested strict checking."},
+	{"Host key verification failed.\r\n", CUBE_EHOSTKEY, "Host key verification failed."},
+	{"Offending ED25519 key in /h/.ssh/known_hosts:7\r\n  remove with:\r\n"
+	 "  ssh-keygen -f \"/h/.ssh/known_hosts\" -R \"[web1]:2222\"\r\n"
+	 "Host key for [web1]:2222 has changed and you have requested strict checking.\r\n"
+	 "Host key verification failed.\r\n",
+	 CUBE_EHOSTKEY,
+	 "HOST KEY CHANGED; if that is right: ssh-keygen -f \"/h/.ssh/known_hosts\" -R \"[web1]:2222\""},
+	{"Offending RSA key in /h/.ssh/known_hosts:7\n"
+	 "Host key for web1 has changed and you have requested strict checking.\n",
+	 CUBE_EHOSTKEY,
+	 "HOST KEY CHANGED; if that is right: ssh-keygen -R 'web1' -f '/h/.ssh/known_hosts'"},
+	{"Host key for web1 has changed and you have requested strict checking.", CUBE_EHOSTKEY,
+	 "HOST KEY CHANGED: Host key for web1 has changed and you have requested strict checking."},
+	{"\033[31mred\007\n", CUBE_ECONNECT, "\\x1b[31mred\\x07"},
+};
+
+START_TEST(test_says) {
+	struct cube_err err = {0};
+	ck_assert_int_eq(cube_ssh_says(SAYS[_i].text, strlen(SAYS[_i].text), &err), SAYS[_i].code);
+	ck_assert_int_eq(err.code, SAYS[_i].code);
+	ck_assert_str_eq(err.msg, SAYS[_i].msg);
+}
+END_TEST
+
+/* ---- programs ---------------------------------------------------------------------------- */
+
+static struct cube_loop *loop;
+static struct cube_ssh *ssh;
+static struct peer p;
+static struct sshd server;
+
+static void setup(void) {
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+	sshd_prepare(&server);
+	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
+	ck_assert_int_eq(cube_ssh_new(loop, NULL, &ssh, NULL), 0);
+	peer_init(&p, loop);
+}
+
+static void teardown(void) {
+	peer_done(&p);
+	cube_loop_turn(loop, 0, NULL);
+	cube_ssh_free(ssh);
+	cube_loop_free(loop);
+	sshd_cleanup(&server);
+}
+
+static void open_target(struct cube_target target) {
+	struct cube_err err;
+	target.name = "box";
+	if (!target.host) target.host = "box";
+	if (!target.timeout_ns) target.timeout_ns = 20 * CUBE_NS_PER_S;
+	if (cube_transport_command(ssh, &target, &PEER_EVENTS, &p, &p.t, &err))
+		ck_abort_msg("%s", err.msg);
+	ck_assert(!p.open);
+	peer_wait_open(&p);
+}
+
+static void open_command(const char *command) {
+	open_target((struct cube_target){.command = command});
+}
+
+static char *script(const char *text) {
+	write_file(server.dir, "script", 0755, text);
+	return cube_strf("%s/script", server.dir);
+}
+
+static void fails(const char *line, int code, const char *why) {
+	peer_exec(&p, line);
+	RUN_UNTIL(&p, p.ended || p.failed);
+	ck_assert_msg(p.failed, "it ended with %d", p.status);
+	ck_assert_msg(p.err.code == code && strstr(p.err.msg, why), "%d: %s", p.err.code,
+		      p.err.msg);
+}
+
+START_TEST(test_script) {
+	static const struct {
+		const char *line, *out, *err;
+		int status;
+	} cases[] = {
+		{"echo hi", "box -i\nhi\n", "", 0},
+		{"exit 7", "box -i\n", "", 7},
+		{"exit 255", "box -i\n", "", 255},
+		{"kill -KILL $$", "box -i\n", "", 137},
+		{"echo 'a  b' \"$0\"; echo err >&2", "box -i\na  b /bin/sh\n", "err\n", 0},
+	};
+	cube_autofree char *path = script("#!/bin/sh\necho \"$1\" \"$2\"\nshift 2\nexec \"$@\"\n");
+	cube_autofree char *command = cube_strf("%s {host} -i", path);
+	open_command(command);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		peer_run(&p, cases[i].line);
+		ck_out(&p, cases[i].out);
+		ck_assert_str_eq(cube_buf_str(&p.errs), cases[i].err);
+		ck_assert_int_eq(p.status, cases[i].status);
+	}
+}
+END_TEST
+
+START_TEST(test_script_fails) {
+	static const struct {
+		const char *body;
+		int code;
+		const char *why;
+	} cases[] = {
+		{"echo 'no such pod: x' >&2; exit 255", CUBE_ECONNECT, "no such pod: x"},
+		{"echo 'x: Permission denied (why).' >&2; exit 255", CUBE_EAUTH, "denied (why)"},
+		{"head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2; echo last >&2; exit 255",
+		 CUBE_ECONNECT, "last"},
+		{"exit 255", CUBE_ECONNECT, "did not say why"},
+	};
+	cube_autofree char *body = cube_strf("#!/bin/sh\n%s\n", cases[_i].body);
+	cube_autofree char *path = script(body);
+	open_command(path);
+	fails("echo never", cases[_i].code, cases[_i].why);
+	for (int i = 0; i < 3; i++) cube_loop_turn(loop, 0, NULL);
+	ck_assert(!p.ended);
+}
+END_TEST
+
+/* Its own stderr means nothing where the command was there: it printed, or had another status. */
+START_TEST(test_hosts_own_words) {
+	open_command("env");
+	peer_run(&p, "echo out; echo 'x: Permission denied (publickey).' >&2; exit 255");
+	ck_assert_int_eq(p.status, 255);
+	ck_out(&p, "out\n");
+	peer_run(&p, "echo 'Connection to x closed by remote host.' >&2; exit 1");
+	ck_assert_int_eq(p.status, 1);
+}
+END_TEST
+
+START_TEST(test_no_program) {
+	struct cube_err err;
+	open_command("/no/such/program {host}");
+	ck_assert_int_eq(cube_transport_exec(p.t, "echo", &err), CUBE_EEXEC);
+	ck_assert_ptr_nonnull(strstr(err.msg, "/no/such/program"));
+}
+END_TEST
+
+START_TEST(test_refused_at_once) {
+	static const struct cube_target bad[] = {
+		{.host = "box"},
+		{.host = "box", .command = "x {nothing}"},
+		{.host = "box", .command = "x {user}"},
+		{.host = "-oProxyCommand=x", .command = "openssh"},
+		{.host = "a b", .command = "x {host}"},
+		{.host = "box", .user = "-x", .command = "openssh"},
+		{.command = "x"},
+	};
+	struct cube_err err;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		ck_assert_int_eq(cube_transport_command(ssh, &bad[i], &PEER_EVENTS, &p, &p.t, &err),
+				 CUBE_EUSAGE);
+}
+END_TEST
+
+START_TEST(test_silence) {
+	uint64_t began = cube_clock_mono();
+	cube_autofree char *path = script("#!/bin/sh\necho 'still waiting' >&2\nexec sleep 60\n");
+	open_target((struct cube_target){.command = path, .timeout_ns = CUBE_NS_PER_S / 5});
+	fails("echo", CUBE_ETIMEOUT, "timed out after 0.2 s; still waiting");
+	ck_assert_uint_lt(cube_clock_mono() - began, 10 * CUBE_NS_PER_S);
+}
+END_TEST
+
+/* The limit is for the first byte only. */
+START_TEST(test_slow_afterwards) {
+	open_target((struct cube_target){.command = "env", .timeout_ns = CUBE_NS_PER_S / 4});
+	peer_run(&p, "echo here; sleep 0.6; echo there");
+	ck_out(&p, "here\nthere\n");
+	peer_run(&p, "sleep 0.6; echo late");
+	ck_out(&p, "late\n");
+}
+END_TEST
+
+static bool is_there(pid_t pid) {
+	cube_autofree char *path = cube_strf("/proc/%d/stat", (int)pid);
+	char text[512] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) return false;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	const char *after = n > 0 ? strrchr(text, ')') : NULL;
+	return after && after[2] != 'Z';
+}
+
+/* The whole group goes: what the program started, too, and also what does not want to. */
+START_TEST(test_hang_up) {
+	cube_autofree char *path =
+		script("#!/bin/sh\n[ $1 = 0 ] || trap '' TERM HUP\nsleep 100 &\necho $$ $!\n"
+		       "while :; do sleep 100; done\n");
+	cube_autofree char *command = cube_strf("%s %d", path, _i);
+	int leader, child;
+	open_command(command);
+	peer_exec(&p, "x");
+	RUN_UNTIL(&p, strchr(cube_buf_str(&p.out), '\n'));
+	ck_assert_int_eq(sscanf(cube_buf_str(&p.out), "%d %d", &leader, &child), 2);
+	peer_drop(&p);
+	if (_i == 2) { /* the end of all does not wait */
+		cube_ssh_free(ssh);
+		ck_assert_int_eq(cube_ssh_new(loop, NULL, &ssh, NULL), 0);
+	}
+	while (is_there(leader) || is_there(child)) turn(loop);
+	ck_assert(!p.ended && !p.failed);
+}
+END_TEST
+
+START_TEST(test_free_anywhere) {
+	cube_autofree char *path = script("#!/bin/sh\nexec \"$@\"\n");
+	struct cube_target target = {.name = "box", .host = "box"};
+	target.command = _i < 4 ? path : "openssh";
+	p.free_in = "sodesodef"[_i];
+	if (_i < 8) sshd_start(&server, "host_key", NULL);
+	ck_assert_int_eq(cube_transport_command(ssh, &target, &PEER_EVENTS, &p, &p.t, NULL), 0);
+	while (p.t) {
+		turn(loop);
+		if (p.open && p.t && !p.ended) cube_transport_exec(p.t, "echo x; echo y >&2", NULL);
+	}
+	for (int i = 0; i < 3; i++) cube_loop_turn(loop, 0, NULL);
+}
+END_TEST
+
+/* ---- OpenSSH ----------------------------------------------------------------------------- */
+
+static void open_openssh(void) {
+	sshd_start(&server, "host_key", NULL);
+	open_command("openssh");
+}
+
+START_TEST(test_openssh) {
+	open_openssh();
+	peer_run(&p, "exec /bin/sh -c 'echo out; echo err >&2; exit 3'");
+	ck_out(&p, "out\n");
+	ck_assert_str_eq(cube_buf_str(&p.errs), "err\n");
+	ck_assert_int_eq(p.status, 3);
+	peer_run(&p, "echo again \"$XX\"");
+	ck_out(&p, "again \n");
+	cube_autofree char *known = read_file(server.dir, ".ssh/known_hosts");
+	ck_assert_ptr_nonnull(strstr(known, "127.0.0.1"));
+}
+END_TEST
+
+/* The target's own words, with no alias in any configuration. */
+START_TEST(test_openssh_target) {
+	struct cube_strv options = {0};
+	cube_autofree char *key = cube_strf("%s/id", server.dir);
+	cube_autofree char *config = cube_strf("%s/other", server.dir);
+	sshd_start(&server, "host_key", NULL);
+	cube_strv_add(&options, "SetEnv=XX=through");
+	write_file(server.dir, "other", 0600,
+		   "Host x\n  HostName 127.0.0.1\n  RemoteCommand none\n");
+	open_target((struct cube_target){.host = "x",
+					 .port = server.port,
+					 .identity = key,
+					 .ssh_config = config,
+					 .options = &options,
+					 .command = "openssh"});
+	peer_run(&p, "echo \"$XX\"");
+	ck_out(&p, "through\n");
+	cube_strv_done(&options);
+	cube_autofree char *known = read_file(server.dir, ".ssh/known_hosts");
+	ck_assert_ptr_nonnull(strstr(known, "127.0.0.1"));
+}
+END_TEST
+
+/* A configuration for people does not get between. */
+START_TEST(test_openssh_config_for_people) {
+	cube_autofree char *old = read_file(server.dir, ".ssh/config");
+	cube_autofree char *config =
+		cube_strf("Host box\n  RemoteCommand tmux\n  RequestTTY force\n"
+			  "  PermitLocalCommand yes\n  LocalCommand echo hello from here\n"
+			  "  LocalForward 1 127.0.0.1:1\n  ExitOnForwardFailure yes\n"
+			  "  LogLevel QUIET\n%s",
+			  old);
+	write_file(server.dir, ".ssh/config", 0600, config);
+	write_file(server.dir, "banner", 0600, "Authorised use only\n");
+	cube_autofree char *more = cube_strf("Banner %s/banner", server.dir);
+	sshd_start(&server, "host_key", more);
+	open_command("openssh");
+	peer_run(&p, "tty; echo done");
+	ck_out(&p, "not a tty\ndone\n");
+	ck_assert_str_eq(cube_buf_str(&p.errs), "");
+}
+END_TEST
+
+START_TEST(test_openssh_cat) {
+	open_openssh();
+	p.take = (unsigned)_i;
+	peer_exec(&p, "cat");
+	peer_send(&p, 8 << 20);
+	RUN_UNTIL(&p, p.ended);
+	ck_assert_uint_eq(p.got, 8 << 20);
+	ck_assert_uint_eq(p.hash, p.sent_hash);
+	ck_assert_int_eq(p.status, 0);
+}
+END_TEST
+
+START_TEST(test_openssh_denied) {
+	cube_autofree char *pub = read_file(server.dir, "id2.pub");
+	write_file(server.dir, "authorized_keys", 0600, pub);
+	open_openssh();
+	fails("echo", CUBE_EAUTH, "Permission denied (publickey).");
+}
+END_TEST
+
+START_TEST(test_openssh_refused) {
+	open_command("openssh");
+	fails("echo", CUBE_ECONNECT, "port");
+	ck_assert_ptr_nonnull(strstr(p.err.msg, "Connection refused"));
+}
+END_TEST
+
+START_TEST(test_openssh_no_name) {
+	open_target((struct cube_target){.host = "no-such-host.invalid", .command = "openssh"});
+	fails("echo", CUBE_ECONNECT, "Could not resolve hostname no-such-host.invalid");
+}
+END_TEST
+
+START_TEST(test_openssh_silent_server) {
+	uint16_t port;
+	int fd = listen_any(&port);
+	open_target((struct cube_target){.host = "127.0.0.1",
+					 .port = port,
+					 .command = "openssh",
+					 .timeout_ns = CUBE_NS_PER_S / 2});
+	fails("echo", CUBE_ETIMEOUT, "connecting to 127.0.0.1 by ssh timed out after 0.5 s");
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_openssh_changed_key) {
+	open_openssh();
+	peer_run(&p, "true");
+	sshd_stop(&server);
+	sshd_start(&server, "host_key2", NULL);
+	fails("echo", CUBE_EHOSTKEY, "HOST KEY CHANGED; if that is right: ssh-keygen ");
+	cube_autofree char *name = cube_strf("[127.0.0.1]:%u", server.port);
+	ck_assert_ptr_nonnull(strstr(p.err.msg, name));
+	cube_autofree char *file = cube_strf("%s/.ssh/known_hosts", server.dir);
+	ck_assert_ptr_nonnull(strstr(p.err.msg, file));
+}
+END_TEST
+
+/* By the target's word, or by the configuration's. */
+START_TEST(test_openssh_strict) {
+	if (_i) {
+		cube_autofree char *old = read_file(server.dir, ".ssh/config");
+		cube_autofree char *config = cube_strf("StrictHostKeyChecking yes\n%s", old);
+		write_file(server.dir, ".ssh/config", 0600, config);
+	}
+	sshd_start(&server, "host_key", NULL);
+	open_target((struct cube_target){.command = "openssh", .strict_host_keys = _i == 0});
+	fails("echo", CUBE_EHOSTKEY, "is known for");
+}
+END_TEST
+
+/* ssh -J, with a bastion that is this machine once more. */
+START_TEST(test_openssh_jump) {
+	cube_autofree char *jump = cube_strdup("box");
+	sshd_start(&server, "host_key", NULL);
+	open_target((struct cube_target){.command = "openssh"});
+	peer_run(&p, "true"); /* the bastion is known from here on */
+	peer_drop(&p);
+	cube_loop_turn(loop, 0, NULL);
+	peer_done(&p);
+	peer_init(&p, loop);
+	open_target((struct cube_target){.command = "openssh", .jump = jump});
+	peer_run(&p, "echo through");
+	ck_out(&p, "through\n");
+}
+END_TEST
+
+START_TEST(test_openssh_link_breaks) {
+	open_openssh();
+	peer_exec(&p, "echo here; read go; kill -9 $PPID; exec sleep 100");
+	RUN_UNTIL(&p, p.got);
+	cube_transport_write(p.t, "go\n", 3);
+	RUN_UNTIL(&p, p.ended || p.failed);
+	ck_assert(p.failed);
+	ck_assert_int_eq(p.err.code, CUBE_ECONNECT);
+	ck_assert_ptr_nonnull(strstr(p.err.msg, "the connection broke: "));
+	ck_out(&p, "here\n");
+}
+END_TEST
+
+static void add_programs(TCase *tc) {
+	tcase_add_test(tc, test_script);
+	tcase_add_loop_test(tc, test_script_fails, 0, 4);
+	tcase_add_test(tc, test_hosts_own_words);
+	tcase_add_test(tc, test_no_program);
+	tcase_add_test(tc, test_refused_at_once);
+	tcase_add_test(tc, test_silence);
+	tcase_add_test(tc, test_slow_afterwards);
+	tcase_add_loop_test(tc, test_hang_up, 0, 3);
+	tcase_add_loop_test(tc, test_free_anywhere, 0, 9);
+}
+
+static void add_openssh(TCase *tc) {
+	tcase_add_test(tc, test_openssh);
+	tcase_add_test(tc, test_openssh_target);
+	tcase_add_test(tc, test_openssh_config_for_people);
+	tcase_add_loop_test(tc, test_openssh_cat, 0, 1);
+	tcase_add_loop_test(tc, test_openssh_cat, 5000, 5001);
+	tcase_add_test(tc, test_openssh_denied);
+	tcase_add_test(tc, test_openssh_refused);
+	tcase_add_test(tc, test_openssh_no_name);
+	tcase_add_test(tc, test_openssh_silent_server);
+	tcase_add_test(tc, test_openssh_changed_key);
+	tcase_add_loop_test(tc, test_openssh_strict, 0, 2);
+	tcase_add_test(tc, test_openssh_jump);
+	tcase_add_test(tc, test_openssh_link_breaks);
+}
+
+int main(void) {
+	Suite *suite = suite_create("transport_command");
+	TCase *pure = tcase_create("pure");
+	tcase_add_loop_test(pure, test_template, 0, sizeof GOOD / sizeof GOOD[0]);
+	tcase_add_loop_test(pure, test_template_refused, 0, sizeof BAD / sizeof BAD[0]);
+	tcase_add_test(pure, test_template_values);
+	tcase_add_loop_test(pure, test_says, 0, sizeof SAYS / sizeof SAYS[0]);
+	suite_add_tcase(suite, pure);
+	TCase *tc = tcase_create("programs");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	add_programs(tc);
+	add_openssh(tc);
+	suite_add_tcase(suite, tc);
+	SRunner *sr = srunner_create(suite);
+	srunner_run_all(sr, CK_NORMAL);
+	int failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}

@@ -14,12 +14,15 @@
 #include "cube/err.h"
 
 struct cube_spawn {
-	const char *const *argv;     /* argv[0] is searched in PATH of envp where it has no '/' */
+	const char *const *argv;
+	const char *file;            /* what is run; NULL: argv[0]. Searched in PATH of envp where
+					it has no '/' */
 	const char *const *envp;     /* NULL: this process's environment */
 	const char *dir;             /* NULL: stay */
 	int in, out, err;            /* fds for 0, 1, 2; -1 is /dev/null; stay the caller's */
 	bool group;                  /* lead a process group of its own */
 	bool session;                /* lead a session of its own (implies a group) */
+	bool terminal;               /* `in` becomes the session's controlling terminal */
 	int niceness;                /* added; 0 leaves it */
 	const struct rlimit *nofile; /* its RLIMIT_NOFILE; NULL: this process's */
 };

@@ -12,6 +12,7 @@
 #include <stdalign.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,6 +43,7 @@ struct failure {
 struct job {
 	const struct cube_spawn *spawn;
 	const char *const *envp;
+	const char *file; /* what to run */
 	const char *path; /* PATH of envp */
 	int report;       /* where a struct failure is written */
 };
@@ -81,7 +83,7 @@ static int place_stdio(const struct cube_spawn *spawn) {
  * and is the answer only if nothing better comes. */
 static int exec_in_path(const struct job *job) {
 	char file[PATH_MAX];
-	const char *name = job->spawn->argv[0], *dir = job->path;
+	const char *name = job->file, *dir = job->path;
 	size_t name_len = strlen(name);
 	bool denied = false;
 	if (!name_len) return ENOENT;
@@ -106,14 +108,16 @@ static struct failure prepare_and_exec(const struct job *job) {
 	if (spawn->session) setsid(); /* cannot fail: a fresh child leads no group */
 	else if (spawn->group) setpgid(0, 0);
 	if (place_stdio(spawn) < 0) return (struct failure){STEP_STDIO, errno};
+	if (spawn->terminal && ioctl(0, TIOCSCTTY, 0) < 0)
+		return (struct failure){STEP_STDIO, errno};
 	if (spawn->niceness) {
 		errno = 0; /* -1 is a valid niceness */
 		if (nice(spawn->niceness) == -1 && errno) return (struct failure){STEP_NICE, errno};
 	}
 	if (spawn->nofile) prlimit(0, RLIMIT_NOFILE, spawn->nofile, NULL); /* lower: cannot fail */
 	if (spawn->dir && chdir(spawn->dir) < 0) return (struct failure){STEP_DIR, errno};
-	if (!strchr(spawn->argv[0], '/')) return (struct failure){STEP_EXEC, exec_in_path(job)};
-	execve(spawn->argv[0], (char *const *)spawn->argv, (char *const *)job->envp);
+	if (!strchr(job->file, '/')) return (struct failure){STEP_EXEC, exec_in_path(job)};
+	execve(job->file, (char *const *)spawn->argv, (char *const *)job->envp);
 	return (struct failure){STEP_EXEC, errno};
 }
 
@@ -143,13 +147,17 @@ static const char *path_of(const char *const *envp) {
 	return DEFAULT_PATH;
 }
 
+static const char *file_of(const struct cube_spawn *spawn) {
+	return spawn->file ? spawn->file : spawn->argv[0];
+}
+
 static int explain(const struct cube_spawn *spawn, struct failure f, struct cube_err *err) {
 	switch (f.step) {
 	case STEP_STDIO: return cube_fail_sys(err, f.sys, "cannot set up standard files");
 	case STEP_NICE:
 		return cube_fail_sys(err, f.sys, "cannot add %d to the niceness", spawn->niceness);
 	case STEP_DIR: cube_fail_sys(err, f.sys, "cannot enter folder %s", spawn->dir); break;
-	default: cube_fail_sys(err, f.sys, "cannot run %s", spawn->argv[0]); break;
+	default: cube_fail_sys(err, f.sys, "cannot run %s", file_of(spawn)); break;
 	}
 	if (err) err->code = CUBE_EEXEC;
 	return CUBE_EEXEC;
@@ -175,9 +183,13 @@ int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *
 	if (writer != report[1]) close(report[1]);
 	if (writer < 0) {
 		close(report[0]);
-		return cube_fail_sys(err, sys, "cannot start %s", spawn->argv[0]);
+		return cube_fail_sys(err, sys, "cannot start %s", file_of(spawn));
 	}
-	struct job job = {.spawn = spawn, .envp = envp, .path = path_of(envp), .report = writer};
+	struct job job = {.spawn = spawn,
+			  .envp = envp,
+			  .file = file_of(spawn),
+			  .path = path_of(envp),
+			  .report = writer};
 	/* No handler of ours may run in the child while it uses our memory. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
@@ -188,7 +200,7 @@ int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *
 	struct failure f;
 	bool failed = pid > 0 && read_failure(report[0], &f);
 	close(report[0]);
-	if (pid < 0) return cube_fail_sys(err, sys, "cannot start %s", spawn->argv[0]);
+	if (pid < 0) return cube_fail_sys(err, sys, "cannot start %s", file_of(spawn));
 	if (failed) {
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
 		return explain(spawn, f, err);

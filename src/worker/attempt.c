@@ -146,25 +146,6 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 
 /* ---- the beginning ------------------------------------------------------------------------ */
 
-/* argv as exec wants it: pointers and text in one block. NULL without memory. */
-static char **make_argv(const struct cube_msg_list *list) {
-	char **argv = malloc((list->count + 1) * sizeof *argv + list->raw.n);
-	struct cube_slice word;
-	size_t pos = 0, n = 0;
-	char *at;
-
-	if (!argv) return NULL;
-	at = (char *)(argv + list->count + 1);
-	while (cube_msg_next_bytes(list, &pos, &word)) {
-		argv[n++] = at;
-		memcpy(at, word.p, word.n);
-		at[word.n] = '\0';
-		at += word.n + 1; /* the list has a length of 4 bytes before each word */
-	}
-	argv[n] = NULL;
-	return argv;
-}
-
 struct ends { /* the six ends of the three pipes; [0] reads */
 	int in[2], out[2], err[2];
 };
@@ -212,7 +193,7 @@ static int watch(struct attempt *a, struct ends *e, struct cube_err *err) {
 }
 
 static int spawn(struct attempt *a, const char *scratch, struct cube_err *err) {
-	char **argv = make_argv(&a->spec->argv), **env = environ_make(a, scratch);
+	char **argv = start_spec_argv(a->spec, 0), **env = environ_make(a, scratch);
 	struct cube_spawn s = {.argv = (const char *const *)argv,
 			       .envp = (const char *const *)env,
 			       .session = true,

@@ -4,7 +4,8 @@
 
 #include "runner.h"
 
-/* What a queued START holds: a copy of the message's lists in one block. */
+/* What a queued START holds: a copy of the message's lists in one block. OPEN of a stream is the
+ * same without files. */
 struct start_spec {
 	struct cube_msg_list argv, env, files;
 	const char *dir; /* "" for the default */
@@ -17,11 +18,18 @@ struct start_spec {
  * entry without '=' is CUBE_EPROTO. */
 int start_spec_check(const struct cube_msg *msg, struct cube_err *err);
 struct start_spec *start_spec_copy(const struct cube_msg *msg);
+/* argv as exec wants it, in one block, behind `before` words that the caller sets. NULL without
+ * memory. */
+char **start_spec_argv(const struct start_spec *spec, size_t before);
 
-/* The environment of an attempt, later entries winning: the daemon's own, CUBE_TASK_ID,
- * CUBE_ATTEMPT, CUBE_HOST and CUBE_SCRATCH (only with a scratch folder), START's, and last the two
- * cookies. NULL without memory; environ_free releases it. */
+/* The environment of an attempt, later entries winning: the daemon's own, or with START's flag the
+ * login environment (known by now), CUBE_TASK_ID, CUBE_ATTEMPT, CUBE_HOST and CUBE_SCRATCH (only
+ * with a scratch folder), START's, and last the two cookies. NULL without memory; environ_free
+ * releases it. */
 char **environ_make(const struct attempt *a, const char *scratch);
+/* The same for a stream: OPEN's spec, its own cookie. */
+char **environ_for_stream(const struct runner *r, const struct start_spec *spec,
+			  const char *cookie);
 void environ_free(char **env);
 
 /* Starts a's process, or finishes it as how 2: its state is RUNNING or FINISHED then. False: the

@@ -171,6 +171,9 @@ static void init(struct worker *w, const struct daemon_options *o, const char *c
 	w->runner.folder = w->folder;
 	w->runner.node_name = w->name;
 	w->runner.node_cookie = cookie;
+	w->login = login_new(w->loop, w->self->path, w->runner.home, cookie);
+	w->runner.login = w->login;
+	streams_init(&w->streams, &w->runner, w->self->path);
 	w->again = cube_timer_add(w->loop, nothing, w); /* only to wake the loop */
 	w->lonely = cube_timer_add(w->loop, on_lonely, w);
 	cube_timer_after(w->lonely, LONELY_NS);
@@ -180,7 +183,9 @@ static void init(struct worker *w, const struct daemon_options *o, const char *c
 static void done(struct worker *w) {
 	session_close_all(w);
 	drop_arrivals(w);
+	streams_done(&w->streams);
 	runner_done(&w->runner);
+	login_free(w->login);
 	sweeper_done(&w->sweeper);
 	if (w->files.loop) files_done(&w->files);
 	cube_listen_free(w->listen);

@@ -17,20 +17,22 @@ static int check_words(const struct cube_msg_list *list, const char *what, bool 
 		const uint8_t *eq = memchr(word.p, '=', word.n);
 
 		if (memchr(word.p, '\0', word.n))
-			return cube_fail(err, CUBE_EPROTO, "START: NUL inside %s", what);
+			return cube_fail(err, CUBE_EPROTO, "NUL inside %s", what);
 		if (assignment && (!eq || eq == word.p))
-			return cube_fail(err, CUBE_EPROTO, "START: no NAME= in %s", what);
+			return cube_fail(err, CUBE_EPROTO, "no NAME= in %s", what);
 	}
 	return 0;
 }
 
 int start_spec_check(const struct cube_msg *msg, struct cube_err *err) {
+	bool open = msg->type == CUBE_MSG_OPEN;
+	const struct cube_msg_list *argv = open ? &msg->open.argv : &msg->start.argv;
 	int rc;
 
-	if (msg->start.argv.count == 0)
+	if (!open && argv->count == 0)
 		return cube_fail(err, CUBE_EPROTO, "START without a program");
-	rc = check_words(&msg->start.argv, "argv", false, err);
-	return rc < 0 ? rc : check_words(&msg->start.env, "env", true, err);
+	rc = check_words(argv, "argv", false, err);
+	return rc < 0 ? rc : check_words(open ? &msg->open.env : &msg->start.env, "env", true, err);
 }
 
 static struct cube_msg_list copy_list(uint8_t **at, const struct cube_msg_list *from) {
@@ -42,22 +44,46 @@ static struct cube_msg_list copy_list(uint8_t **at, const struct cube_msg_list *
 }
 
 struct start_spec *start_spec_copy(const struct cube_msg *msg) {
-	size_t bytes = msg->start.argv.raw.n + msg->start.env.raw.n + msg->start.files.raw.n +
-		       msg->start.dir.n + 1;
+	static const struct cube_msg_list none;
+	bool open = msg->type == CUBE_MSG_OPEN;
+	const struct cube_msg_list *argv = open ? &msg->open.argv : &msg->start.argv;
+	const struct cube_msg_list *env = open ? &msg->open.env : &msg->start.env;
+	const struct cube_msg_list *files = open ? &none : &msg->start.files;
+	struct cube_slice dir = open ? msg->open.dir : msg->start.dir;
+	size_t bytes = argv->raw.n + env->raw.n + files->raw.n + dir.n + 1;
 	struct start_spec *spec = malloc(sizeof *spec + bytes);
 	uint8_t *at;
 
 	if (!spec) return NULL;
 	at = spec->block;
 	spec->bytes = sizeof *spec + bytes;
-	spec->flags = msg->start.flags;
-	spec->argv = copy_list(&at, &msg->start.argv);
-	spec->env = copy_list(&at, &msg->start.env);
-	spec->files = copy_list(&at, &msg->start.files);
+	spec->flags = open ? msg->open.flags : msg->start.flags;
+	spec->argv = copy_list(&at, argv);
+	spec->env = copy_list(&at, env);
+	spec->files = copy_list(&at, files);
 	spec->dir = (char *)at;
-	if (msg->start.dir.n) memcpy(at, msg->start.dir.p, msg->start.dir.n);
-	at[msg->start.dir.n] = '\0';
+	if (dir.n) memcpy(at, dir.p, dir.n);
+	at[dir.n] = '\0';
 	return spec;
+}
+
+char **start_spec_argv(const struct start_spec *spec, size_t before) {
+	const struct cube_msg_list *list = &spec->argv;
+	char **argv = malloc((before + list->count + 1) * sizeof *argv + list->raw.n);
+	struct cube_slice word;
+	size_t pos = 0, n = before;
+	char *at;
+
+	if (!argv) return NULL;
+	at = (char *)(argv + before + list->count + 1);
+	while (cube_msg_next_bytes(list, &pos, &word)) {
+		argv[n++] = at;
+		memcpy(at, word.p, word.n);
+		at[word.n] = '\0';
+		at += word.n + 1; /* the list has a length of 4 bytes before each word */
+	}
+	argv[n] = NULL;
+	return argv;
 }
 
 /* ---- the environment ------------------------------------------------------------------------ */
@@ -133,35 +159,60 @@ static bool keep_last(struct maker *m) {
 	return true;
 }
 
-/* A pointer array and a text block in one allocation: own variables, list, cookies. */
-char **environ_make(const struct attempt *a, const char *scratch) {
-	const struct runner *r = a->r;
+/* What an environment is made of; a is NULL for a stream's. */
+struct parts {
+	const struct runner *r;
+	const struct attempt *a;
+	const struct start_spec *spec;
+	const char *scratch, *cookie;
+	bool login;
+};
+
+/* A pointer array and a text block in one allocation: the base, own variables, list, cookies. */
+static char **make(const struct parts *p) {
+	const struct runner *r = p->r;
+	char *const *base = p->login ? login_environ(r->login) : environ;
 	size_t own = 0, entries, text;
 	struct maker m = {0};
 
-	while (environ[own]) own++;
-	entries = own + a->spec->env.count + 7;
-	text = a->spec->env.raw.n + a->spec->env.count + strlen(r->node_name) + 128 +
-	       (scratch ? strlen(r->folder) + strlen(scratch) + 32 : 0);
+	while (base[own]) own++;
+	entries = own + p->spec->env.count + 7;
+	text = p->spec->env.raw.n + p->spec->env.count + strlen(r->node_name) + 128 +
+	       (p->scratch ? strlen(r->folder) + strlen(p->scratch) + 32 : 0);
 	m.v = malloc(entries * sizeof *m.v + text);
 	if (!m.v) return NULL;
 	m.at = (char *)(m.v + entries);
 	m.end = m.at + text;
 	for (size_t i = 0; i < own; i++)
-		if (strchr(environ[i], '=')) add(&m, environ[i]);
-	addf(&m, "CUBE_TASK_ID=%" PRIu64, a->task);
-	addf(&m, "CUBE_ATTEMPT=%" PRIu32, a->attempt);
+		if (strchr(base[i], '=')) add(&m, base[i]);
+	if (p->a) {
+		addf(&m, "CUBE_TASK_ID=%" PRIu64, p->a->task);
+		addf(&m, "CUBE_ATTEMPT=%" PRIu32, p->a->attempt);
+	}
 	addf(&m, "CUBE_HOST=%s", r->node_name);
-	if (scratch) addf(&m, "CUBE_SCRATCH=%s/%s", r->folder, scratch);
-	add_words(&m, &a->spec->env);
+	if (p->scratch) addf(&m, "CUBE_SCRATCH=%s/%s", r->folder, p->scratch);
+	add_words(&m, &p->spec->env);
 	add(&m, r->node_cookie);
-	add(&m, a->cookie);
+	add(&m, p->cookie);
 	if (!keep_last(&m)) {
 		free(m.v);
 		return NULL;
 	}
 	m.v[m.n] = NULL;
 	return m.v;
+}
+
+char **environ_make(const struct attempt *a, const char *scratch) {
+	struct parts p = {a->r, a, a->spec, scratch, a->cookie, a->spec->flags & CUBE_START_LOGIN};
+
+	return make(&p);
+}
+
+char **environ_for_stream(const struct runner *r, const struct start_spec *spec,
+			  const char *cookie) {
+	struct parts p = {r, NULL, spec, NULL, cookie, spec->flags & CUBE_OPEN_LOGIN};
+
+	return make(&p);
 }
 
 void environ_free(char **env) {

@@ -10,7 +10,6 @@
 #include "cube/err.h"
 #include "cube/list.h"
 #include "cube/loop.h"
-#include "sweep.h"
 
 struct login;
 
@@ -23,8 +22,8 @@ struct login_wait { /* whoever waits embeds one; zero-initialised = does not wai
 
 /* node_cookie marks the shell's processes; home and self (the worker's own file) stay the caller's.
  */
-struct login *login_new(struct cube_loop *loop, struct sweeper *sweeper, const char *self,
-			const char *home, const char *node_cookie);
+struct login *login_new(struct cube_loop *loop, const char *self, const char *home,
+			const char *node_cookie);
 void login_free(struct login *l); /* NULL is fine; kills the shell */
 
 /* The environment, NULL-terminated, while it is known; else NULL. */

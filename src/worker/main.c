@@ -16,11 +16,19 @@
 #include "daemon.h"
 #include "folder.h"
 #include "install.h"
+#include "tools.h"
 
 static const char USAGE[] = "usage: cube-worker version\n"
 			    "       cube-worker serve DIR CLUSTER NODE [NAME]\n"
 			    "       cube-worker install SHA256 NONCE\n"
 			    "       cube-worker attach SHA256 NONCE CLUSTER NODE\n";
+
+static int usage(void) {
+	fputs(USAGE, stderr);
+	for (const struct tool *t = worker_tools; t->name; t++)
+		fprintf(stderr, "       cube-worker %s %s\n", t->name, t->usage);
+	return 2;
+}
 
 static int fail(const struct cube_err *err) {
 	fprintf(stderr, "cube-worker: %s\n", err->msg);
@@ -85,6 +93,8 @@ int main(int argc, char **argv) {
 		return attach_main(argv[0], argv[2], argv[3], argv[4], argv[5]);
 	if (strcmp(command, "serve") == 0 && (argc == 5 || argc == 6)) return serve(argc, argv);
 	if (strcmp(command, "version") == 0 && argc == 2) return version(argv[0]);
-	fputs(USAGE, stderr);
-	return 2;
+	for (const struct tool *t = worker_tools; t->name; t++)
+		if (strcmp(command, t->name) == 0 && argc - 2 >= t->min && argc - 2 <= t->max)
+			return t->run(argc - 2, argv + 2);
+	return usage();
 }

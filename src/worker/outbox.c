@@ -95,16 +95,19 @@ static size_t send_log(struct runner *r, struct cube_stream *s) {
 	return n;
 }
 
-bool outbox_pump(struct runner *r, struct cube_stream *s, struct cube_buf *frames) {
+bool outbox_pump(struct runner *r, struct streams *streams, struct cube_stream *s,
+		 struct cube_buf *frames) {
 	size_t total = 0, n;
 
 	for (;;) {
-		if (!pump_control(r, s, frames)) return false;
-		if (cube_list_empty(&r->unsent)) return false;
+		if (!pump_control(r, s, frames) || !streams_pump_control(streams, s, frames))
+			return false;
 		if (cube_stream_queued(s) >= OUTBOX_LOG_HIGH) return false;
 		if (total >= PUMP_MAX) return true;
-		n = send_log(r, s);
-		if (!n) return false;
+		n = cube_list_empty(&r->unsent) ? 0 : send_log(r, s);
+		if (cube_stream_queued(s) < OUTBOX_LOG_HIGH) n += streams_pump_data(streams, s);
+		/* the last piece of a stream makes its end due */
+		if (!n && cube_list_empty(&streams->dirty)) return false;
 		total += n;
 	}
 }

@@ -4,14 +4,16 @@
 
 #include "cube/stream.h"
 #include "runner.h"
+#include "stream.h"
 
 /* Queued bytes up to which control frames and LOG frames are made. */
 #define OUTBOX_CONTROL_HIGH (256u << 10)
 #define OUTBOX_LOG_HIGH     (64u << 10)
 
-/* Writes what the runner's attempts have due into s. True: there is more to write now than one
+/* Writes what attempts and streams have due into s. True: there is more to write now than one
  * call may do; call again in the next turn. False: all is written or s is full enough. `frames`
  * is a buffer to work in, empty before and after. */
-bool outbox_pump(struct runner *r, struct cube_stream *s, struct cube_buf *frames);
+bool outbox_pump(struct runner *r, struct streams *streams, struct cube_stream *s,
+		 struct cube_buf *frames);
 
 #endif

@@ -96,6 +96,7 @@ static void free_attempt(struct attempt *a) {
 	while (*at != a) at = &(*at)->chain;
 	*at = a->chain;
 	attempt_release(a);
+	login_forget(&a->wait);
 	cube_list_remove(&a->all);
 	cube_list_remove(&a->queue);
 	cube_list_remove(&a->dirty);
@@ -197,9 +198,9 @@ void runner_kill_all(struct runner *r) {
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
-static void refuse(struct attempt *a, const char *why) {
+static void refuse(struct attempt *a, int sys, const char *why) {
 	a->how = CUBE_EXIT_NOT_STARTED;
-	a->value = ENOMEM;
+	a->value = sys;
 	a->message = cube_strdup(why);
 	a->finished = cube_clock_wall();
 	runner_finished(a, false);
@@ -209,6 +210,18 @@ static void refuse(struct attempt *a, const char *why) {
 static void answer_again(struct attempt *a) {
 	if (a->state == CUBE_ATTEMPT_RUNNING) runner_need(a, NEED_STARTED);
 	if (a->state == CUBE_ATTEMPT_FINISHED) runner_need(a, NEED_EXIT);
+}
+
+static void on_login(void *arg, const struct cube_err *err) {
+	struct attempt *a = arg;
+
+	if (err) {
+		input_close(&a->in);
+		refuse(a, err->sys ? err->sys : EIO, err->msg);
+		return;
+	}
+	cube_list_append(&a->r->queue, &a->queue);
+	runner_kick(a->r);
 }
 
 int runner_start(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
@@ -226,10 +239,15 @@ int runner_start(struct runner *r, const struct cube_msg *msg, struct cube_err *
 	a = new_attempt(r, msg);
 	if (r->queued_bytes < RUNNER_QUEUED_MAX) a->spec = start_spec_copy(msg);
 	if (!a->spec) {
-		refuse(a, "the worker's queue is full");
+		refuse(a, ENOMEM, "the worker's queue is full");
 		return 0;
 	}
 	r->queued_bytes += a->spec->bytes;
+	if (a->spec->flags & CUBE_START_LOGIN && !login_environ(r->login)) {
+		a->wait = (struct login_wait){.done = on_login, .arg = a};
+		login_ask(r->login, &a->wait);
+		return 0;
+	}
 	cube_list_append(&r->queue, &a->queue);
 	runner_kick(r);
 	return 0;
@@ -260,6 +278,7 @@ int runner_stop(struct runner *r, const struct cube_msg *msg, struct cube_err *e
 		attempt_end(a, CUBE_EXIT_STOPPED, msg->stop.grace_ms);
 	} else if (a->state == CUBE_ATTEMPT_QUEUED) {
 		cube_list_remove(&a->queue);
+		login_forget(&a->wait);
 		a->how = CUBE_EXIT_STOPPED;
 		a->finished = cube_clock_wall();
 		input_close(&a->in);

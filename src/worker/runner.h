@@ -24,6 +24,7 @@
 #include "cube/loop.h"
 #include "cube/msg.h"
 #include "files.h"
+#include "login.h"
 #include "spool.h"
 #include "sweep.h"
 
@@ -80,12 +81,14 @@ struct attempt {
 	char *message;                  /* why it could not start; NULL: nothing to say */
 	struct start_spec *spec;        /* until it starts */
 	bool scratch;                   /* has a scratch folder */
+	struct login_wait wait;         /* for the login environment, before it is queued */
 };
 
 struct runner {
 	struct cube_loop *loop;
 	struct files *files;
 	struct sweeper *sweeper;
+	struct login *login;     /* the owner's */
 	const char *home;        /* where tasks run by default */
 	const char *folder;      /* absolute path of the worker's folder */
 	const char *node_name;   /* of the last HELLO; the owner keeps it */

@@ -53,16 +53,20 @@ static void session_free(void *arg) {
 	free(s);
 }
 
+/* What belongs to the link goes with it. */
+static void unlink_live(struct worker *w) {
+	w->live = NULL;
+	files_drop_pushes(&w->files);
+	streams_on_link_end(&w->streams);
+}
+
 /* Nothing is sent or received any more; freed at the end of the turn. */
 static void session_drop(struct session *s) {
 	struct worker *w = s->w;
 
 	if (s->state == SESSION_DEAD) return;
 	s->state = SESSION_DEAD;
-	if (w->live == s) {
-		w->live = NULL;
-		files_drop_pushes(&w->files);
-	}
+	if (w->live == s) unlink_live(w);
 	if (!w->live) sampler_done(&w->sampler);
 	cube_timer_after(w->lonely, CUBE_NS_PER_S);
 	cube_loop_defer(w->loop, session_free, s);
@@ -93,10 +97,7 @@ static void end_with(struct session *s, uint8_t code, const char *text) {
 	snprintf(m.error.message, sizeof m.error.message, "%s", text);
 	send_msg(s, &m);
 	if (s->state == SESSION_DEAD) return;
-	if (s->w->live == s) {
-		s->w->live = NULL;
-		files_drop_pushes(&s->w->files);
-	}
+	if (s->w->live == s) unlink_live(s->w);
 	s->state = SESSION_ENDING;
 	cube_stream_end(s->stream);
 	cube_timer_after(s->timer, GOODBYE_S * CUBE_NS_PER_S);
@@ -128,7 +129,8 @@ void session_flush(void *worker) {
 	cube_list_each (&w->sessions, s, struct session, link)
 		if (s->state == SESSION_ENDING && !cube_stream_queued(s->stream)) session_drop(s);
 	if (!w->live) return;
-	if (outbox_pump(&w->runner, w->live->stream, &w->frames)) cube_timer_after(w->again, 0);
+	if (outbox_pump(&w->runner, &w->streams, w->live->stream, &w->frames))
+		cube_timer_after(w->again, 0);
 }
 
 /* ---- HELLO ---------------------------------------------------------------------------------- */
@@ -260,6 +262,12 @@ static int on_live(struct session *s, const struct cube_msg *m, struct cube_err 
 	case CUBE_MSG_FORGET: return runner_forget(r, m, err);
 	case CUBE_MSG_PUSH:
 	case CUBE_MSG_PUSH_DATA: return on_push(s, m, err);
+	case CUBE_MSG_OPEN:
+	case CUBE_MSG_STREAM_INPUT:
+	case CUBE_MSG_STREAM_WINDOW:
+	case CUBE_MSG_STREAM_RESIZE:
+	case CUBE_MSG_STREAM_SIGNAL:
+	case CUBE_MSG_STREAM_CLOSE: return streams_on_msg(&s->w->streams, m, err);
 	case CUBE_MSG_PING: on_ping(s, m); return 0;
 	case CUBE_MSG_SHUTDOWN: worker_shutdown(s->w, m->shutdown.purge); return 0;
 	default: return cube_fail(err, CUBE_EPROTO, "unexpected %s", cube_msg_name(m->type));

@@ -23,12 +23,11 @@ struct streams {
 	struct cube_link all;
 	struct cube_link dirty; /* with control frames to send */
 	struct cube_link ready; /* with output to read and send */
-	struct cube_link waits; /* for the login environment */
 	uint64_t last;          /* the highest id of this link */
-	unsigned count;         /* of those the manager knows */
+	unsigned count, total;  /* those the manager knows; and all, with those being killed */
 	uint64_t granted;       /* bytes of input that may come, or lie here, over all */
 	const char *self;       /* the worker's own file */
-	uint8_t *space;         /* CUBE_DATA_MAX bytes to read output into; NULL while idle */
+	uint8_t *space;         /* to read output into; NULL while there is no stream */
 };
 
 void streams_init(struct streams *s, struct runner *runner, const char *self);

@@ -13,6 +13,7 @@
 #include "runner.h"
 #include "sampler.h"
 #include "self.h"
+#include "stream.h"
 #include "sweep.h"
 
 struct daemon_options;
@@ -23,6 +24,8 @@ struct worker {
 	struct cube_listen *listen;
 	struct files files;
 	struct runner runner;
+	struct streams streams;
+	struct login *login;
 	struct sampler sampler;
 	struct sweeper sweeper;
 	struct sweep sweep;        /* of the node's cookie: at the start and at the end */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bootstrap.h"
 #include "builds.h"
 #include "cube/id.h"
 #include "cube/log.h"
@@ -39,16 +40,6 @@ struct cube_deploy {
 	char reason[200];     /* what the host said went wrong */
 	struct cube_buf line; /* the answer line being received */
 };
-
-/* The folders a worker may live in, in order of preference. Only real folders that belong to us
- * are used, never links: in /tmp anybody may have put something at that path, but nobody can
- * replace what is ours there. A link that dies must not kill the shell before it has cleaned up:
- * writing to it just fails. */
-#define FOLDERS                                                                                    \
-	"trap \"\" PIPE; u=${LOGNAME:-$USER}; "                                                    \
-	"set -- \"$CUBE_DIR\" \"${HOME:+$HOME/.cache/cube}\" "                                     \
-	"\"${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/cube}\" \"/var/tmp/cube-$u\" \"/dev/shm/cube-$u\" " \
-	"\"/tmp/cube-$u\"; o() { [ -O \"$d\" ] && [ ! -L \"$d\" ]; }; "
 
 #define RUN_CACHED                                     \
 	"for d; do o && for h in %s; do w=$d/bin/$h; " \
@@ -87,7 +78,7 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	}
 	if (*d->sha256) snprintf(hashes, sizeof hashes, "%s", d->sha256);
 	const char *n = d->nonce;
-	int at = snprintf(out, size, "exec /bin/sh -c '" FOLDERS);
+	int at = snprintf(out, size, "exec /bin/sh -c '" BOOTSTRAP_FOLDERS);
 	if (d->phase != PHASE_PROBE_COLD)
 		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster,
 			       node->id);

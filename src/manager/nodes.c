@@ -344,27 +344,12 @@ static const struct cube_transport_events transport_events = {
 
 void cube_node_join(struct cube_mnode *node) {
 	struct cube_err err;
-	struct cube_target target = {
-		.name = node->name,
-		.host = node->set.host ? node->set.host : node->name,
-		.user = node->set.user,
-		.port = node->set.port,
-		.identity = node->set.identity,
-		.ssh_config = node->set.ssh_config,
-		.jump = node->set.jump,
-		.options = &node->set.options,
-		.ask = node->ask,
-		.strict_host_keys = node->set.strict_host_keys,
-		.timeout_ns = node->set.connect_timeout_ns,
-	};
 	hang_up(node);
 	node->join_began = cube_loop_now(node->m->loop);
 	cube_node_step(node, "connecting", -1);
 	cube_timer_after(node->timer, STALL_NS + node->set.connect_timeout_ns);
-	int rc = node->set.local ? cube_transport_local(node->m->loop, &target, &transport_events,
-							node, &node->transport, &err)
-				 : cube_transport_ssh(node->m->ssh, &target, &transport_events,
-						      node, &node->transport, &err);
+	int rc = cube_node_open(node->m, node->name, &node->set, node->fallback != NULL, node->ask,
+				&transport_events, node, &node->transport, &err);
 	if (rc < 0) cube_node_fail(node, &err);
 }
 

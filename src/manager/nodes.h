@@ -121,6 +121,10 @@ void cube_node_step(struct cube_mnode *node, const char *step, double progress);
 /* Joining ended in an error, or the link broke: state failed or lost, tasks told, retry armed. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *err);
 void cube_node_join(struct cube_mnode *node); /* (re)connect now */
+/* Opens the transport that the settings ask for, or OpenSSH's. node_open.c */
+int cube_node_open(struct cube_manager *m, const char *name, const struct cube_node_settings *set,
+		   bool by_openssh, bool ask, const struct cube_transport_events *events, void *arg,
+		   struct cube_transport **ret, struct cube_err *err);
 /* Tells a linked worker to kill everything and go; the end of its channel makes the node gone. */
 void cube_node_shut_down(struct cube_mnode *node);
 /* Queues a frame for the next flush. Nothing while the node is not linked. Never fails the node at

@@ -2,8 +2,9 @@
  *
  *   PROBE    runs the cached worker where it is; else finds a folder that allows executing, says
  *            "none", reads the wanted hash from stdin and cats the image into a temporary file
- * there, which then checks itself and takes its final name ("installed") ATTACH   runs the worker
- * just installed
+ *            there, which then checks itself and takes its final name ("installed"); "skip" where
+ *            it has no room: the next PROBE begins after that folder; "nowhere" after the last one
+ *   ATTACH   runs the worker just installed
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -22,8 +23,9 @@
 
 #define NOISE_MAX  (1u << 20)
 #define LINE_MAX_  4096u
-#define ANSWER_MAX 512u /* bytes: no answer line is longer */
+#define ANSWER_MAX 2048u /* bytes: no answer line is longer */
 #define PIECE      (64u << 10)
+#define SKIP_MAX   16u /* more folders than there are */
 
 enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH };
 
@@ -37,7 +39,10 @@ struct cube_deploy {
 	bool pushing, installed, was_touched;
 	size_t noise;         /* bytes skipped so far */
 	char tail[256];       /* the newest noise or stderr, for the error */
-	char reason[200];     /* what the host said went wrong */
+	char reason[220];     /* what the host said went wrong */
+	unsigned skip;        /* folders from the first on that are not asked for again */
+	bool skipped;         /* .. one more since the present line began */
+	char tried[180];      /* "No space left on device: /home/u/.cache/cube; ..." */
 	struct cube_buf line; /* the answer line being received */
 };
 
@@ -49,21 +54,23 @@ struct cube_deploy {
  * but "true" makes it: a redirection that fails ends the shell with a special builtin. Where no
  * byte came after it (-s), it would still "run". The umask is for this phase only: the worker, and
  * so each task, gets the user's. */
-#define RECEIVE                                                                                 \
-	"umask 077; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); " \
-	"c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                             \
-	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                        \
-	"for d; do case $d in /*) ;; *) continue;; esac; "                                      \
-	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then "                                       \
-	"echo $d: is a link or belongs to somebody else >&2; continue; fi; "                    \
-	"p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; t=$d/bin/.tmp.%s; "                              \
-	"mkdir -p \"$d/bin\" && o && true >\"$t\" && chmod 700 \"$t\" && \"$t\" && { "          \
-	"echo CUBE %s none $m; read h; "                                                        \
-	"if cat >\"$t\" && [ -s \"$t\" ] && \"$t\" install $h %s; then "                        \
-	"[ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "                              \
-	"c; echo CUBE %s error the worker cannot be stored or run in $d; exit 1; }; "           \
-	"o && c; echo $d: cannot write or execute there >&2; done; "                            \
-	"echo CUBE %s error no folder where programs may be kept and run"
+/* A folder that let an empty file be run may still have no room: the manager then
+ * asks again for one after it (skip). What was wrong with each is collected in y.
+ */
+#define RECEIVE                                                                                        \
+	"umask 077; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "        \
+	"exec 3>&1; c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                         \
+	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                               \
+	"x() { w=${1##*: }; [ \"$w\" = \"$r\" ] || y=\"$y; $w:\"; r=$w; y=\"$y $d\"; }; r=; y=; i=0; " \
+	"for d; do i=$((i+1)); [ $i -gt %u ] || continue; case $d in /*) ;; *) continue;; esac; "      \
+	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then x \"a link, or not yours\"; continue; fi; "    \
+	"p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; t=$d/bin/.tmp.%s; "                                     \
+	"if e=$({ mkdir -p \"$d/bin\" && o && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "        \
+	"if \"$t\" 2>/dev/null; then echo CUBE %s none $m; read h; "                                   \
+	"if e=$({ cat >\"$t\" && [ -s \"$t\" ] && \"$t\" install $h %s >&3; } 2>&1); then "            \
+	"[ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "                                     \
+	"x \"${e:-damaged on its way}\"; c; echo \"CUBE %s skip $i $y\"; exit 1; fi; "                 \
+	"e=noexec; fi; x \"$e\"; o && c; done; echo \"CUBE %s nowhere $y\""
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	const struct cube_deploy *d = node->deploy;
@@ -85,7 +92,7 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	if (d->phase == PHASE_ATTACH)
 		at += snprintf(out + at, size - (size_t)at,
 			       "echo CUBE %s error the worker is gone again", n);
-	else at += snprintf(out + at, size - (size_t)at, RECEIVE, n, n, n, n, n);
+	else at += snprintf(out + at, size - (size_t)at, RECEIVE, d->skip, n, n, n, n, n);
 	snprintf(out + at, size - (size_t)at, "'");
 }
 
@@ -94,7 +101,7 @@ static int run(struct cube_mnode *node, enum phase phase, struct cube_err *err) 
 	char line[4096];
 	d->phase = phase;
 	d->noise = 0;
-	d->pushing = d->installed = false;
+	d->pushing = d->installed = d->skipped = false;
 	cube_builds_cancel(&d->build);
 	cube_buf_clear(&d->line);
 	cube_id_hex(cube_id_u64(), d->nonce);
@@ -120,8 +127,8 @@ void cube_deploy_free(struct cube_deploy *d) {
 
 static void fail(struct cube_mnode *node, int code, const char *step, const char *what) {
 	struct cube_err err;
-	const char *tail = node->deploy->tail;
-	cube_fail(&err, code, "%s: %.150s%s%.120s%s", step, what, *tail ? " (the host said: " : "",
+	const char *tail = *node->deploy->reason ? "" : node->deploy->tail;
+	cube_fail(&err, code, "%s: %.200s%s%.120s%s", step, what, *tail ? " (the host said: " : "",
 		  tail, *tail ? ")" : "");
 	cube_node_fail(node, &err);
 }
@@ -141,6 +148,14 @@ static void remember(struct cube_deploy *d, const uint8_t *bytes, size_t n) {
 
 void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
 	remember(node->deploy, bytes, n);
+}
+
+/* What waits for the user ("Press return") often ends without a newline. */
+const char *cube_deploy_said(struct cube_mnode *node) {
+	struct cube_deploy *d = node->deploy;
+	size_t n = cube_buf_len(&d->line);
+	if (n) remember(d, cube_buf_data(&d->line), n);
+	return d->tail;
 }
 
 /* --- pushing --- */
@@ -239,6 +254,47 @@ static void on_error(struct cube_mnode *node, const char *rest) {
 	if (d->image && !d->installed) node->touched = d->was_touched; /* it was removed again */
 }
 
+/* The folders of a skip or nowhere answer, "; <why>: <folder> <folder>..." each. The first may go
+ * on with what the last one of the answer before it says. */
+static void add_tried(struct cube_deploy *d, const char *rest) {
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	rest += strspn(rest, "; ");
+	cube_text_escape(&text, (const uint8_t *)rest, strnlen(rest, sizeof d->tried));
+	const char *add = cube_buf_str(&text), *last = strrchr(d->tried, ';'), *why;
+	size_t used = strlen(d->tried);
+	last = last ? last + 2 : d->tried;
+	why = strstr(add, ": ");
+	bool same = why && strncmp(last, add, (size_t)(why + 2 - add)) == 0;
+	snprintf(d->tried + used, sizeof d->tried - used, "%s%s",
+		 same           ? " "
+		 : used && *add ? "; "
+				: "",
+		 same ? why + 2 : add);
+	cube_buf_done(&text);
+}
+
+static void on_skip(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	unsigned skip = 0;
+	int at = 0;
+	if (!d->image || sscanf(rest, "%u%n", &skip, &at) != 1 || skip <= d->skip ||
+	    skip > SKIP_MAX) {
+		fail(node, CUBE_EPROTO, "pushing", "the host gave an answer that makes no sense");
+		return;
+	}
+	d->skip = skip;
+	d->skipped = true;
+	add_tried(d, rest + at);
+	node->touched = d->was_touched;
+}
+
+static void on_nowhere(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	add_tried(d, rest);
+	snprintf(d->reason, sizeof d->reason, "no folder can hold the worker (%s)", d->tried);
+}
+
 static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
@@ -247,6 +303,8 @@ static void on_answer(struct cube_mnode *node, const char *word, const char *res
 		 !cube_link_linked(&d->build.link))
 		push(node, rest);
 	else if (strcmp(word, "installed") == 0 && *d->sha256) d->installed = true;
+	else if (strcmp(word, "skip") == 0) on_skip(node, rest);
+	else if (strcmp(word, "nowhere") == 0) on_nowhere(node, rest);
 	else if (strcmp(word, "error") == 0) on_error(node, rest);
 	else fail(node, CUBE_EPROTO, step, "the host gave an answer that makes no sense");
 }
@@ -317,6 +375,10 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 		 * shared home, or on a file system that does not allow it. Look again without it.
 		 */
 		*d->reason = 0;
+		rc = run(node, PHASE_PROBE_COLD, &err);
+	} else if (d->skipped) { /* no room there: another folder may have */
+		*d->sha256 = *d->reason = 0;
+		d->image = NULL;
 		rc = run(node, PHASE_PROBE_COLD, &err);
 	} else {
 		char what[160];

@@ -357,8 +357,10 @@ void cube_node_join(struct cube_mnode *node) {
 
 static void on_stall(struct cube_mnode *node) {
 	struct cube_err err;
-	cube_fail(&err, CUBE_ETIMEOUT, "%s: no progress for %d s",
-		  node->step ? node->step : "joining", (int)(STALL_NS / CUBE_NS_PER_S));
+	const char *said = node->deploy ? cube_deploy_said(node) : "";
+	cube_fail(&err, CUBE_ETIMEOUT, "%s: no progress for %d s%s%.120s%s",
+		  node->step ? node->step : "joining", (int)(STALL_NS / CUBE_NS_PER_S),
+		  *said ? " (the host said: " : "", said, *said ? ")" : "");
 	cube_node_fail(node, &err);
 }
 

@@ -142,6 +142,8 @@ size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n);
 void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n);
 void cube_deploy_drained(struct cube_mnode *node);
 void cube_deploy_end(struct cube_mnode *node, int status);
+/* The newest of what the login shell printed that is no answer of ours, "" for nothing. */
+const char *cube_deploy_said(struct cube_mnode *node);
 void cube_deploy_free(struct cube_deploy *d); /* NULL is fine */
 
 /* link.c: the protocol. `in` takes whole frames and returns how many bytes it used. */

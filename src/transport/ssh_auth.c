@@ -295,6 +295,15 @@ void cube_ssh_auth_free(struct ssh_auth *a) {
 	free(a);
 }
 
+/* A banner is one packet, of which libssh2 takes 40000 bytes and sshd sends up to 256 KiB. */
+static int banner_too_large(struct ssh_auth *a) {
+	struct cube_err err;
+	cube_fail(&err, CUBE_ELIBRARY, "%s: its banner is larger than libssh2 takes (40000 bytes)",
+		  cube_ssh_where(a->c));
+	cube_ssh_fail(a->c, &err);
+	return CUBE_ELIBRARY;
+}
+
 /* Asks by the method "none" what the server accepts; it may let us in at once. */
 static int ask(struct ssh_auth *a) {
 	struct ssh_conn *c = a->c;
@@ -303,6 +312,8 @@ static int ask(struct ssh_auth *a) {
 	if (!list && libssh2_userauth_authenticated(c->session)) return 0;
 	if (!list && libssh2_session_last_errno(c->session) == LIBSSH2_ERROR_EAGAIN)
 		return CUBE_AGAIN;
+	if (!list && libssh2_session_last_errno(c->session) == LIBSSH2_ERROR_OUT_OF_BOUNDARY)
+		return banner_too_large(a);
 	if (!list) {
 		cube_ssh_link_fail(c, NULL);
 		return CUBE_ECONNECT;

@@ -166,6 +166,31 @@ in_vms() {
 }
 none_in_vms() { [ ! "$(in_vms)" ]; }
 
+# The whole of it on whole host $1: it joins (more words are more options of spawn), a task's output
+# and code come back, and when it is taken down nothing of cube stays, no file, no process.
+lives() {
+	local host=$1 id
+	shift
+	[ -f "$T/$host.before" ] || lab_vm_files "$host" >"$T/$host.before"
+	ok cube spawn -w "$host" "$@"
+	run cube run -d -w "$host" -- sh -c 'echo out; echo err >&2; exit 7'
+	rc_is 0
+	id=$(cat "$O")
+	run cube wait "$id"
+	rc_is 7
+	ok cube logs "$id"
+	out_is 'out\n'
+	err_is 'err\n'
+	gone_from "$host"
+}
+
+gone_from() {
+	ok cube down --purge "$1"
+	(soon vm_is_empty "$1") || { lab_vm_processes "$1" >&2 && fail "processes on $1"; }
+	lab_vm_files "$1" | diff "$T/$1.before" - >&2 || fail "files of $1 are not as they were"
+}
+vm_is_empty() { [ ! "$(lab_vm_processes "$1")" ]; }
+
 # ---- the end ------------------------------------------------------------------------------------
 
 # Takes everything down and looks what stayed: nothing of cube may.

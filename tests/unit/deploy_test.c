@@ -170,7 +170,9 @@ START_TEST(next_folder) {
 	ck_assert_int_eq(chmod(bin, 0555), 0);
 	run_line(sh, "", out, sizeof out); /* an empty upload: what is taken does not run */
 	ck_assert_msg(strstr(out, "none Linux "), "%s gave up: %s", sh->path, out);
-	snprintf(dir, sizeof dir, "cannot be stored or run in %s/.cache/cube\n", root);
+	snprintf(dir, sizeof dir, "skip 2 ; Permission denied: %s/full", root);
+	ck_assert_msg(strstr(out, dir), "%s: %s", sh->path, out);
+	snprintf(dir, sizeof dir, "; damaged on its way: %s/.cache/cube\n", root);
 	ck_assert_msg(strstr(out, dir), "%s: %s", sh->path, out);
 	snprintf(dir, sizeof dir, "%s/.cache", root);
 	ck_assert_msg(access(dir, F_OK) < 0, "%s leaves %s", sh->path, dir);
@@ -218,6 +220,34 @@ START_TEST(what_the_host_says) {
 }
 END_TEST
 
+/* A folder without room: the next line begins after it, and all are named at the end. */
+START_TEST(folders_without_room) {
+	char answer[400];
+	struct cube_err err;
+	snprintf(answer, sizeof answer, "CUBE %s none Linux %s\n", node.deploy->nonce,
+		 cube_worker_machine(0));
+	feed(answer);
+	snprintf(answer, sizeof answer,
+		 "CUBE %s skip 2 ; Read-only file system: /a; No space: /b\n", node.deploy->nonce);
+	feed(answer);
+	cube_deploy_end(&node, 1);
+	ck_assert_ptr_nonnull(node.deploy);
+	ck_assert_ptr_nonnull(strstr(line, "[ $i -gt 2 ]"));
+	snprintf(answer, sizeof answer, "CUBE %s nowhere ; No space: /c; noexec: /d /e\n",
+		 node.deploy->nonce);
+	feed(answer);
+	cube_deploy_end(&node, 0);
+	ck_assert_ptr_null(node.deploy);
+	ck_assert_str_eq(failed, "deploying: no folder can hold the worker (Read-only file system: "
+				 "/a; No space: /b /c; noexec: /d /e)");
+	ck_assert_int_eq(cube_deploy_begin(&node, &err), 0);
+	snprintf(answer, sizeof answer, "CUBE %s skip 1\n",
+		 node.deploy->nonce); /* of nothing sent */
+	feed(answer);
+	ck_assert_ptr_null(node.deploy);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("deploy");
 	TCase *t = tcase_create("deploy");
@@ -228,6 +258,7 @@ int main(void) {
 	tcase_add_loop_test(t, answer_after_noise, 0, 10);
 	tcase_add_test(t, endless_line);
 	tcase_add_test(t, what_the_host_says);
+	tcase_add_test(t, folders_without_room);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

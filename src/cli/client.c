@@ -126,7 +126,7 @@ static int fail_curl(CURL *easy, CURLcode code, const char *text, struct cube_er
 }
 
 static int code_of_name(const char *name, long status) {
-	for (int code = CUBE_EUSAGE; code >= CUBE_EINTERNAL; code--)
+	for (int code = CUBE_EUSAGE; code >= CUBE_ELIBRARY; code--)
 		if (name && strcmp(cube_err_name(code), name) == 0) return code;
 	return status == 404 ? CUBE_ENOTFOUND : status < 500 ? CUBE_EUSAGE : CUBE_EINTERNAL;
 }
@@ -280,6 +280,22 @@ struct cube_transfer *cube_client_get(struct cube_client *c, const char *path, c
 	t->arg = arg;
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 	curl_multi_add_handle(c->multi, t->easy);
+	return t;
+}
+
+struct cube_transfer *cube_client_ask(struct cube_client *c, const char *path, const json_t *body,
+				      cube_client_fn *fn, void *arg) {
+	struct cube_transfer *t = transfer_new(c, path);
+	char *dump = json_dumps(body, JSON_COMPACT);
+	if (!dump) abort(); /* out of memory, as cube_alloc */
+	t->fn = fn;
+	t->arg = arg;
+	t->headers = curl_slist_append(t->headers, "Content-Type: application/json");
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+	curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(dump));
+	curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, dump);
+	curl_multi_add_handle(c->multi, t->easy);
+	free(dump);
 	return t;
 }
 

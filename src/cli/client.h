@@ -37,6 +37,9 @@ typedef int cube_client_fn(void *arg, const void *bytes, size_t n);
 /* A GET whose answer goes to fn as it comes. */
 struct cube_transfer *cube_client_get(struct cube_client *c, const char *path, cube_client_fn *fn,
 				      void *arg);
+/* A POST of JSON (borrowed) whose answer goes to fn as it comes. */
+struct cube_transfer *cube_client_ask(struct cube_client *c, const char *path, const json_t *body,
+				      cube_client_fn *fn, void *arg);
 /* A POST whose body is what can be read from fd, as it comes; fd stays the caller's. */
 struct cube_transfer *cube_client_post(struct cube_client *c, const char *path, int fd);
 bool cube_transfer_ended(const struct cube_transfer *t);

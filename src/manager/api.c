@@ -72,6 +72,7 @@ static const struct cube_route routes[] = {
 	{"GET", "/v1/nodes/{name}", cube_api_node_show, 0},
 	{"DELETE", "/v1/nodes/{name}", cube_api_node_delete, BODY_MAX},
 	{"GET", "/v1/nodes/{name}/metrics", cube_api_node_metrics, 0},
+	{"POST", "/v1/doctor", cube_api_doctor_post, BODY_MAX},
 	{"GET", "/v1/events", cube_api_events_get, 0},
 	{"HEAD", "/v1/files/{sha256}", cube_api_file_head, 0},
 	{"PUT", "/v1/files/{sha256}", cube_api_file_put, SIZE_MAX},

@@ -73,6 +73,15 @@ int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, 
 
 /* --- nodes --- */
 
+/* The body of POST /v1/nodes, checked; strings are the body's. */
+struct cube_api_nodes { /* zero-initialise */
+	struct cube_node_request *v;
+	size_t n;
+	struct cube_strv options;
+};
+int cube_api_nodes_read(struct cube_api *api, const json_t *body, struct cube_api_nodes *ret,
+			struct cube_err *err);
+void cube_api_nodes_done(struct cube_api_nodes *nodes);
 /* The node the address names, or NULL: then the request was answered. */
 struct cube_mnode *cube_api_node_find(struct cube_api *api, struct cube_request *req);
 /* METRIC; before: the sample ahead of m, or .wall 0. */
@@ -87,6 +96,7 @@ cube_route_fn cube_api_task_logs, cube_api_job_logs;
 cube_route_fn cube_api_nodes_post, cube_api_nodes_get, cube_api_node_show, cube_api_node_delete,
 	cube_api_nodes_delete, cube_api_node_metrics;
 cube_route_fn cube_api_events_get;
+cube_route_fn cube_api_doctor_post;
 cube_route_fn cube_api_file_head, cube_api_file_put;
 cube_route_fn cube_api_metrics_get;
 

@@ -176,35 +176,37 @@ static int read_one(const struct join *join, const json_t *v, struct cube_node_r
 	return 0;
 }
 
-/* Reads everything before anything is added. */
-static int read_join(const json_t *body, struct join *join, struct cube_node_request **ret,
-		     struct cube_err *err) {
+int cube_api_nodes_read(struct cube_api *api, const json_t *body, struct cube_api_nodes *ret,
+			struct cube_err *err) {
+	struct join join = {.connect_timeout_ns = 10 * CUBE_NS_PER_S};
 	size_t i;
 	json_t *v;
-	join->connect_timeout_ns = 10 * CUBE_NS_PER_S;
 	int rc = cube_fields_read(body, join_fields, sizeof join_fields / sizeof join_fields[0],
-				  join, err);
-	if (!rc) rc = read_options(join->options, &join->words, err);
+				  &join, err);
+	if (!rc) rc = read_options(join.options, &ret->options, err);
 	if (rc) return rc;
-	*ret = cube_realloc_array(NULL, json_array_size(join->nodes) + 1, sizeof **ret);
-	json_array_foreach(join->nodes, i, v) {
-		rc = read_one(join, v, &(*ret)[i], err);
+	join.words = ret->options;
+	ret->v = cube_realloc_array(NULL, json_array_size(join.nodes) + 1, sizeof *ret->v);
+	json_array_foreach(join.nodes, i, v) {
+		rc = read_one(&join, v, &ret->v[i], err);
+		if (!rc) rc = cube_nodes_check(api->m->nodes, &ret->v[i], err);
 		if (rc) return rc;
+		ret->n++;
 	}
 	return 0;
 }
 
-/* All, or none. */
-static int add_nodes(struct cube_api *api, const struct cube_node_request *requests, size_t n,
-		     json_t *nodes, json_t *added, struct cube_err *err) {
-	for (size_t i = 0; i < n; i++) {
-		int rc = cube_nodes_check(api->m->nodes, &requests[i], err);
-		if (rc) return rc;
-	}
-	for (size_t i = 0; i < n; i++) {
+void cube_api_nodes_done(struct cube_api_nodes *nodes) {
+	cube_strv_done(&nodes->options);
+	free(nodes->v);
+}
+
+static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, json_t *nodes,
+		     json_t *added, struct cube_err *err) {
+	for (size_t i = 0; i < list->n; i++) {
 		struct cube_mnode *node;
 		bool is_new;
-		int rc = cube_nodes_add(api->m->nodes, &requests[i], &node, &is_new, err);
+		int rc = cube_nodes_add(api->m->nodes, &list->v[i], &node, &is_new, err);
 		if (rc) return rc;
 		json_array_append_new(nodes, node_json(node));
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
@@ -214,14 +216,14 @@ static int add_nodes(struct cube_api *api, const struct cube_node_request *reque
 
 void cube_api_nodes_post(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	struct join join = {0};
-	struct cube_node_request *requests = NULL;
+	struct cube_api_nodes list = {0};
 	struct cube_err err;
 	json_t *body = NULL, *nodes = json_array(), *added = json_array();
 	uint64_t event = cube_events_last(api->m->events);
 	int rc = cube_body_json(req, &body, &err);
-	if (!rc) rc = read_join(body, &join, &requests, &err);
-	if (!rc) rc = add_nodes(api, requests, json_array_size(join.nodes), nodes, added, &err);
+	/* All are checked before any is added. */
+	if (!rc) rc = cube_api_nodes_read(api, body, &list, &err);
+	if (!rc) rc = add_nodes(api, &list, nodes, added, &err);
 	cube_manager_commit(api->m);
 	if (rc) cube_reply_error(req, &err);
 	else
@@ -230,8 +232,7 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 					  "event", cube_jv_u64(event)));
 	json_decref(nodes);
 	json_decref(added);
-	cube_strv_done(&join.words);
-	free(requests);
+	cube_api_nodes_done(&list);
 	json_decref(body);
 }
 

@@ -248,10 +248,9 @@ static void open_transport(struct cube_doctor *d) {
 	if (rc < 0) on_fail(d, &err);
 }
 
-int cube_doctor_new(struct cube_manager *m, const char *name,
-		    const struct cube_node_settings *settings,
-		    const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret,
-		    struct cube_err *err) {
+void cube_doctor_new(struct cube_manager *m, const char *name,
+		     const struct cube_node_settings *settings,
+		     const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret) {
 	struct cube_doctor *d = cube_alloc(sizeof *d);
 	d->m = m;
 	d->events = events;
@@ -263,7 +262,6 @@ int cube_doctor_new(struct cube_manager *m, const char *name,
 	d->last = cube_loop_now(m->loop);
 	cube_loop_defer(m->loop, reopen, d);
 	*ret = d;
-	return 0;
 }
 
 static void destroy(void *arg) {

@@ -25,10 +25,9 @@ struct cube_doctor_events {
 
 struct cube_doctor;
 /* settings are copied. Never calls back inside the call. */
-int cube_doctor_new(struct cube_manager *m, const char *name,
-		    const struct cube_node_settings *settings,
-		    const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret,
-		    struct cube_err *err);
+void cube_doctor_new(struct cube_manager *m, const char *name,
+		     const struct cube_node_settings *settings,
+		     const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret);
 void cube_doctor_free(struct cube_doctor *d); /* any time; NULL is fine */
 
 /* The line a doctor has the host run, and what it makes of the answers; for doctor.c and its test.

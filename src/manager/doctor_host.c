@@ -192,8 +192,8 @@ static void tell_folders(struct telling *t) {
 	static const struct {
 		const char *what, *text;
 	} words[] = {
-		{"ok", "programs can be kept and run there"},
-		{"noexec", "programs cannot be run there (mounted noexec?)"},
+		{"ok", "programs can be kept and run"},
+		{"noexec", "programs cannot be run (mounted noexec?)"},
 		{"readonly", "cannot be written to"},
 		{"foreign", "is a link or belongs to somebody else"},
 	};
@@ -205,7 +205,7 @@ static void tell_folders(struct telling *t) {
 		for (size_t k = 0; k < sizeof words / sizeof words[0]; k++)
 			if (!strcmp(f->what, words[k].what)) text = words[k].text;
 		tell(t, ok ? CUBE_VERDICT_OK : CUBE_VERDICT_NOTE, "folder", "", "%s: %s%s", f->path,
-		     text, ok && !any ? ": the worker goes there" : "");
+		     text, ok && !any ? " (the worker goes there)" : "");
 		any |= ok;
 	}
 	if (!any)

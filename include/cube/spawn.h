@@ -31,6 +31,13 @@ struct cube_spawn {
  * program or folder; or CUBE_ESYS when no process could be made. */
 int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *err);
 
+/* Runs fn in a copy of this process (a plain fork): a look at what a library would do next, which
+ * leaves its state here as it is. What fn writes to fd is read from *ret_fd; its process ends with
+ * fn, by _exit, and has a second of CPU time and no core file. fn must keep to memory and to fd:
+ * every other file is this process's. CUBE_ESYS. */
+int cube_spawn_look(void (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd,
+		    struct cube_err *err);
+
 /* A CLOEXEC pipe, both ends blocking (children expect that); the parent's end may then be made
  * non-blocking. ret[0] reads. */
 int cube_pipe(int ret[2], struct cube_err *err);

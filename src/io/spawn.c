@@ -209,6 +209,33 @@ int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *
 	return 0;
 }
 
+/* Blocked signals stay so: a handler of the parent's must not run in its copy. */
+static void look(void (*fn)(void *arg, int fd), void *arg, int fd) {
+	static const struct rlimit NO_CORE = {0, 0}, A_SECOND = {1, 1};
+	setrlimit(RLIMIT_CORE, &NO_CORE);
+	setrlimit(RLIMIT_CPU, &A_SECOND);
+	fn(arg, fd);
+	_exit(0);
+}
+
+int cube_spawn_look(void (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd,
+		    struct cube_err *err) {
+	int fds[2];
+	int rc = cube_pipe(fds, err);
+	if (rc < 0) return rc;
+	pid_t pid = fork();
+	if (pid == 0) look(fn, arg, fds[1]);
+	int sys = errno;
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return cube_fail_sys(err, sys, "cannot make a process");
+	}
+	*ret_pid = pid;
+	*ret_fd = fds[0];
+	return 0;
+}
+
 int cube_pipe(int ret[2], struct cube_err *err) {
 	int fds[2];
 	if (pipe2(fds, O_CLOEXEC) < 0) return cube_fail_sys(err, errno, "cannot make a pipe");

@@ -62,6 +62,13 @@ void cube_ssh_step(struct ssh_conn *c, enum cube_transport_step step) {
 	if (c->events->on_step) c->events->on_step(c->arg, step);
 }
 
+bool cube_ssh_fact(struct ssh_conn *c, enum cube_transport_fact fact, const char *text) {
+	bool told = c->facts & 1u << fact; /* on a connection that was dropped before */
+	c->facts |= 1u << fact;
+	if (c->events->on_fact && !told) c->events->on_fact(c->arg, fact, text);
+	return cube_ssh_over(c);
+}
+
 static void release(struct ssh_conn *c) {
 	cube_ssh_link_stop(c);
 	cube_ssh_lookup_cancel(c->lookup);
@@ -272,6 +279,11 @@ static void ssh_resume(struct cube_transport *t) {
 	cube_loop_defer(c->ssh->loop, resumed, c);
 }
 
+static void ssh_answer(struct cube_transport *t, const char *const *answers) {
+	struct ssh_conn *c = conn_of(t);
+	if (c->auth && !cube_ssh_over(c)) cube_ssh_auth_answer(c->auth, answers);
+}
+
 static void destroy(void *arg) {
 	struct ssh_conn *c = arg;
 	cube_outlet_done(&c->outlet);
@@ -303,6 +315,7 @@ static const struct cube_transport_ops SSH_OPS = {
 	.queued = ssh_queued,
 	.end_write = ssh_end_write,
 	.resume = ssh_resume,
+	.answer = ssh_answer,
 	.free = ssh_free,
 };
 
@@ -331,6 +344,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->jump = cube_strdup(target->jump);
 	c->port = target->port;
 	c->strict = target->strict_host_keys;
+	c->may_ask = target->ask && events->on_ask;
 	c->timeout_ns = target->timeout_ns;
 	c->fd = -1;
 	init_buffers(c);

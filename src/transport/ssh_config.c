@@ -152,6 +152,22 @@ static int set_numbers(struct cube_ssh_config *c, struct word key, struct word w
 	return rc;
 }
 
+static bool no(struct word w) {
+	return is(w, "no") || is(w, "false");
+}
+
+/* How to log in. */
+static void set_login(struct cube_ssh_config *c, struct word key, struct word w) {
+	if (is(key, "batchmode")) c->batch = yes(w);
+	else if (is(key, "pubkeyauthentication")) c->no_publickey = no(w);
+	else if (is(key, "kbdinteractiveauthentication")) c->no_keyboard = no(w);
+	else if (is(key, "passwordauthentication")) c->no_password = no(w);
+	else if (is(key, "gssapiauthentication")) c->gssapi = yes(w);
+	else if (is(key, "preferredauthentications")) set_string(&c->preferred, w);
+	else if (is(key, "pkcs11provider")) set_string(&c->pkcs11, w);
+	else if (is(key, "certificatefile")) add_identity(&c->certificates, w);
+}
+
 static int set(struct cube_ssh_config *c, struct word key, struct word w, struct cube_err *err) {
 	if (is(key, "port") || is(key, "connecttimeout")) return set_numbers(c, key, w, err);
 	if (is(key, "hostname")) set_string(&c->hostname, w);
@@ -163,8 +179,10 @@ static int set(struct cube_ssh_config *c, struct word key, struct word w, struct
 	else if (is(key, "identityfile")) add_identity(&c->identities, w);
 	else if (is(key, "identitiesonly")) c->identities_only = yes(w);
 	else if (is(key, "stricthostkeychecking")) c->strict = yes(w);
+	else if (is(key, "hashknownhosts")) c->hash_hosts = yes(w);
 	else if (is(key, "userknownhostsfile")) set_files(&c->user_hosts, w);
 	else if (is(key, "globalknownhostsfile")) set_files(&c->global_hosts, w);
+	else set_login(c, key, w);
 	return 0;
 }
 
@@ -214,6 +232,9 @@ void cube_ssh_config_done(struct cube_ssh_config *c) {
 	free(c->identityagent);
 	free(c->proxycommand);
 	free(c->proxyjump);
+	free(c->preferred);
+	free(c->pkcs11);
+	cube_strv_done(&c->certificates);
 	cube_strv_done(&c->identities);
 	cube_strv_done(&c->user_hosts);
 	cube_strv_done(&c->global_hosts);
@@ -234,6 +255,9 @@ void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_conf
 	to->identityagent = cube_strdup(from->identityagent);
 	to->proxycommand = cube_strdup(from->proxycommand);
 	to->proxyjump = cube_strdup(from->proxyjump);
+	to->preferred = cube_strdup(from->preferred);
+	to->pkcs11 = cube_strdup(from->pkcs11);
+	to->certificates = copy_strv(&from->certificates);
 	to->identities = copy_strv(&from->identities);
 	to->user_hosts = copy_strv(&from->user_hosts);
 	to->global_hosts = copy_strv(&from->global_hosts);

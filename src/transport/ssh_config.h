@@ -21,9 +21,16 @@ struct cube_ssh_config {
 	uint16_t port;
 	uint32_t connect_timeout_s; /* 0: not set */
 	bool identities_only;
-	bool strict;                               /* refuse hosts never seen */
-	struct cube_strv identities;               /* ~ expanded; may not exist */
-	struct cube_strv user_hosts, global_hosts; /* known_hosts files */
+	bool strict;                                 /* refuse hosts never seen */
+	bool hash_hosts;                             /* new names are written hashed */
+	bool batch;                                  /* nobody is to be asked */
+	bool no_publickey, no_keyboard, no_password; /* ways to log in that are forbidden */
+	bool gssapi;                                 /* wanted where the server offers it */
+	char *preferred;                             /* "publickey,password": only those */
+	char *pkcs11;                                /* a library with keys */
+	struct cube_strv certificates;               /* CertificateFile */
+	struct cube_strv identities;                 /* ~ expanded; may not exist */
+	struct cube_strv user_hosts, global_hosts;   /* known_hosts files */
 };
 
 /* Takes the output of `ssh -G` (n bytes; unknown words are skipped). Zero *ret first. */

@@ -5,6 +5,7 @@
 
 #include "cube/text.h"
 #include "known_hosts.h"
+#include "ssh_keyfile.h"
 #include "ssh_priv.h"
 
 enum { PREFS_MAX = 4096 };
@@ -107,16 +108,6 @@ static void prefer_host_keys(struct ssh_conn *c) {
 	cube_known_done(&known);
 }
 
-/* The type stands at the front of the key's blob. */
-static bool blob_type(const char *blob, size_t len, char *ret, size_t size) {
-	if (len < 4 || blob[0] || blob[1] || blob[2]) return false;
-	size_t n = (uint8_t)blob[3];
-	if (!n || n > len - 4 || n >= size) return false;
-	memcpy(ret, blob + 4, n);
-	ret[n] = '\0';
-	return strlen(ret) == n;
-}
-
 static void host_key_changed(struct ssh_conn *c, const char *name, const struct cube_known_entry *e,
 			     bool revoked) {
 	struct cube_err err;
@@ -185,7 +176,7 @@ static int check_host_key(struct ssh_conn *c) {
 	struct cube_buf key;
 	const char *blob = libssh2_session_hostkey(c->session, &len, &kind);
 	cube_buf_init(&key, 64 * 1024);
-	if (blob && blob_type(blob, len, type, sizeof type) &&
+	if (blob && cube_ssh_blob_type(blob, len, type, sizeof type) &&
 	    cube_text_base64(&key, blob, len) == 0)
 		rc = judge(c, type, cube_buf_str(&key));
 	else cube_ssh_link_fail(c, "reading the host key of");

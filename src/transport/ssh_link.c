@@ -40,7 +40,7 @@ static LIBSSH2_RECV_FUNC(feed_session) {
 	ssize_t n;
 	if (c->fd < 0) return -ECONNRESET; /* being freed */
 	if (socket != c->fd) return agent_io(socket, buffer, NULL, length);
-	if (cube_buf_len(&c->out) > SSH_OUT_STOP) return -EAGAIN;
+	if (c->hold || cube_buf_len(&c->out) > SSH_OUT_STOP) return -EAGAIN;
 	if (cube_buf_len(&c->in)) {
 		n = take(buffer, length, cube_buf_data(&c->in), cube_buf_len(&c->in));
 		cube_buf_consume(&c->in, (size_t)n);
@@ -58,6 +58,7 @@ static LIBSSH2_SEND_FUNC(collect) {
 	if (c->fd < 0) return (ssize_t)length;
 	if (socket != c->fd) return agent_io(socket, NULL, buffer, length);
 	if (length > cube_buf_room(&c->out)) return -EAGAIN;
+	c->collected += length;
 	return cube_buf_add(&c->out, buffer, length) == 0 ? (ssize_t)length : -ENOMEM;
 }
 
@@ -272,6 +273,18 @@ static const char *cause(struct ssh_conn *c, char **text) {
 	return *text && **text ? *text : "protocol error";
 }
 
+/* A person was being asked, or had answered: that is not to be done again unasked. */
+static void fail_login(struct ssh_conn *c) {
+	struct cube_err err;
+	char *text;
+	cube_fail(&err, CUBE_ELOGIN,
+		  "%s ended the login while a question was open or answered: %s (the server gives "
+		  "LoginGraceTime for all of it)",
+		  cube_ssh_where(c), cause(c, &text));
+	err.sys = c->link_sys;
+	cube_ssh_fail(c, &err);
+}
+
 void cube_ssh_link_fail(struct ssh_conn *c, const char *doing) {
 	static const char *const DOING[] = {
 		[SSH_KEX] = "exchanging keys with", [SSH_AUTH] = "authenticating with"};
@@ -279,6 +292,10 @@ void cube_ssh_link_fail(struct ssh_conn *c, const char *doing) {
 	char *text;
 	const char *proxy = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
 	bool greeted = strstr(c->hello, "SSH-") != NULL;
+	if (cube_ssh_auth_asked(c->auth)) {
+		fail_login(c);
+		return;
+	}
 	if (!doing && cube_ssh_again(c)) return;
 	if (!doing && c->state < SSH_IDLE) doing = DOING[c->state];
 	if (c->state == SSH_KEX && !greeted && proxy)

@@ -1,12 +1,16 @@
 /* libssh2's memory, kept in a list a connection: a session that is freed in the middle of a key
- * exchange or a login forgets some of it (1.10 and newer), and we end sessions at any moment. */
+ * exchange or a login forgets some of it (1.10 and newer), and we end sessions at any moment.
+ *
+ * Until the login is over all of it is wiped as it is given back: passwords are in there. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cube/list.h"
 #include "ssh_priv.h"
 
 struct block {
 	struct cube_link link;
+	size_t size;
 	_Alignas(max_align_t) uint8_t bytes[];
 };
 
@@ -20,14 +24,20 @@ static LIBSSH2_ALLOC_FUNC(give) {
 	if (count > SIZE_MAX - sizeof(struct block)) return NULL;
 	struct block *b = malloc(sizeof *b + count);
 	if (!b) return NULL;
+	b->size = count;
 	cube_list_append(&c->memory, &b->link);
 	return b->bytes;
+}
+
+static bool secret(const struct ssh_conn *c) {
+	return c->state <= SSH_AUTH || c->state == SSH_FAILED;
 }
 
 static LIBSSH2_FREE_FUNC(take_back) {
 	if (!ptr) return;
 	struct block *b = block_of(ptr);
 	cube_list_remove(&b->link);
+	if (secret(*abstract)) explicit_bzero(b->bytes, b->size);
 	free(b);
 }
 
@@ -36,10 +46,26 @@ static LIBSSH2_REALLOC_FUNC(resize) {
 	if (!ptr) return give(count, abstract);
 	if (count > SIZE_MAX - sizeof(struct block)) return NULL;
 	struct block *b = block_of(ptr), *moved;
+	if (secret(c)) {
+		void *fresh = give(count, abstract);
+		if (!fresh) return NULL;
+		memcpy(fresh, ptr, b->size < count ? b->size : count);
+		take_back(ptr, abstract);
+		return fresh;
+	}
 	cube_list_remove(&b->link);
 	moved = realloc(b, sizeof *b + count);
+	if (moved) moved->size = count;
 	cube_list_append(&c->memory, moved ? &moved->link : &b->link);
 	return moved ? moved->bytes : NULL;
+}
+
+char *cube_ssh_give(struct ssh_conn *c, const char *text) {
+	void *abstract = c;
+	size_t n = strlen(text) + 1;
+	char *copy = give(n, &abstract);
+	if (copy) memcpy(copy, text, n);
+	return copy;
 }
 
 LIBSSH2_SESSION *cube_ssh_session_new(struct ssh_conn *c) {
@@ -52,6 +78,9 @@ void cube_ssh_session_free(struct ssh_conn *c) {
 	libssh2_session_free(c->session); /* its channel with it */
 	c->session = NULL;
 	c->channel = NULL;
-	cube_list_each (&c->memory, b, struct block, link) free(b);
+	cube_list_each (&c->memory, b, struct block, link) {
+		if (secret(c)) explicit_bzero(b->bytes, b->size);
+		free(b);
+	}
 	cube_list_init(&c->memory);
 }

@@ -65,10 +65,12 @@ struct ssh_conn {
 	char *host, *user, *identity, *file, *jump;
 	uint16_t port;
 	bool strict;
+	bool may_ask;
 	uint64_t timeout_ns;
 	/* opening */
 	enum ssh_state state;
 	enum cube_transport_step step;
+	unsigned facts;           /* told, a bit each */
 	struct cube_timer *timer; /* opening, a retry, the grace for untaken output */
 	uint64_t deadline;        /* of opening; moves while the clock stands */
 	uint64_t time_left;       /* while it stands */
@@ -87,12 +89,13 @@ struct ssh_conn {
 	struct cube_link memory; /* libssh2's, of this session */
 	const uint8_t *fed;      /* received and not yet read by libssh2; valid during a pump */
 	size_t fed_len;
-	struct cube_buf in, out; /* the same between pumps; to be sent */
-	uint64_t received;
-	char hello[120]; /* what came first, for "that is no ssh server" */
-	char bye[120];   /* the peer's reason for disconnecting */
-	int link_sys;    /* errno of the socket */
+	struct cube_buf in, out;      /* the same between pumps; to be sent */
+	uint64_t received, collected; /* bytes from the peer; from libssh2 for it */
+	char hello[120];              /* what came first, for "that is no ssh server" */
+	char bye[120];                /* the peer's reason for disconnecting */
+	int link_sys;                 /* errno of the socket */
 	bool link_eof;
+	bool hold; /* libssh2 is to send, and to see nothing of what came */
 	bool tcp;
 	/* the command */
 	LIBSSH2_CHANNEL *channel;
@@ -116,6 +119,8 @@ const char *cube_ssh_where(const struct ssh_conn *c);
 void cube_ssh_clock_stop(struct ssh_conn *c);
 void cube_ssh_clock_go(struct ssh_conn *c);
 void cube_ssh_dial(struct ssh_conn *c);
+/* on_fact, once a fact; true when the connection is over, since its receiver may free it. */
+bool cube_ssh_fact(struct ssh_conn *c, enum cube_transport_fact fact, const char *text);
 static inline bool cube_ssh_over(const struct ssh_conn *c) {
 	return c->gone || c->state == SSH_FAILED;
 }
@@ -138,6 +143,7 @@ void cube_ssh_again_failed(struct ssh_conn *c);
 /* ssh_mem.c */
 LIBSSH2_SESSION *cube_ssh_session_new(struct ssh_conn *c);
 void cube_ssh_session_free(struct ssh_conn *c);
+char *cube_ssh_give(struct ssh_conn *c, const char *text); /* a copy that libssh2 will free */
 
 /* ssh_kex.c: 0 done, CUBE_AGAIN, or failed with ssh_fail called */
 int cube_ssh_kex_start(struct ssh_conn *c);
@@ -146,6 +152,12 @@ int cube_ssh_kex_pump(struct ssh_conn *c);
 /* ssh_auth.c: as above */
 int cube_ssh_auth_pump(struct ssh_conn *c);
 void cube_ssh_auth_free(struct ssh_auth *a);
+void cube_ssh_auth_answer(struct ssh_auth *a, const char *const *answers);
+bool cube_ssh_auth_asked(const struct ssh_auth *a); /* a person was needed */
+
+/* ssh_server.c: what is known of the other programs */
+bool cube_ssh_program_there(void);              /* OpenSSH's ssh is in PATH */
+bool cube_ssh_refuses_sha1(const char *banner); /* RSA signatures with SHA-1 */
 
 /* ssh_channel.c: true when there may be more to do */
 bool cube_ssh_channel_pump(struct ssh_conn *c);

@@ -174,7 +174,7 @@ static void peer_run(struct peer *p, const char *line) {
 	if (p->failed) ck_abort_msg("%s: %s", line, p->err.msg);
 }
 
-static void peer_send(struct peer *p, uint64_t n) {
+static inline void peer_send(struct peer *p, uint64_t n) {
 	p->to_send = n;
 	p->sending = true;
 	peer_pump(p);

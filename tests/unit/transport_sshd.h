@@ -111,13 +111,14 @@ static void sshd_stop(struct sshd *s) {
 	s->pid = 0;
 }
 
-static void sshd_start(struct sshd *s, const char *host_key, const char *more) {
+/* sshd takes the first value it finds: `first` goes before the lines of all tests, `more` after. */
+static void sshd_launch(struct sshd *s, const char *host_key, const char *first, const char *more) {
 	cube_autofree char *config = cube_strf(
-		"Port %u\nListenAddress 127.0.0.1\nHostKey %s/%s\nAuthorizedKeysFile %s/authorized_keys\n"
+		"%sPort %u\nListenAddress 127.0.0.1\nHostKey %s/%s\nAuthorizedKeysFile %s/authorized_keys\n"
 		"StrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\n"
 		"KbdInteractiveAuthentication no\nPermitRootLogin yes\nUseDNS no\n"
 		"PrintMotd no\nPrintLastLog no\nLogLevel ERROR\nAcceptEnv XX\n%s\n",
-		s->port, s->dir, host_key, s->dir, more ? more : "");
+		first, s->port, s->dir, host_key, s->dir, more ? more : "");
 	write_file(s->dir, "sshd_config", 0600, config);
 	cube_autofree char *path = cube_strf("%s/sshd_config", s->dir);
 	if (geteuid() == 0) (void)!mkdir("/run/sshd", 0755);
@@ -136,6 +137,10 @@ static void sshd_start(struct sshd *s, const char *host_key, const char *more) {
 		ck_assert_msg(waitpid(s->pid, &status, WNOHANG) == 0, "sshd does not start");
 		poll(NULL, 0, 2);
 	}
+}
+
+static inline void sshd_start(struct sshd *s, const char *host_key, const char *more) {
+	sshd_launch(s, host_key, "", more);
 }
 
 /* Makes the folder and its keys; the server comes with sshd_start. */

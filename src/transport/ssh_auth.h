@@ -1,0 +1,87 @@
+/* Logging in, shared by the ssh_auth*.c files: a list of ways, tried in OpenSSH's order.
+ *
+ *   ssh_auth.c        the order, and what is said when none is left
+ *   ssh_auth_keys.c   the agent's keys and key files
+ *   ssh_auth_ask.c    questions to a person; passwords
+ *   ssh_auth_kbd.c    the server's own questions
+ *
+ * Whatever was asked is tried once: an answer that the server refuses ends the login, since
+ * another try may lock the account or send another message to a telephone. Only a passphrase,
+ * which no server sees, is asked again. */
+#ifndef CUBE_TRANSPORT_SSH_AUTH_H
+#define CUBE_TRANSPORT_SSH_AUTH_H
+
+#include "ssh_priv.h"
+
+/* What a way says besides 0 (logged in), CUBE_AGAIN and failures that were reported. */
+enum { AUTH_NEXT = 2 };
+
+struct key_file {
+	char *path;
+	char *pub;     /* base64, of path.pub or of the file itself; NULL: not known */
+	char type[64]; /* "ssh-ed25519"; "": not known */
+	bool exists, offered, locked;
+};
+
+struct ssh_auth {
+	struct ssh_conn *c;
+	size_t way; /* index into the ways */
+	char *methods;
+	char *partial; /* what the server still wants after a key it took: "keyboard-interactive" */
+	/* keys */
+	bool trying; /* a key is at the server */
+	LIBSSH2_AGENT *agent;
+	struct libssh2_agent_publickey *identity;
+	unsigned agent_tried;
+	bool agent_others; /* second round: keys that no key file is configured for */
+	struct key_file *files;
+	size_t nfiles, file;
+	unsigned keys_refused;
+	enum { LOCK_PROBE, LOCK_ASK, LOCK_OPEN } lock; /* of an encrypted file */
+	unsigned wrong;                                /* passphrases for it */
+	uint64_t mark;         /* c->collected before a key file was opened */
+	struct cube_buf notes; /* "~/.ssh/id_ed25519, ~/.ssh/id_rsa (no such file)" */
+	char reason[100];      /* why the ssh program could do better, or "" */
+	char need[160];        /* what a person could have given: "needs a password" */
+	/* the question that is open, or was answered */
+	enum { NOT_ASKED, ASKING, ANSWERED, NO_ANSWER } asked;
+	unsigned answers_len;
+	char *answers[CUBE_ASK_PROMPTS];
+	bool expired; /* the password */
+	/* keyboard-interactive */
+	struct kbd *kbd;
+	char login[200]; /* CUBE_FACT_LOGIN */
+};
+
+/* ssh_auth.c */
+bool cube_auth_offered(const struct ssh_auth *a,
+		       const char *method); /* by the server, and allowed */
+int cube_auth_denied(struct ssh_auth *a);
+/* After a way failed with libssh2's rc: AUTH_NEXT, or the link is gone and that was reported. */
+int cube_auth_refused(struct ssh_auth *a, int rc);
+/* Ends the login with CUBE_ELOGIN: "host port 22 as user: " and the text. */
+int cube_auth_needs_login(struct ssh_auth *a, const char *text);
+/* Remembers the first reason why the ssh program could log in where we cannot. */
+void cube_auth_reason(struct ssh_auth *a, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ssh_auth_keys.c */
+void cube_auth_keys_init(struct ssh_auth *a);
+void cube_auth_keys_done(struct ssh_auth *a);
+int cube_auth_agent(struct ssh_auth *a);
+int cube_auth_files(struct ssh_auth *a);
+int cube_auth_agent_rest(struct ssh_auth *a);
+int cube_auth_locked(struct ssh_auth *a); /* encrypted files */
+
+/* ssh_auth_ask.c */
+bool cube_auth_may_ask(const struct ssh_auth *a);
+/* Puts one question; CUBE_AGAIN until a->asked is ANSWERED or NO_ANSWER. */
+int cube_auth_ask(struct ssh_auth *a, const struct cube_ask *ask);
+void cube_auth_forget(struct ssh_auth *a); /* wipes the answers; nothing is asked then */
+int cube_auth_password(struct ssh_auth *a);
+
+/* ssh_auth_kbd.c */
+int cube_auth_keyboard(struct ssh_auth *a);
+void cube_auth_keyboard_done(struct ssh_auth *a);
+
+#endif

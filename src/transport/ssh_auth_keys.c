@@ -1,0 +1,367 @@
+/* Keys: the agent's, and key files, encrypted ones last. See ssh_auth.h.
+ *
+ * libssh2's agent calls block on the agent's socket: one local round trip for the list of keys
+ * and one for a signature, each bounded in ssh_link.c. The server's side is never waited for.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cube/text.h"
+#include "ssh_auth.h"
+#include "ssh_keyfile.h"
+
+/* sshd's MaxAuthTries is 6 by default and counts every key: one is kept for a key file. */
+enum { AGENT_TRIES = 5, PASSPHRASES = 3 };
+
+/* ---- which keys there are ---------------------------------------------------------------- */
+
+static char *shown_path(const char *path) {
+	cube_autofree char *home = cube_ssh_home();
+	size_t n = strlen(home);
+	bool ours = n > 1 && !strncmp(path, home, n) && path[n] == '/';
+	return ours ? cube_strf("~%s", path + n) : cube_strdup(path);
+}
+
+static void note_file(struct ssh_auth *a, const char *path, const char *trouble) {
+	cube_autofree char *shown = shown_path(path);
+	if (cube_buf_len(&a->notes)) cube_buf_addstr(&a->notes, ", ");
+	if (trouble) cube_buf_printf(&a->notes, "%s (%s)", shown, trouble);
+	else cube_buf_addstr(&a->notes, shown);
+}
+
+static void reason_rsa(struct ssh_auth *a) {
+	if (!libssh2_version(0x010b00))
+		cube_auth_reason(a, "RSA keys need libssh2 1.11, this is %s", libssh2_version(0));
+}
+
+/* Whether a key of this type is worth showing to the server; says what the ssh program could do
+ * with it. Before 1.11 libssh2 signs by RSA with SHA-1 only, which sshd has refused since 8.8. */
+static bool usable_type(struct ssh_auth *a, const char *type) {
+	if (!strncmp(type, "sk-", 3)) {
+		cube_auth_reason(a, "FIDO keys need the ssh program");
+		return false;
+	}
+	if (strstr(type, "-cert-v0")) {
+		cube_auth_reason(a, "certificates need the ssh program");
+		return false;
+	}
+	if (strcmp(type, "ssh-rsa") != 0 || libssh2_version(0x010b00)) return true;
+	reason_rsa(a);
+	return !cube_ssh_refuses_sha1(libssh2_session_banner_get(a->c->session));
+}
+
+static void add_file(struct ssh_auth *a, const char *path) {
+	struct cube_keyfile k;
+	cube_autofree char *cert = cube_strf("%s-cert.pub", path);
+	cube_keyfile_read(path, &k);
+	a->files = cube_realloc_array(a->files, a->nfiles + 1, sizeof *a->files);
+	a->files[a->nfiles++] = (struct key_file){
+		.path = cube_strdup(path),
+		.pub = k.pub,
+		.exists = k.exists && !k.public_only,
+		.offered = k.exists && k.public_only,
+		.locked = k.locked,
+	};
+	memcpy(a->files[a->nfiles - 1].type, k.type, sizeof k.type);
+	if (access(cert, R_OK) == 0) cube_auth_reason(a, "certificates need the ssh program");
+}
+
+void cube_auth_keys_init(struct ssh_auth *a) {
+	const struct cube_ssh_config *config = &a->c->config;
+	if (a->c->identity) add_file(a, a->c->identity);
+	else
+		for (size_t i = 0; i < config->identities.len; i++)
+			add_file(a, config->identities.v[i]);
+	for (size_t i = 0; i < config->certificates.len; i++)
+		if (access(config->certificates.v[i], R_OK) == 0)
+			cube_auth_reason(a, "certificates need the ssh program");
+	if (config->pkcs11) cube_auth_reason(a, "PKCS11Provider needs the ssh program");
+}
+
+void cube_auth_keys_done(struct ssh_auth *a) {
+	if (a->agent) {
+		libssh2_agent_disconnect(a->agent);
+		libssh2_agent_free(a->agent);
+	}
+	for (size_t i = 0; i < a->nfiles; i++) {
+		free(a->files[i].path);
+		free(a->files[i].pub);
+	}
+	free(a->files);
+}
+
+static bool only_files(const struct ssh_auth *a) {
+	return a->c->identity || a->c->config.identities_only;
+}
+
+static unsigned usable_files(const struct ssh_auth *a) {
+	unsigned n = 0;
+	for (size_t i = 0; i < a->nfiles; i++) n += a->files[i].exists && !a->files[i].offered;
+	return n;
+}
+
+static int key_refused(struct ssh_auth *a, int rc) {
+	a->keys_refused++;
+	return cube_auth_refused(a, rc);
+}
+
+/* ---- the agent --------------------------------------------------------------------------- */
+
+static const char *agent_path(const struct ssh_conn *c) {
+	const char *path =
+		c->config.identityagent ? c->config.identityagent : getenv("SSH_AUTH_SOCK");
+	if (!path || !*path || !strcmp(path, "none")) return NULL;
+	return strlen(path) < 100 ? path : NULL; /* what a unix socket's address holds */
+}
+
+static void open_agent(struct ssh_auth *a) {
+	const char *path = agent_path(a->c);
+	if (!path) return;
+	a->agent = libssh2_agent_init(a->c->session);
+	if (!a->agent) return;
+	libssh2_agent_set_identity_path(a->agent, path);
+	if (libssh2_agent_connect(a->agent) == 0 && libssh2_agent_list_identities(a->agent) == 0)
+		return;
+	libssh2_agent_free(a->agent);
+	a->agent = NULL;
+}
+
+/* The key file this agent key belongs to, or NULL. */
+static struct key_file *file_of(struct ssh_auth *a, const struct libssh2_agent_publickey *key) {
+	struct key_file *found = NULL;
+	struct cube_buf text;
+	cube_buf_init(&text, CUBE_KEYFILE_MAX);
+	cube_text_base64(&text, key->blob, key->blob_len);
+	for (size_t i = 0; i < a->nfiles && !found; i++)
+		if (a->files[i].pub && !strcmp(a->files[i].pub, cube_buf_str(&text)))
+			found = &a->files[i];
+	cube_buf_done(&text);
+	return found;
+}
+
+static bool worth_offering(struct ssh_auth *a, const struct libssh2_agent_publickey *key) {
+	char type[64];
+	struct key_file *file = file_of(a, key);
+	if ((file != NULL) == a->agent_others) return false;
+	if (file) file->offered = true;
+	return !cube_ssh_blob_type(key->blob, key->blob_len, type, sizeof type) ||
+	       usable_type(a, type);
+}
+
+/* The configured keys first, as ssh does; the agent's other ones then, unless forbidden. */
+static bool next_agent_key(struct ssh_auth *a, unsigned max) {
+	struct libssh2_agent_publickey *key;
+	while (a->agent && a->agent_tried < max) {
+		if (libssh2_agent_get_identity(a->agent, &key, a->identity) == 0) {
+			a->identity = key;
+			if (!worth_offering(a, key)) continue;
+			a->agent_tried++;
+			return true;
+		}
+		if (a->agent_others || only_files(a)) return false;
+		a->identity = NULL;
+		a->agent_others = true;
+	}
+	return false;
+}
+
+static int try_agent(struct ssh_auth *a, unsigned max) {
+	for (;;) {
+		if (!a->trying && !next_agent_key(a, max)) return AUTH_NEXT;
+		a->trying = true;
+		int rc = libssh2_agent_userauth(a->agent, a->c->config.user, a->identity);
+		if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
+		a->trying = false;
+		if (rc == 0) {
+			snprintf(a->login, sizeof a->login, "agent key %u", a->agent_tried);
+			return 0;
+		}
+		rc = key_refused(a, rc);
+		if (rc != AUTH_NEXT) return rc;
+	}
+}
+
+int cube_auth_agent(struct ssh_auth *a) {
+	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
+	if (!a->agent) open_agent(a);
+	return try_agent(a, usable_files(a) ? AGENT_TRIES : UINT_MAX);
+}
+
+/* Those that gave way to the files: a server with a higher MaxAuthTries listens to them. */
+int cube_auth_agent_rest(struct ssh_auth *a) {
+	return cube_auth_offered(a, "publickey") ? try_agent(a, UINT_MAX) : AUTH_NEXT;
+}
+
+/* ---- open files -------------------------------------------------------------------------- */
+
+static bool key_opened(const struct ssh_auth *a) {
+	return a->c->collected != a->mark; /* something was sent, so the file was understood */
+}
+
+static int offer_file(struct ssh_auth *a, const struct key_file *f, const char *passphrase) {
+	const char *user = a->c->config.user;
+	if (!a->trying) a->mark = a->c->collected;
+	a->trying = true;
+	int rc = libssh2_userauth_publickey_fromfile_ex(a->c->session, user, (unsigned)strlen(user),
+							NULL, f->path, passphrase);
+	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
+	a->trying = false;
+	if (rc == 0) {
+		cube_autofree char *shown = shown_path(f->path);
+		snprintf(a->login, sizeof a->login, "publickey %s", shown);
+	}
+	return rc;
+}
+
+/* False where the file is not worth a try; says why when somebody asked for it by name. */
+static bool worth_trying(struct ssh_auth *a, const struct key_file *f) {
+	if (f->offered || f->locked) return false;
+	if (!f->exists || access(f->path, R_OK) < 0) {
+		if (a->c->identity)
+			note_file(a, f->path, f->exists ? "cannot be read" : "no such file");
+		return false;
+	}
+	return usable_type(a, f->type);
+}
+
+static int try_file(struct ssh_auth *a, struct key_file *f) {
+	int rc = offer_file(a, f, "");
+	if (rc == CUBE_AGAIN || rc == 0) return rc;
+	f->offered = true;
+	if (key_opened(a)) {
+		note_file(a, f->path, NULL);
+		return key_refused(a, rc);
+	}
+	cube_autofree char *shown = shown_path(f->path);
+	note_file(a, f->path, "not a key libssh2 can read");
+	cube_auth_reason(a, "libssh2 cannot read %.60s", shown);
+	return cube_auth_refused(a, rc);
+}
+
+int cube_auth_files(struct ssh_auth *a) {
+	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
+	for (; a->file < a->nfiles; a->file++) {
+		struct key_file *f = &a->files[a->file];
+		if (!a->trying && !worth_trying(a, f)) continue;
+		int rc = try_file(a, f);
+		if (rc != AUTH_NEXT) return rc;
+	}
+	a->file = 0;
+	return AUTH_NEXT;
+}
+
+/* ---- encrypted files --------------------------------------------------------------------- */
+
+/* A file is offered by its public half first, where that is known: nobody types a passphrase for a
+ * key the server does not want. */
+
+static LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(sign_nothing) {
+	**(bool **)abstract = true; /* we were asked to sign: the server wants this key */
+	return -1;
+}
+
+static int probe(struct ssh_auth *a, const struct key_file *f, bool *ret_wanted) {
+	struct cube_buf blob;
+	const char *user = a->c->config.user;
+	void *wanted = ret_wanted;
+	*ret_wanted = false;
+	cube_buf_init(&blob, CUBE_KEYFILE_MAX);
+	if (cube_text_unbase64(&blob, f->pub, strlen(f->pub), NULL) < 0) {
+		cube_buf_done(&blob);
+		return AUTH_NEXT;
+	}
+	int rc = libssh2_userauth_publickey(a->c->session, user, cube_buf_data(&blob),
+					    cube_buf_len(&blob), sign_nothing, &wanted);
+	cube_buf_done(&blob);
+	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
+	return *ret_wanted ? AUTH_NEXT : key_refused(a, rc);
+}
+
+static int lock_probe(struct ssh_auth *a, struct key_file *f) {
+	bool wanted;
+	a->lock = LOCK_ASK;
+	if (!f->pub) return CUBE_AGAIN;
+	int rc = probe(a, f, &wanted);
+	if (rc == CUBE_AGAIN) a->lock = LOCK_PROBE;
+	if (rc != AUTH_NEXT || wanted) return rc == AUTH_NEXT ? CUBE_AGAIN : rc;
+	note_file(a, f->path, NULL);
+	return AUTH_NEXT;
+}
+
+static int lock_ask(struct ssh_auth *a, const struct key_file *f) {
+	char text[200];
+	cube_autofree char *shown = shown_path(f->path);
+	if (!cube_auth_may_ask(a)) {
+		if (!a->need[0])
+			snprintf(a->need, sizeof a->need, "needs the passphrase of %.120s", shown);
+		note_file(a, f->path, "needs its passphrase");
+		return AUTH_NEXT;
+	}
+	snprintf(text, sizeof text, "Passphrase for %.150s: ", shown);
+	struct cube_ask ask = {.kind = CUBE_ASK_PASSPHRASE,
+			       .key = f->path,
+			       .title = "",
+			       .n = 1,
+			       .prompts = {{.text = text}},
+			       .again = a->wrong > 0};
+	a->lock = LOCK_OPEN;
+	return cube_auth_ask(a, &ask);
+}
+
+static int lock_missing(struct ssh_auth *a, const struct key_file *f, const char *why) {
+	char text[200];
+	cube_autofree char *shown = shown_path(f->path);
+	snprintf(text, sizeof text, "needs the passphrase of %.120s, and %s", shown, why);
+	return cube_auth_needs_login(a, text);
+}
+
+static int lock_open(struct ssh_auth *a, struct key_file *f) {
+	if (a->asked == ASKING) return CUBE_AGAIN;
+	if (a->asked == NO_ANSWER) return lock_missing(a, f, "none was given");
+	int rc = offer_file(a, f, a->answers[0]);
+	if (rc == CUBE_AGAIN) return rc;
+	cube_auth_forget(a);
+	a->asked = NOT_ASKED;
+	if (rc == 0) return 0;
+	if (key_opened(a)) {
+		note_file(a, f->path, NULL);
+		return key_refused(a, rc);
+	}
+	if (++a->wrong == PASSPHRASES) return lock_missing(a, f, "the ones given do not open it");
+	a->lock = LOCK_ASK;
+	return CUBE_AGAIN;
+}
+
+/* CUBE_AGAIN with another a->lock than before: go on at once. */
+static int lock_step(struct ssh_auth *a, struct key_file *f) {
+	switch (a->lock) {
+	case LOCK_PROBE: return lock_probe(a, f);
+	case LOCK_ASK: return lock_ask(a, f);
+	default: return lock_open(a, f);
+	}
+}
+
+static int try_locked(struct ssh_auth *a, struct key_file *f) {
+	for (;;) {
+		int before = (int)a->lock;
+		int rc = lock_step(a, f);
+		/* after a failure `a` is gone */
+		if (rc != CUBE_AGAIN || (int)a->lock == before || a->asked == ASKING) return rc;
+	}
+}
+
+int cube_auth_locked(struct ssh_auth *a) {
+	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
+	for (; a->file < a->nfiles; a->file++) {
+		struct key_file *f = &a->files[a->file];
+		if (!f->locked || !f->exists || f->offered || !usable_type(a, f->type)) continue;
+		int rc = try_locked(a, f);
+		if (rc != AUTH_NEXT) return rc;
+		a->lock = LOCK_PROBE;
+		a->wrong = 0;
+	}
+	return AUTH_NEXT;
+}

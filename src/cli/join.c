@@ -3,8 +3,17 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Above the live display. */
+static void tell_notes(struct cube_join *j, bool now) {
+	if (!cube_notes_due(&j->notes, now)) return;
+	if (!j->told) cube_progress_hide(&j->progress);
+	cube_notes_print(&j->notes);
+	if (!j->told) cube_progress_draw(&j->progress, true);
+}
+
 static void finish(struct cube_join *j) {
 	if (j->told || j->progress.pending) return;
+	tell_notes(j, true);
 	j->told = true;
 	cube_progress_finish(&j->progress);
 }
@@ -14,13 +23,17 @@ static int on_event(void *arg, const char *event, const json_t *data) {
 	const char *node = cube_json_str(data, "node", NULL);
 	enum cube_node_state state;
 	if (!node || j->told) return 0;
-	if (strcmp(event, "progress") == 0) {
+	if (strcmp(event, "note") == 0) {
+		if (cube_progress_has(&j->progress, node))
+			cube_notes_add(&j->notes, node, cube_json_str(data, "text", ""));
+	} else if (strcmp(event, "progress") == 0) {
 		cube_progress_step(&j->progress, node, cube_json_str(data, "step", NULL),
 				   cube_json_num(data, "progress", 0));
 	} else if (strcmp(event, "node") == 0 &&
 		   cube_node_state_parse(cube_json_str(data, "new", ""), &state) == 0) {
 		cube_progress_state(&j->progress, node, state, cube_json_str(data, "reason", NULL));
 	}
+	tell_notes(j, false);
 	cube_progress_draw(&j->progress, false);
 	finish(j);
 	return 0;
@@ -59,6 +72,7 @@ int cube_join_wait(struct cube_join *j, struct cube_err *err) {
 					err, CUBE_ECONNECT,
 					"the manager went away; `cube nodes` starts it again, and the nodes go on joining");
 		}
+		tell_notes(j, false);
 		cube_progress_draw(&j->progress, false);
 	}
 	cube_signals_close(&signals);
@@ -73,6 +87,8 @@ void cube_join_hide(void *join) {
 void cube_join_stop(struct cube_join *j) {
 	if (!j->cli) return;
 	cube_join_hide(j);
+	if (cube_notes_due(&j->notes, true)) cube_notes_print(&j->notes);
+	cube_notes_done(&j->notes);
 	cube_watch_stop(&j->watch);
 	cube_progress_done(&j->progress);
 	j->cli = NULL;

@@ -1,7 +1,8 @@
-/* Nodes on their way to ready, shown by progress. */
+/* Nodes on their way to ready, shown by progress, and what is noted about them. */
 #ifndef CUBE_CLI_JOIN_H
 #define CUBE_CLI_JOIN_H
 
+#include "notes.h"
 #include "progress.h"
 #include "watch.h"
 
@@ -9,6 +10,7 @@ struct cube_join {
 	struct cube_cli *cli;
 	struct cube_progress progress;
 	struct cube_watch watch;
+	struct cube_notes notes;
 	bool told; /* the summary was printed */
 };
 

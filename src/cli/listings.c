@@ -109,6 +109,7 @@ static int used_cell(const json_t *row, const char *total, const char *rest, boo
 TEXT_CELL(node_name, "name")
 TEXT_CELL(node_host, "host")
 TEXT_CELL(node_user, "user")
+TEXT_CELL(node_transport, "transport")
 TEXT_CELL(node_labels, "labels")
 INT_CELL(node_slots, "slots")
 INT_CELL(node_running, "running")
@@ -190,6 +191,7 @@ const struct cube_column cube_node_columns[] = {
 	{"JOIN", "join_seconds", .right = true, .wide = true, .cell = node_join},
 	{"HOST", "host", .wide = true, .cell = node_host},
 	{"USER", "user", .wide = true, .cell = node_user},
+	{"TRANSPORT", "transport", .wide = true, .cell = node_transport},
 	{"MACHINE", "machine", .wide = true, .cell = node_machine},
 	{"KERNEL", "kernel", .wide = true, .cell = node_kernel},
 	{"LABELS", "labels", .wide = true, .cell = node_labels},

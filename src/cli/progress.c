@@ -18,7 +18,7 @@
 
 static bool joining(const struct cube_progress_row *r) {
 	return r->state != CUBE_NODE_READY && r->state != CUBE_NODE_FAILED &&
-	       r->state != CUBE_NODE_GONE;
+	       r->state != CUBE_NODE_NEEDS_LOGIN && r->state != CUBE_NODE_GONE;
 }
 
 static int by_name(const void *x, const void *y, void *arg) {
@@ -33,7 +33,8 @@ static void init_row(struct cube_progress_row *r, const json_t *node) {
 		r->state = CUBE_NODE_CONNECTING;
 	if (r->state == CUBE_NODE_LOST) r->state = CUBE_NODE_CONNECTING; /* is tried again */
 	r->before = r->state == CUBE_NODE_READY;
-	if (reason && r->state == CUBE_NODE_FAILED) r->reason = cube_strdup(reason);
+	if (reason && (r->state == CUBE_NODE_FAILED || r->state == CUBE_NODE_NEEDS_LOGIN))
+		r->reason = cube_strdup(reason);
 }
 
 void cube_progress_init(struct cube_progress *p, enum cube_progress_mode mode, int fd,
@@ -50,7 +51,8 @@ void cube_progress_init(struct cube_progress *p, enum cube_progress_mode mode, i
 		init_row(&p->rows[i], json_array_get(nodes, i));
 		p->sorted[i] = i;
 		p->pending += joining(&p->rows[i]);
-		p->failed += p->rows[i].state == CUBE_NODE_FAILED;
+		p->failed += p->rows[i].state == CUBE_NODE_FAILED ||
+			     p->rows[i].state == CUBE_NODE_NEEDS_LOGIN;
 	}
 	qsort_r(p->sorted, p->n, sizeof *p->sorted, by_name, p);
 }
@@ -77,6 +79,10 @@ static struct cube_progress_row *find(struct cube_progress *p, const char *name)
 		else low = mid + 1;
 	}
 	return NULL;
+}
+
+bool cube_progress_has(struct cube_progress *p, const char *name) {
+	return find(p, name) != NULL;
 }
 
 /* "web3 ready 0.2 s", "web3 pushing 40 %", "web4 failed: no route to host" */

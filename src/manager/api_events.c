@@ -79,6 +79,18 @@ static void on_progress(void *arg, uint32_t node, const char *step, double progr
 	cube_pages_wake(&sse->pages);
 }
 
+static void on_note(void *arg, uint32_t node, const char *text) {
+	struct sse *sse = arg;
+	struct cube_buf *out = &sse->pages.out;
+	if (cube_buf_len(out) > PROGRESS_MAX) return;
+	cube_buf_addstr(out, "event: note\ndata: ");
+	const char *name = cube_nodes_name(sse->pages.api->m->nodes, node);
+	cube_pages_json(&sse->pages, json_pack("{s:o, s:o}", "node", cube_jv_text(name), "text",
+					       cube_jv_text(text)));
+	cube_buf_addstr(out, "\n\n");
+	cube_pages_wake(&sse->pages);
+}
+
 static void on_timer(void *arg) {
 	struct sse *sse = arg;
 	cube_timer_after(sse->timer, KEEP_ALIVE_NS);
@@ -122,13 +134,18 @@ void cube_api_events_get(void *arg, struct cube_request *req) {
 			    .after = after,
 			    .until = cube_events_committed(api->m->events)};
 	if (sse->follow) {
-		sse->watcher = (struct cube_events_watcher){
-			.changed = on_changed, .progress = on_progress, .arg = sse};
+		sse->watcher = (struct cube_events_watcher){.changed = on_changed,
+							    .progress = on_progress,
+							    .note = on_note,
+							    .arg = sse};
 		cube_events_watch(api->m->events, &sse->watcher);
 		sse->timer = cube_timer_add(api->m->loop, on_timer, sse);
 		cube_timer_after(sse->timer, KEEP_ALIVE_NS);
 	}
 	cube_pages_reply(api, req, "text/event-stream", &sse->pages);
 	/* The head goes out at once: whoever follows knows then that nothing is missed. */
-	if (sse->follow) cube_buf_addstr(&sse->pages.out, ":\n\n");
+	if (sse->follow) {
+		cube_buf_addstr(&sse->pages.out, ":\n\n");
+		cube_events_replay(api->m->events, &sse->watcher, after);
+	}
 }

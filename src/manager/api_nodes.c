@@ -43,8 +43,9 @@ static json_t *node_json(struct cube_mnode *node) {
 	json_object_set_new(o, "labels", cube_jv_text(node->set.labels));
 	json_object_set_new(o, "local", json_boolean(node->set.local));
 	json_object_set_new(o, "jump", cube_jv_text(node->set.jump));
-	json_object_set_new(o, "transport", cube_jv_text(node->set.transport));
 	json_object_set_new(o, "become", json_boolean(node->set.become));
+	json_object_set_new(o, "transport", cube_jv_text(cube_node_transport(node)));
+	json_object_set_new(o, "transport_reason", cube_jv_text(node->fallback));
 	json_object_set_new(o, "state", json_string(cube_node_state_name(node->state)));
 	json_object_set_new(o, "reason", cube_jv_optional(node->reason));
 	json_object_set_new(o, "step", cube_jv_text(node->step));

@@ -3,12 +3,24 @@
 #include <stdlib.h>
 
 #include "cube/clock.h"
+#include "cube/log.h"
 #include "cube/mem.h"
+#include "nodes.h"
+
+enum { NOTES_MAX = 4096 };
+
+struct note {
+	uint64_t after; /* the newest event when it was made */
+	uint32_t node;
+	char *text;
+};
 
 struct cube_events {
 	struct cube_manager *m;
 	uint64_t last, committed, told;
 	struct cube_link watchers;
+	struct note *notes; /* a ring: the newest is number nnotes - 1 */
+	size_t nnotes;
 };
 
 static int any(void *arg, const struct cube_event_row *row) {
@@ -41,6 +53,8 @@ int cube_events_new(struct cube_manager *m, struct cube_events **ret, struct cub
 }
 
 void cube_events_free(struct cube_events *ev) {
+	for (size_t i = 0; ev && i < NOTES_MAX && ev->notes; i++) free(ev->notes[i].text);
+	if (ev) free(ev->notes);
 	free(ev);
 }
 
@@ -110,6 +124,31 @@ static void call_changed(struct cube_events_watcher *w, const void *what) {
 void cube_events_progress(struct cube_events *ev, uint32_t node, const char *step,
 			  double progress) {
 	each(ev, call_progress, &(struct progress){node, step, progress});
+}
+
+/* --- notes --- */
+
+static void call_note(struct cube_events_watcher *w, const void *what) {
+	const struct note *n = what;
+	if (w->note) w->note(w->arg, n->node, n->text);
+}
+
+void cube_events_note(struct cube_events *ev, uint32_t node, const char *text) {
+	struct note note = {.after = ev->last, .node = node, .text = cube_strdup(text)};
+	if (ev->m->nodes) cube_info("%s: %s", cube_nodes_name(ev->m->nodes, node), text);
+	if (!ev->notes) ev->notes = cube_alloc(NOTES_MAX * sizeof *ev->notes);
+	struct note *at = &ev->notes[ev->nnotes++ % NOTES_MAX];
+	free(at->text);
+	*at = note;
+	each(ev, call_note, &note);
+}
+
+void cube_events_replay(struct cube_events *ev, struct cube_events_watcher *w, uint64_t after) {
+	size_t i = ev->nnotes > NOTES_MAX ? ev->nnotes - NOTES_MAX : 0;
+	for (; i < ev->nnotes; i++) {
+		const struct note *n = &ev->notes[i % NOTES_MAX];
+		if (n->after >= after) call_note(w, n);
+	}
 }
 
 uint64_t cube_events_last(const struct cube_events *ev) {

@@ -18,6 +18,10 @@ void cube_events_node(struct cube_events *ev, uint32_t node, const char *old_sta
 /* Not stored: a joining node's step. progress 0..1, or < 0 for none. */
 void cube_events_progress(struct cube_events *ev, uint32_t node, const char *step, double progress);
 
+/* Not stored: one line for people about a node that goes on all the same. Logged, and remembered
+ * for clients that come within the next notes (4096). */
+void cube_events_note(struct cube_events *ev, uint32_t node, const char *text);
+
 uint64_t cube_events_last(const struct cube_events *ev);      /* highest number given */
 uint64_t cube_events_committed(const struct cube_events *ev); /* highest that may be shown */
 /* Called by the commit; `flush` then calls the watchers. */
@@ -30,9 +34,12 @@ struct cube_events_watcher {
 	struct cube_link link; /* zero-initialise */
 	void (*changed)(void *arg);
 	void (*progress)(void *arg, uint32_t node, const char *step, double progress);
+	void (*note)(void *arg, uint32_t node, const char *text);
 	void *arg;
 };
 void cube_events_watch(struct cube_events *ev, struct cube_events_watcher *w);
 void cube_events_unwatch(struct cube_events_watcher *w);
+/* Gives the notes made since event `after` to the watcher. */
+void cube_events_replay(struct cube_events *ev, struct cube_events_watcher *w, uint64_t after);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "cube/hosts.h"
 #include "cube/task.h"
+#include "cube/transport.h"
 
 enum { TEXT_MAX = 4095, OPTIONS_MAX = 64 };
 
@@ -59,14 +60,21 @@ static int check_option(const char *word, struct cube_err *err) {
 	return 0;
 }
 
+static int check_transport(const char *transport, struct cube_err *err) {
+	if (!transport || strcmp(transport, "auto") == 0 || strcmp(transport, "ssh") == 0) return 0;
+	return cube_transport_command_check(transport, err);
+}
+
 static int check_reach(const struct cube_node_settings *s, struct cube_err *err) {
 	if (s->jump && (strlen(s->jump) > TEXT_MAX || !cube_hosts_jump_ok(s->jump)))
 		return cube_fail(err, CUBE_EUSAGE, "jump: '%.80s' is not like user@host:port",
 				 s->jump);
+	int rc = check_transport(s->transport, err);
+	if (rc) return rc;
 	if (s->options.len > OPTIONS_MAX)
 		return cube_fail(err, CUBE_EUSAGE, "options: more than %d", OPTIONS_MAX);
 	for (size_t i = 0; i < s->options.len; i++) {
-		int rc = check_option(s->options.v[i], err);
+		rc = check_option(s->options.v[i], err);
 		if (rc) return rc;
 	}
 	return 0;

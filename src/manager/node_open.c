@@ -1,10 +1,24 @@
 /* From a node's settings to a transport. */
+#include <string.h>
+
+#include "cube/mem.h"
+#include "events.h"
 #include "nodes.h"
+
+static bool chooses(const struct cube_node_settings *s) {
+	return !s->local && (!s->transport || strcmp(s->transport, "auto") == 0);
+}
+
+static const char *choose(const struct cube_node_settings *s, bool by_openssh) {
+	if (s->local) return "local";
+	if (!chooses(s)) return s->transport;
+	return by_openssh ? "openssh" : "ssh";
+}
 
 int cube_node_open(struct cube_manager *m, const char *name, const struct cube_node_settings *set,
 		   bool by_openssh, bool ask, const struct cube_transport_events *events, void *arg,
 		   struct cube_transport **ret, struct cube_err *err) {
-	const char *transport = by_openssh ? "openssh" : set->transport;
+	const char *transport = choose(set, by_openssh);
 	struct cube_target target = {
 		.name = name,
 		.host = set->host ? set->host : name,
@@ -20,5 +34,20 @@ int cube_node_open(struct cube_manager *m, const char *name, const struct cube_n
 		.timeout_ns = set->connect_timeout_ns,
 	};
 	if (set->local) return cube_transport_local(m->loop, &target, events, arg, ret, err);
-	return cube_transport_ssh(m->ssh, &target, events, arg, ret, err);
+	if (strcmp(transport, "ssh") == 0)
+		return cube_transport_ssh(m->ssh, &target, events, arg, ret, err);
+	return cube_transport_command(m->ssh, &target, events, arg, ret, err);
+}
+
+const char *cube_node_transport(const struct cube_mnode *node) {
+	return choose(&node->set, node->fallback != NULL);
+}
+
+bool cube_node_fall_back(struct cube_mnode *node, const struct cube_err *err) {
+	if (err->code != CUBE_ELIBRARY || !chooses(&node->set) || node->fallback) return false;
+	cube_autofree char *text = cube_strf("using OpenSSH's ssh: %s", err->msg);
+	node->fallback = cube_strdup(err->msg);
+	cube_node_persist(node);
+	cube_events_note(node->m->events, node->id, text);
+	return true;
 }

@@ -329,7 +329,8 @@ static void on_end(void *arg, int status) {
 }
 
 static void on_fail(void *arg, const struct cube_err *err) {
-	cube_node_fail(arg, err);
+	if (cube_node_fall_back(arg, err)) cube_node_join(arg);
+	else cube_node_fail(arg, err);
 }
 
 static const struct cube_transport_events transport_events = {

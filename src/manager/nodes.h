@@ -125,6 +125,11 @@ void cube_node_join(struct cube_mnode *node); /* (re)connect now */
 int cube_node_open(struct cube_manager *m, const char *name, const struct cube_node_settings *set,
 		   bool by_openssh, bool ask, const struct cube_transport_events *events, void *arg,
 		   struct cube_transport **ret, struct cube_err *err);
+/* "local", "ssh" (libssh2), "openssh", or the template: how the node is reached now. */
+const char *cube_node_transport(const struct cube_mnode *node);
+/* A transport failed. True where that was libssh2, which cannot do what this host wants, and the
+ * settings leave the choice: OpenSSH's from now on, which is noted. The caller joins again. */
+bool cube_node_fall_back(struct cube_mnode *node, const struct cube_err *err);
 /* Tells a linked worker to kill everything and go; the end of its channel makes the node gone. */
 void cube_node_shut_down(struct cube_mnode *node);
 /* Queues a frame for the next flush. Nothing while the node is not linked. Never fails the node at

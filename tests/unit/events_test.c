@@ -114,6 +114,37 @@ START_TEST(watchers_may_go) {
 }
 END_TEST
 
+static char notes[256];
+static void on_note(void *arg, uint32_t node, const char *text) {
+	size_t used = strlen(notes);
+	snprintf(notes + used, sizeof notes - used, "%u %s, ", node, text);
+}
+
+/* Who follows from an event on hears what was noted since, before it came and after. */
+START_TEST(notes_are_kept_for_late_comers) {
+	struct cube_events_watcher w = {.note = on_note};
+	cube_events_note(m.events, 1, "early");
+	cube_events_task(m.events, 7, 3, "", "pending", "");
+	uint64_t at = cube_events_last(m.events);
+	cube_events_note(m.events, 1, "one");
+	cube_events_task(m.events, 7, 3, "pending", "scheduled", "");
+	cube_events_note(m.events, 2, "two");
+	*notes = 0;
+	cube_events_watch(m.events, &w);
+	cube_events_replay(m.events, &w, at);
+	cube_events_note(m.events, 3, "three");
+	ck_assert_str_eq(notes, "1 one, 2 two, 3 three, ");
+	cube_events_unwatch(&w);
+	for (unsigned i = 0; i < 5000; i++) cube_events_note(m.events, i, "x");
+	*notes = 0;
+	cube_events_replay(m.events, &w, cube_events_last(m.events) + 1);
+	ck_assert_str_eq(notes, "");
+	cube_events_replay(m.events, &w, 0);
+	ck_assert_int_eq(strncmp(notes, "904 x, 905 x, ", 14), 0);
+	cube_manager_commit(&m);
+}
+END_TEST
+
 int main(void) {
 	TCase *tc = tcase_create("events");
 	Suite *s = suite_create("events");
@@ -121,6 +152,7 @@ int main(void) {
 	tcase_add_test(tc, told_after_the_commit);
 	tcase_add_test(tc, numbers_go_on);
 	tcase_add_test(tc, watchers_may_go);
+	tcase_add_test(tc, notes_are_kept_for_late_comers);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

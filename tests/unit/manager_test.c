@@ -334,7 +334,7 @@ static void same_settings(void) {
 	json_decref(want);
 	json_decref(o);
 	ck_assert_int_eq(http("GET", "/v1/nodes/n3", NULL, &o), 200);
-	ck_assert(json_is_null(json_object_get(o, "transport")));
+	ck_assert_str_eq(json_string_value(json_object_get(o, "transport")), "ssh");
 	ck_assert_str_eq(json_string_value(json_object_get(o, "jump")), "general");
 	json_decref(o);
 }

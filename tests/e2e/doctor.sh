@@ -1,0 +1,72 @@
+# shellcheck shell=bash
+# cube doctor: what it says of hosts that are well and of hosts that are not, and that it leaves none
+# of them changed.
+# on: vm
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	hosts 0
+	lab_vm well shell=/usr/bin/fish
+	lab_vm tight home=noexec mount=/var/tmp:ro logind='KillUserProcesses=yes' logind='KillExcludeUsers='
+	lab_vm forced sshd='ForceCommand /bin/echo go away'
+	lab_vm nowhere home=noexec mount=/var/tmp:noexec mount=/tmp:noexec mount=/dev/shm:noexec
+}
+
+finding() { # HOST CHECK VERDICT [PATTERN]
+	jq -e --arg h "$1" --arg c "$2" --arg v "$3" --arg p "${4:-.}" \
+		'.hosts[$h][] | select(.check == $c and .verdict == $v and (.text | test($p)))' "$O" >/dev/null ||
+		fail "no finding '$2' $3 /${4:-}/ for $1: $(jq -c --arg h "$1" '.hosts[$h][] | [.check, .verdict, .text]' "$O")"
+}
+
+test_a_host_that_is_well() {
+	local before
+	ssh -F "$LAB_CONFIG" well true # fish makes its folders at the first login
+	before=$(lab_vm_files well)
+	ok cube doctor well --output json
+	finding well shell ok '/usr/bin/fish'
+	finding well home ok '^/home/user, umask 0022'
+	finding well folder ok '/home/user/.cache/cube.*the worker goes there'
+	finding well architecture ok "^$(uname -m), Linux"
+	finding well clock ok 'against this machine'
+	finding well logout ok
+	diff <(echo "$before") <(lab_vm_files well) >diff || fail "$(cat diff)"
+	is "$(cube nodes -q)" '' 'nodes'
+}
+
+test_what_is_odd_is_told_with_what_to_do() {
+	ok cube doctor tight
+	out_has 'note +folder +/home/user/.cache/cube: programs cannot be run'
+	out_has 'note +folder +/var/tmp/cube-user: cannot be written to'
+	out_has 'ok +folder +/dev/shm/cube-user.*the worker goes there'
+}
+
+test_a_command_of_the_hosts_own() {
+	run timeout 60 cube doctor forced
+	rc_is 1
+	out_has 'failed +shell +the host did not run our command.*go away'
+	out_has '-> a ForceCommand'
+}
+
+test_no_folder() {
+	run timeout 60 cube doctor nowhere
+	rc_is 1
+	out_has 'failed +folder +there is none'
+	out_has '-> set CUBE_DIR'
+}
+
+test_several_hosts_and_one_that_is_not_there() {
+	lab_alias gone 9
+	run timeout 60 cube doctor 'well,gone' --output jsonl
+	rc_is 1
+	jq -es 'any(.[]; .node == "gone" and .check == "connect" and .verdict == "failed" and .fix != null)' "$O" >/dev/null ||
+		fail "$(cat "$O")"
+	jq -es 'any(.[]; .node == "well" and .check == "folder" and .verdict == "ok")' "$O" >/dev/null || fail "$(cat "$O")"
+}
+
+test_no_host_is_an_error() {
+	run cube doctor
+	rc_is 2
+	err_has 'which host'
+}
+
+main "$@"

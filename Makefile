@@ -18,12 +18,12 @@ OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sani
 CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -DCUBE_VERSION='"$(VERSION)"'
 LIBS    := -lssh2 -lcurl -ljansson -lsqlite3 -lmicrohttpd -lm
 
-# A layer is a folder of src/ and an archive. The worker's link line below, four archives
+# A layer is a folder of src/ and an archive. The worker's link line below, five archives
 # and libc, is the proof that nothing else reaches the hosts.
-LAYERS   := base proto model io transport store manager cli
-WLAYERS  := model proto io base
+LAYERS   := base proto copy model io transport store manager cli
+WLAYERS  := model copy proto io base
 layer_o   = $(patsubst src/%.c,$(2)/%.o,$(wildcard src/$(1)/*.c))
-ARCHIVES := $(foreach l,cli manager transport store model proto io base,$(B)/lib/libcube-$(l).a)
+ARCHIVES := $(foreach l,cli manager transport store model copy proto io base,$(B)/lib/libcube-$(l).a)
 
 all: $(B)/cube
 

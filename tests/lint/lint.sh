@@ -11,17 +11,18 @@ export LC_ALL=C
 declare -A MAY=(
 	[base]=''
 	[proto]='base'
+	[copy]='base proto'
 	[model]='base proto'
 	[io]='base'
-	[worker]='base proto model io'
+	[worker]='base proto copy model io'
 	[transport]='base io'
 	[store]='base proto model'
 	[manager]='base proto model io transport store'
-	[cli]='base proto model'
+	[cli]='base proto copy model'
 )
 # Headers of include/cube without a .c of the same name.
 declare -A LAYER_OF=(
-	[list]=base [transport]=transport [store]=store [hosts]=model [metric]=proto [program]=program
+	[list]=base [transport]=transport [store]=store [hosts]=model [metric]=proto [program]=program [copy]=copy
 )
 # The only files that may include a third-party header, as an extended regular expression.
 declare -A ONLY=(

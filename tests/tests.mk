@@ -15,9 +15,9 @@ $(B)/tests/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/replay_main.c $(ARCHIVES)
 	$(say) TEST 'fuzz corpus $*'
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< tests/fuzz/replay_main.c $(ARCHIVES) $(LIBS) -o $@
-$(B)/tests/bench/%: tests/bench/%.c
+$(B)/tests/bench/%: tests/bench/%.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $< -o $@
+	$(Q)$(CC) $(CFLAGS) $< $(ARCHIVES) $(LIBS) -o $@
 -include $(wildcard $(B)/tests/unit/*.d $(B)/tests/fuzz/*.d)
 
 # What the suites need, in both builds; tests/all runs them.

@@ -30,7 +30,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 		libssh2_exit();
 		return rc;
 	}
-	cube_ssh_configs_new(loop, &ssh->configs);
+	cube_ssh_configs_new(loop, cache_dir, &ssh->configs);
 	cube_limit_new(loop, &ssh->limit);
 	cube_list_init(&ssh->dying);
 	ssh->feed = cube_alloc(SSH_FEED);
@@ -215,7 +215,8 @@ static void begin(void *arg) {
 				      .user = c->user,
 				      .file = c->file,
 				      .jump = c->jump,
-				      .port = c->port};
+				      .port = c->port,
+				      .options = &c->options};
 	c->lookup = cube_ssh_configs_ask(c->ssh->configs, &q, on_config, c);
 }
 
@@ -296,6 +297,7 @@ static void destroy(void *arg) {
 	free(c->identity);
 	free(c->file);
 	free(c->jump);
+	cube_strv_done(&c->options);
 	free(c->line);
 	free(c);
 }
@@ -342,6 +344,8 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->identity = cube_strdup(target->identity);
 	c->file = cube_strdup(target->ssh_config);
 	c->jump = cube_strdup(target->jump);
+	for (size_t i = 0; target->options && i < target->options->len; i++)
+		cube_strv_add(&c->options, target->options->v[i]);
 	c->port = target->port;
 	c->strict = target->strict_host_keys;
 	c->may_ask = target->ask && events->on_ask;

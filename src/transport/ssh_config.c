@@ -93,11 +93,11 @@ static void set_string(char **to, struct word w) {
 	*to = is(w, "none") ? NULL : cube_strndup(w.s, w.n);
 }
 
-static int set_number(struct word key, struct word w, uint64_t max, uint64_t *ret,
+static int set_number(const char *key, struct word w, uint64_t max, uint64_t *ret,
 		      struct cube_err *err) {
 	cube_autofree char *s = cube_strndup(w.s, w.n);
 	int rc = cube_parse_u64(s, 0, max, ret, err);
-	return rc < 0 ? cube_wrap(err, "ssh -G, %.*s", (int)key.n, key.s) : 0;
+	return rc < 0 ? cube_wrap(err, "ssh -G, %s", key) : 0;
 }
 
 /* Files are separated by blanks; ssh -G does not quote them. */
@@ -138,17 +138,43 @@ static bool yes(struct word w) {
 	return is(w, "yes") || is(w, "true");
 }
 
-static int set_numbers(struct cube_ssh_config *c, struct word key, struct word w,
-		       struct cube_err *err) {
-	uint64_t n;
-	if (is(key, "connecttimeout")) {
-		if (is(w, "none")) return 0;
-		int rc = set_number(key, w, 86400, &n, err);
-		if (rc == 0) c->connect_timeout_s = (uint32_t)n;
-		return rc;
+/* ---- the keys ---------------------------------------------------------------------------- */
+
+struct key {
+	const char *name;
+	int (*set)(struct cube_ssh_config *c, struct word w, struct cube_err *err);
+};
+
+#define KEY_SETTER(name, statement)                                                             \
+	static int set_##name(struct cube_ssh_config *c, struct word w, struct cube_err *err) { \
+		statement;                                                                      \
+		return 0;                                                                       \
 	}
-	int rc = set_number(key, w, UINT16_MAX, &n, err);
+KEY_SETTER(hostname, set_string(&c->hostname, w))
+KEY_SETTER(user, set_string(&c->user, w))
+KEY_SETTER(hostkeyalias, set_string(&c->hostkeyalias, w))
+KEY_SETTER(proxycommand, set_string(&c->proxycommand, w))
+KEY_SETTER(proxyjump, set_string(&c->proxyjump, w))
+KEY_SETTER(identityagent, set_agent(c, w))
+KEY_SETTER(identityfile, add_identity(&c->identities, w))
+KEY_SETTER(identitiesonly, c->identities_only = yes(w))
+KEY_SETTER(stricthostkeychecking, c->strict = yes(w))
+KEY_SETTER(hashknownhosts, c->hash_hosts = yes(w))
+KEY_SETTER(userknownhostsfile, set_files(&c->user_hosts, w))
+KEY_SETTER(globalknownhostsfile, set_files(&c->global_hosts, w))
+
+static int set_port(struct cube_ssh_config *c, struct word w, struct cube_err *err) {
+	uint64_t n;
+	int rc = set_number("port", w, UINT16_MAX, &n, err);
 	if (rc == 0) c->port = (uint16_t)n;
+	return rc;
+}
+
+static int set_connecttimeout(struct cube_ssh_config *c, struct word w, struct cube_err *err) {
+	uint64_t n;
+	if (is(w, "none")) return 0;
+	int rc = set_number("connecttimeout", w, 86400, &n, err);
+	if (rc == 0) c->connect_timeout_s = (uint32_t)n;
 	return rc;
 }
 
@@ -157,33 +183,63 @@ static bool no(struct word w) {
 }
 
 /* How to log in. */
-static void set_login(struct cube_ssh_config *c, struct word key, struct word w) {
-	if (is(key, "batchmode")) c->batch = yes(w);
-	else if (is(key, "pubkeyauthentication")) c->no_publickey = no(w);
-	else if (is(key, "kbdinteractiveauthentication")) c->no_keyboard = no(w);
-	else if (is(key, "passwordauthentication")) c->no_password = no(w);
-	else if (is(key, "gssapiauthentication")) c->gssapi = yes(w);
-	else if (is(key, "preferredauthentications")) set_string(&c->preferred, w);
-	else if (is(key, "pkcs11provider")) set_string(&c->pkcs11, w);
-	else if (is(key, "certificatefile")) add_identity(&c->certificates, w);
+KEY_SETTER(batchmode, c->batch = yes(w))
+KEY_SETTER(pubkeyauthentication, c->no_publickey = no(w))
+KEY_SETTER(kbdinteractiveauthentication, c->no_keyboard = no(w))
+KEY_SETTER(passwordauthentication, c->no_password = no(w))
+KEY_SETTER(gssapiauthentication, c->gssapi = yes(w))
+KEY_SETTER(preferredauthentications, set_string(&c->preferred, w))
+KEY_SETTER(pkcs11provider, set_string(&c->pkcs11, w))
+KEY_SETTER(certificatefile, add_identity(&c->certificates, w))
+
+#define KEY(name) \
+	{ #name, set_##name }
+static const struct key KEYS[] = {
+	KEY(hostname),
+	KEY(user),
+	KEY(port),
+	KEY(connecttimeout),
+	KEY(hostkeyalias),
+	KEY(proxycommand),
+	KEY(proxyjump),
+	KEY(identityagent),
+	KEY(identityfile),
+	KEY(identitiesonly),
+	KEY(userknownhostsfile),
+	KEY(globalknownhostsfile),
+	KEY(stricthostkeychecking),
+	KEY(hashknownhosts),
+	KEY(batchmode),
+	KEY(pubkeyauthentication),
+	KEY(kbdinteractiveauthentication),
+	KEY(passwordauthentication),
+	KEY(gssapiauthentication),
+	KEY(preferredauthentications),
+	KEY(pkcs11provider),
+	KEY(certificatefile),
+};
+enum { NKEYS = sizeof KEYS / sizeof KEYS[0] };
+_Static_assert((int)NKEYS <= CUBE_SSH_KEYS_MAX, "CUBE_SSH_KEYS_MAX");
+
+int cube_ssh_config_key(const char *name, size_t n) {
+	for (size_t i = 0; i < NKEYS; i++)
+		if (is((struct word){name, n}, KEYS[i].name)) return (int)i;
+	return -1;
 }
 
-static int set(struct cube_ssh_config *c, struct word key, struct word w, struct cube_err *err) {
-	if (is(key, "port") || is(key, "connecttimeout")) return set_numbers(c, key, w, err);
-	if (is(key, "hostname")) set_string(&c->hostname, w);
-	else if (is(key, "user")) set_string(&c->user, w);
-	else if (is(key, "hostkeyalias")) set_string(&c->hostkeyalias, w);
-	else if (is(key, "proxycommand")) set_string(&c->proxycommand, w);
-	else if (is(key, "proxyjump")) set_string(&c->proxyjump, w);
-	else if (is(key, "identityagent")) set_agent(c, w);
-	else if (is(key, "identityfile")) add_identity(&c->identities, w);
-	else if (is(key, "identitiesonly")) c->identities_only = yes(w);
-	else if (is(key, "stricthostkeychecking")) c->strict = yes(w);
-	else if (is(key, "hashknownhosts")) c->hash_hosts = yes(w);
-	else if (is(key, "userknownhostsfile")) set_files(&c->user_hosts, w);
-	else if (is(key, "globalknownhostsfile")) set_files(&c->global_hosts, w);
-	else set_login(c, key, w);
-	return 0;
+int cube_ssh_config_set(struct cube_ssh_config *c, int key, const char *value, size_t n,
+			struct cube_err *err) {
+	return KEYS[key].set(c, (struct word){value, n}, err);
+}
+
+char *cube_ssh_config_format(void) {
+	char *all = cube_strdup("1");
+	for (size_t i = 0; i < NKEYS; i++) {
+		char *more = cube_strf("%s %s", all, KEYS[i].name);
+		free(all);
+		all = more;
+	}
+	return all;
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */
@@ -194,23 +250,41 @@ static struct word trimmed(const char *s, size_t n) {
 	return (struct word){s, n};
 }
 
-static int parse_line(struct cube_ssh_config *c, const char *line, size_t n, struct cube_err *err) {
+/* NULL where the line says nothing to us. */
+static const struct key *split_line(const char *line, size_t n, struct word *ret_value) {
 	const char *blank = memchr(line, ' ', n);
-	if (!blank) return 0;
-	struct word key = {line, (size_t)(blank - line)};
-	struct word value = trimmed(blank, n - key.n);
-	if (!value.n || memchr(value.s, '\0', value.n)) return 0;
-	return set(c, key, value, err);
+	if (!blank) return NULL;
+	struct word name = {line, (size_t)(blank - line)};
+	*ret_value = trimmed(blank, n - name.n);
+	if (!ret_value->n || memchr(ret_value->s, '\0', ret_value->n)) return NULL;
+	int key = cube_ssh_config_key(name.s, name.n);
+	return key < 0 ? NULL : &KEYS[key];
+}
+
+int cube_ssh_config_filter(const char *text, size_t n, struct cube_buf *out) {
+	struct word value;
+	int rc = 0;
+	while (n && rc == 0) {
+		const char *nl = memchr(text, '\n', n);
+		size_t len = nl ? (size_t)(nl - text) : n;
+		const struct key *key = split_line(text, len, &value);
+		if (key) rc = cube_buf_printf(out, "%s %.*s\n", key->name, (int)value.n, value.s);
+		text += nl ? len + 1 : len;
+		n -= nl ? len + 1 : len;
+	}
+	return rc;
 }
 
 int cube_ssh_config_parse(const char *text, size_t n, struct cube_ssh_config *ret,
 			  struct cube_err *err) {
 	struct cube_ssh_config c = {0};
+	struct word value;
 	int rc = 0;
 	while (n && rc == 0) {
 		const char *nl = memchr(text, '\n', n);
 		size_t len = nl ? (size_t)(nl - text) : n;
-		rc = parse_line(&c, text, len, err);
+		const struct key *key = split_line(text, len, &value);
+		if (key) rc = key->set(&c, value, err);
 		text += nl ? len + 1 : len;
 		n -= nl ? len + 1 : len;
 	}
@@ -261,24 +335,4 @@ void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_conf
 	to->identities = copy_strv(&from->identities);
 	to->user_hosts = copy_strv(&from->user_hosts);
 	to->global_hosts = copy_strv(&from->global_hosts);
-}
-
-void cube_ssh_config_default(const struct cube_ssh_question *q, struct cube_ssh_config *ret) {
-	static const char *const KEYS[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
-	cube_autofree char *home = cube_ssh_home();
-	cube_autofree char *hosts = cube_strf("%s/.ssh/known_hosts", home);
-	struct passwd *pw = q->user ? NULL : getpwuid(getuid());
-	const char *user = q->user ? q->user : pw ? pw->pw_name : getenv("USER");
-	*ret = (struct cube_ssh_config){
-		.hostname = cube_strdup(q->host),
-		.user = cube_strdup(user ? user : "root"),
-		.port = q->port ? q->port : 22,
-		.proxyjump = cube_strdup(q->jump),
-	};
-	for (size_t i = 0; i < sizeof KEYS / sizeof KEYS[0]; i++) {
-		cube_autofree char *path = cube_strf("%s/.ssh/%s", home, KEYS[i]);
-		cube_strv_add(&ret->identities, path);
-	}
-	cube_strv_add(&ret->user_hosts, hosts);
-	cube_strv_add(&ret->global_hosts, "/etc/ssh/ssh_known_hosts");
 }

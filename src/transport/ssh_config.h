@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cube/buf.h"
 #include "cube/err.h"
 #include "cube/loop.h"
 #include "cube/mem.h"
@@ -39,14 +40,31 @@ int cube_ssh_config_parse(const char *text, size_t n, struct cube_ssh_config *re
 void cube_ssh_config_done(struct cube_ssh_config *c);
 void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_config *from);
 
+/* Appends those lines of `ssh -G`'s output that cube_ssh_config_parse reads. */
+int cube_ssh_config_filter(const char *text, size_t n, struct cube_buf *out);
+/* One of the keys read by its name (n bytes, in any case), or -1; and a value of it. */
+enum { CUBE_SSH_KEYS_MAX = 64 };
+int cube_ssh_config_key(const char *name, size_t n);
+int cube_ssh_config_set(struct cube_ssh_config *c, int key, const char *value, size_t n,
+			struct cube_err *err);
+/* Names those lines: another list needs other answers kept. Fresh. */
+char *cube_ssh_config_format(void);
+/* ssh_words.c. Replaces what ssh -G leaves: %h %r %p %n %d ... and ${NAME} in the names of key
+ * files, and the words of ProxyJump. host: as the user wrote it. */
+void cube_ssh_config_expand(struct cube_ssh_config *c, const char *host);
+/* HostName as configured, with %h and %% replaced. Fresh. */
+char *cube_ssh_config_hostname(const char *name, const char *host);
+
 struct cube_ssh_question { /* borrowed during the call */
 	const char *host;
-	const char *user, *file; /* NULL: not given */
-	const char *jump;        /* ssh -J, as user and file */
-	uint16_t port;           /* 0: not given */
+	const char *user, *file, *jump;  /* NULL: not given */
+	uint16_t port;                   /* 0: not given */
+	const struct cube_strv *options; /* of -o, "Key=Value"; NULL: none */
 };
-/* The defaults without OpenSSH. */
-void cube_ssh_config_default(const struct cube_ssh_question *q, struct cube_ssh_config *ret);
+/* ssh_default.c. The defaults without OpenSSH, and what the question says. CUBE_EUSAGE for an
+ * option's value. */
+int cube_ssh_config_default(const struct cube_ssh_question *q, struct cube_ssh_config *ret,
+			    struct cube_err *err);
 /* $HOME, or the home of the password database; fresh. */
 char *cube_ssh_home(void);
 /* OpenSSH takes the home of the password database only: is $HOME another one? */
@@ -57,13 +75,15 @@ int cube_ssh_check_names(const char *host, const char *user, struct cube_err *er
  * .ssh/config of its own, this is its path (fresh), to be given with -F; else NULL. */
 char *cube_ssh_moved_config(void);
 
-/* The asker: runs `ssh -G`, at most 8 at once, and remembers the answers as long as the
- * configuration files keep their times. */
+/* The asker: runs `ssh -G`, at most 8 at once, and remembers the answers as long as what they came
+ * from stays the same (ssh_stamp.h), on disk as well (ssh_answers.h). */
 struct cube_ssh_configs;
 struct cube_ssh_lookup;
 typedef void cube_ssh_config_fn(void *arg, const struct cube_ssh_config *config,
 				const struct cube_err *err);
-void cube_ssh_configs_new(struct cube_loop *loop, struct cube_ssh_configs **ret);
+/* cache_dir: NULL keeps nothing on disk. */
+void cube_ssh_configs_new(struct cube_loop *loop, const char *cache_dir,
+			  struct cube_ssh_configs **ret);
 void cube_ssh_configs_free(struct cube_ssh_configs *cs); /* no lookup may be under way */
 /* fn runs once, never inside the call; config (or err) is borrowed there, the handle over. */
 struct cube_ssh_lookup *cube_ssh_configs_ask(struct cube_ssh_configs *cs,

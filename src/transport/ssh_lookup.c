@@ -1,14 +1,13 @@
 /* Running `ssh -G` and remembering what it said: see ssh_config.h.
  *
- * The process costs some 5 ms, so a cluster is asked about 8 hosts at a time and an answer is
- * kept while the configuration files keep their times (an Include'd file may change unseen:
- * answers are asked again after five minutes).
+ * The process costs some 5 ms, so a cluster is asked about 8 hosts at a time and an answer is kept
+ * as long as all that it came from stays the same.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,30 +16,30 @@
 #include "cube/list.h"
 #include "cube/spawn.h"
 #include "cube/stream.h"
+#include "ssh_answers.h"
 #include "ssh_config.h"
+#include "ssh_stamp.h"
 
-enum { RUNNING_MAX = 8, OUTPUT_MAX = 256 * 1024, CACHE_MAX = 8192, BUCKETS = 1024 };
-static const uint64_t CACHE_NS = 300 * CUBE_NS_PER_S;
-
-struct entry { /* of the cache */
-	struct entry *next;
-	char *key;
-	uint64_t stamp, asked_at;
-	struct cube_ssh_config config;
-};
+enum { RUNNING_MAX = 8, OUTPUT_MAX = 256 * 1024 };
 
 struct cube_ssh_configs {
 	struct cube_loop *loop;
 	struct cube_link waiting; /* lookups without a process */
 	unsigned running;
-	size_t cached;
-	struct entry *buckets[BUCKETS];
+	struct cube_ssh_answers *answers;
+	char *format;
+	/* The stamp taken last: of one turn's many questions about one file it is the same. */
+	struct cube_ssh_stamp stamp;
+	char *stamp_file; /* NULL: of the usual files */
+	uint64_t stamp_at;
+	bool stamped;
 };
 
 struct cube_ssh_lookup {
 	struct cube_link link;
 	struct cube_ssh_configs *cs;
 	char *host, *user, *file, *jump, *key;
+	struct cube_strv options;
 	uint16_t port;
 	cube_ssh_config_fn *fn;
 	void *arg;
@@ -48,62 +47,64 @@ struct cube_ssh_lookup {
 	struct cube_buf text;
 	pid_t pid; /* 0 when reaped */
 	int status;
-	uint64_t stamp;
+	struct cube_ssh_stamp stamp;
 	bool spawned, eof, too_long, gone;
 };
 
-/* ---- the cache --------------------------------------------------------------------------- */
+/* ---- what is remembered ------------------------------------------------------------------ */
 
-static uint64_t file_stamp(const char *path) {
-	struct stat st;
-	if (stat(path, &st) < 0) return 1;
-	return (uint64_t)st.st_mtim.tv_sec * CUBE_NS_PER_S + (uint64_t)st.st_mtim.tv_nsec +
-	       (uint64_t)st.st_size * 31 + (uint64_t)st.st_ino * 1000003;
+static bool same_text(const char *a, const char *b) {
+	return a && b ? !strcmp(a, b) : a == b;
 }
 
-static uint64_t config_stamp(const char *file) {
-	if (file) return file_stamp(file);
-	cube_autofree char *home = cube_ssh_home();
-	cube_autofree char *own = cube_strf("%s/.ssh/config", home);
-	return file_stamp(own) * 3 + file_stamp("/etc/ssh/ssh_config");
+/* Options that bring in more than their own text. */
+static bool lasting_options(const struct cube_strv *options) {
+	static const char *const MORE[] = {"include", "match", "canonicalizehostname"};
+	for (size_t i = 0; i < options->len; i++) {
+		const char *o = options->v[i];
+		if (strchr(o, '$')) return false;
+		for (size_t k = 0; k < sizeof MORE / sizeof MORE[0]; k++)
+			if (!strncasecmp(o, MORE[k], strlen(MORE[k]))) return false;
+	}
+	return true;
 }
 
-static struct entry **find(struct cube_ssh_configs *cs, const char *key) {
-	uint32_t hash = 2166136261u;
-	for (const char *p = key; *p; p++) hash = (hash ^ (uint8_t)*p) * 16777619u;
-	struct entry **at = &cs->buckets[hash % BUCKETS];
-	while (*at && strcmp((*at)->key, key) != 0) at = &(*at)->next;
-	return at;
+static struct cube_ssh_stamp stamp_now(struct cube_ssh_lookup *l) {
+	struct cube_ssh_configs *cs = l->cs;
+	uint64_t now = cube_loop_now(cs->loop);
+	if (!cs->stamped || cs->stamp_at != now || !same_text(cs->stamp_file, l->file)) {
+		cube_ssh_stamp_take(l->file, cs->format, &cs->stamp);
+		free(cs->stamp_file);
+		cs->stamp_file = cube_strdup(l->file);
+		cs->stamp_at = now;
+		cs->stamped = true;
+	}
+	struct cube_ssh_stamp stamp = cs->stamp;
+	if (!lasting_options(&l->options)) {
+		/* Another table: there they are forgotten in time. */
+		stamp.lasting = false;
+		stamp.id[0] ^= 0xff;
+	}
+	return stamp;
 }
 
-static void forget(struct cube_ssh_configs *cs, struct entry **at) {
-	struct entry *e = *at;
-	*at = e->next;
-	cube_ssh_config_done(&e->config);
-	free(e->key);
-	free(e);
-	cs->cached--;
+static bool recall(struct cube_ssh_lookup *l, struct cube_ssh_config *ret) {
+	size_t n;
+	uint64_t now = cube_loop_now(l->cs->loop);
+	const char *text = cube_ssh_answers_get(l->cs->answers, &l->stamp, l->key, now, &n);
+	return text && cube_ssh_config_parse(text, n, ret, NULL) == 0;
 }
 
-static const struct cube_ssh_config *recall(struct cube_ssh_lookup *l) {
-	struct entry **at = find(l->cs, l->key);
-	if (!*at) return NULL;
-	bool fresh =
-		(*at)->stamp == l->stamp && cube_loop_now(l->cs->loop) - (*at)->asked_at < CACHE_NS;
-	if (fresh) return &(*at)->config;
-	forget(l->cs, at);
-	return NULL;
-}
-
-static void remember(struct cube_ssh_lookup *l, const struct cube_ssh_config *config) {
-	struct entry **at = find(l->cs, l->key);
-	if (*at || l->cs->cached >= CACHE_MAX) return;
-	struct entry *e = *at = cube_alloc(sizeof *e);
-	e->key = cube_strdup(l->key);
-	e->stamp = l->stamp;
-	e->asked_at = cube_loop_now(l->cs->loop);
-	cube_ssh_config_copy(&e->config, config);
-	l->cs->cached++;
+/* Not where the files were changed while ssh read them. */
+static void remember(struct cube_ssh_lookup *l) {
+	struct cube_ssh_stamp stamp = stamp_now(l);
+	struct cube_buf text;
+	if (memcmp(stamp.id, l->stamp.id, sizeof stamp.id) != 0) return;
+	cube_buf_init(&text, CUBE_SSH_ANSWER_MAX);
+	if (cube_ssh_config_filter(cube_buf_str(&l->text), cube_buf_len(&l->text), &text) == 0)
+		cube_ssh_answers_put(l->cs->answers, &stamp, l->key, cube_loop_now(l->cs->loop),
+				     cube_buf_str(&text), cube_buf_len(&text));
+	cube_buf_done(&text);
 }
 
 /* ---- one lookup -------------------------------------------------------------------------- */
@@ -118,6 +119,7 @@ static void destroy(void *arg) {
 	free(l->file);
 	free(l->jump);
 	free(l->key);
+	cube_strv_done(&l->options);
 	free(l);
 }
 
@@ -127,10 +129,10 @@ static void release(struct cube_ssh_lookup *l) {
 	cube_list_remove(&l->link);
 	if (l->pid) cube_loop_forget_child(l->cs->loop, l->pid);
 	cube_stream_free(l->out);
-	if (l->spawned) {
-		l->cs->running--;
-		start_waiting(l->cs);
-	}
+	if (l->spawned) l->cs->running--;
+	if (l->spawned && !l->cs->running) cube_ssh_answers_flush(l->cs->answers);
+	start_waiting(
+		l->cs); /* also after an answer out of memory: those behind it wait for that */
 	cube_loop_defer(l->cs->loop, destroy, l);
 }
 
@@ -164,7 +166,10 @@ static void check_done(struct cube_ssh_lookup *l) {
 	else
 		rc = cube_ssh_config_parse(cube_buf_str(&l->text), cube_buf_len(&l->text), &config,
 					   &err);
-	if (rc == 0) remember(l, &config);
+	if (rc == 0) {
+		remember(l);
+		cube_ssh_config_expand(&config, l->host);
+	}
 	answer(l, rc == 0 ? &config : NULL, rc == 0 ? NULL : &err);
 	cube_ssh_config_done(&config);
 }
@@ -214,6 +219,10 @@ static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 		cube_strv_add(&argv, "-J");
 		cube_strv_add(&argv, l->jump);
 	}
+	for (size_t i = 0; i < l->options.len; i++) {
+		cube_strv_add(&argv, "-o");
+		cube_strv_add(&argv, l->options.v[i]);
+	}
 	cube_strv_add(&argv, "--");
 	cube_strv_add(&argv, l->host);
 	struct cube_spawn spawn = {.argv = (const char *const *)cube_strv_argv(&argv),
@@ -245,25 +254,31 @@ static void answer_default(struct cube_ssh_lookup *l) {
 				      .user = l->user,
 				      .file = l->file,
 				      .jump = l->jump,
-				      .port = l->port};
+				      .port = l->port,
+				      .options = &l->options};
 	struct cube_ssh_config config;
-	cube_ssh_config_default(&q, &config);
+	struct cube_err err;
+	if (cube_ssh_config_default(&q, &config, &err) < 0) {
+		answer(l, NULL, &err);
+		return;
+	}
+	cube_ssh_config_expand(&config, l->host);
 	answer(l, &config, NULL);
 	cube_ssh_config_done(&config);
 }
 
 static void begin(void *arg) {
 	struct cube_ssh_lookup *l = arg;
+	struct cube_ssh_config known = {0};
 	struct cube_err err;
 	if (l->gone || l->spawned) return;
 	if (l->cs->running >= RUNNING_MAX) return;
 	cube_list_remove(&l->link);
-	const struct cube_ssh_config *known = recall(l);
-	if (known) {
-		struct cube_ssh_config copy; /* the cache may change under fn */
-		cube_ssh_config_copy(&copy, known);
-		answer(l, &copy, NULL);
-		cube_ssh_config_done(&copy);
+	l->stamp = stamp_now(l);
+	if (recall(l, &known)) {
+		cube_ssh_config_expand(&known, l->host);
+		answer(l, &known, NULL);
+		cube_ssh_config_done(&known);
 		return;
 	}
 	if (start(l, &err) == 0) return;
@@ -280,6 +295,20 @@ static void start_waiting(struct cube_ssh_configs *cs) {
 	}
 }
 
+/* Every word with its length: no two questions have the same. */
+static char *key_of(const struct cube_ssh_lookup *l) {
+	const char *const words[] = {l->host, l->user, l->file, l->jump};
+	char *key = cube_strf("%u %zu", l->port, l->options.len);
+	for (size_t i = 0; i < 4 + l->options.len; i++) {
+		const char *word = i < 4 ? words[i] : l->options.v[i - 4];
+		char *more = word ? cube_strf("%s\n%zu %s", key, strlen(word), word)
+				  : cube_strf("%s\n-", key);
+		free(key);
+		key = more;
+	}
+	return key;
+}
+
 struct cube_ssh_lookup *cube_ssh_configs_ask(struct cube_ssh_configs *cs,
 					     const struct cube_ssh_question *q,
 					     cube_ssh_config_fn *fn, void *arg) {
@@ -290,27 +319,31 @@ struct cube_ssh_lookup *cube_ssh_configs_ask(struct cube_ssh_configs *cs,
 	l->file = cube_strdup(q->file);
 	l->jump = cube_strdup(q->jump);
 	l->port = q->port;
+	for (size_t i = 0; q->options && i < q->options->len; i++)
+		cube_strv_add(&l->options, q->options->v[i]);
 	l->fn = fn;
 	l->arg = arg;
-	l->key = cube_strf("%s\n%s\n%u\n%s\n%s", q->host, q->user ? q->user : "", q->port,
-			   q->file ? q->file : "", q->jump ? q->jump : "");
-	l->stamp = config_stamp(q->file);
+	l->key = key_of(l);
 	cube_buf_init(&l->text, OUTPUT_MAX);
 	cube_list_append(&cs->waiting, &l->link);
 	cube_loop_defer(cs->loop, begin, l);
 	return l;
 }
 
-void cube_ssh_configs_new(struct cube_loop *loop, struct cube_ssh_configs **ret) {
+void cube_ssh_configs_new(struct cube_loop *loop, const char *cache_dir,
+			  struct cube_ssh_configs **ret) {
 	struct cube_ssh_configs *cs = cube_alloc(sizeof *cs);
 	cs->loop = loop;
+	cs->answers = cube_ssh_answers_new(cache_dir);
+	cs->format = cube_ssh_config_format();
 	cube_list_init(&cs->waiting);
 	*ret = cs;
 }
 
 void cube_ssh_configs_free(struct cube_ssh_configs *cs) {
 	if (!cs) return;
-	for (size_t i = 0; i < BUCKETS; i++)
-		while (cs->buckets[i]) forget(cs, &cs->buckets[i]);
+	cube_ssh_answers_free(cs->answers);
+	free(cs->format);
+	free(cs->stamp_file);
 	free(cs);
 }

@@ -63,6 +63,7 @@ struct ssh_conn {
 	void *arg;
 	/* the target */
 	char *host, *user, *identity, *file, *jump;
+	struct cube_strv options; /* -o */
 	uint16_t port;
 	bool strict;
 	bool may_ask;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: speed and size, each ratio measured side by side in one run, as a table.
-# tests/bench/bench.sh [ROW...] with ROW of: size idle fleet logs latency tasks many
+# tests/bench/bench.sh [ROW...] with ROW of: size idle fleet logs latency tasks many resolve
 # RUNS is how often each side is run (5), in turn; medians count. Raw figures come first.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -231,9 +231,28 @@ bench_many() {
 	fresh
 }
 
+# A new process each time: what the second one knows it has from disk.
+resolve() { "$HELPERS/resolve" "$T/cache" "$T/config" 1000; }
+
+bench_resolve() {
+	local i
+	for ((i = 1; i <= 20; i++)); do
+		printf 'Host n%d* m%d\n  HostName %%h.example.com\n  User u%d\n  IdentityFile ~/.ssh/k%d\n' $i $i $i $i
+	done >"$T/config"
+	rm -f "$T"/{first,second}
+	for ((i = 0; i < RUNS; i++)); do
+		rm -rf "$T/cache"
+		timed "$T/first" resolve
+		timed "$T/second" resolve
+	done
+	raw_runs '1000 names by ssh -G, 8 at once' "$T/first"
+	raw_runs 'the same 1000 in the next process' "$T/second"
+	row '1,000 names with one config of 20 Hosts, second time' "$(calc %.3f "$(median "$T/second") / 1000")" s 0.2
+}
+
 [ -x "$B/cube" ] || die 'run make first'
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(size idle fleet logs latency tasks many)
+[ $# -gt 0 ] || wanted=(size idle fleet logs latency tasks many resolve)
 echo "raw figures ($(nproc) cores, $RUNS runs a side):"
 for w in "${wanted[@]}"; do "bench_$w"; done
 echo

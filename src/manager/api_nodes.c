@@ -55,6 +55,7 @@ static json_t *node_json(struct cube_mnode *node) {
 	json_object_set_new(o, "added", cube_jv_time(node->added));
 	json_object_set_new(o, "seen", cube_jv_time(node->seen));
 	json_object_set_new(o, "join_seconds", took > 0 ? cube_jv_real(took) : json_null());
+	json_object_set_new(o, "notice", cube_jv_optional(node->notice));
 	json_object_set_new(o, "facts", facts_json(node));
 	json_object_set_new(o, "metrics",
 			    node->metric.wall

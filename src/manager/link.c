@@ -90,6 +90,15 @@ static void take_facts(struct cube_mnode *node, const struct cube_msg *msg) {
 	node->other_build = image && strcmp(image->sha256, msg->worker_hello.build) != 0;
 }
 
+/* What threatens the worker there; told once a daemon, not at each reconnect. */
+static void take_notice(struct cube_mnode *node, const char *text) {
+	char notice[sizeof node->notice];
+	take_text(notice, sizeof notice, text);
+	if (*notice && strcmp(notice, node->notice) != 0)
+		cube_events_note(node->m->events, node->id, notice);
+	memcpy(node->notice, notice, sizeof notice);
+}
+
 static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {
 	if (node->linked) return cube_fail(err, CUBE_EPROTO, "the worker says HELLO twice");
 	if (msg->worker_hello.magic != CUBE_PROTO_MAGIC ||
@@ -100,6 +109,7 @@ static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct 
 	if (msg->worker_hello.cluster != node->m->cluster || msg->worker_hello.node != node->id)
 		return cube_fail(err, CUBE_EPROTO, "the worker belongs to another cluster or node");
 	take_facts(node, msg);
+	take_notice(node, msg->worker_hello.notice);
 	node->link_boot = msg->worker_hello.boot;
 	if (node->link_boot != node->boot) cube_push_reset(node, true);
 	node->linked = true;

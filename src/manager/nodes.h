@@ -58,6 +58,7 @@ struct cube_mnode {
 	double progress;                /* 0..1, < 0: none */
 	bool has_facts;
 	struct cube_node_facts facts;
+	char notice[240]; /* of the worker: what its user should know about the host, or "" */
 	struct cube_metric metric, metric_before; /* .wall 0: none yet */
 
 	struct cube_transport *transport;

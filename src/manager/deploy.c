@@ -1,10 +1,10 @@
 /* Bootstrap (DESIGN 4): from a bare login shell to a running worker, with sh and cat.
  *
- *   PROBE    runs the cached worker where it is; else finds a folder that allows executing, says
- *            "none", reads the wanted hash from stdin and cats the image into a temporary file
- *            there, which then checks itself and takes its final name ("installed"); "skip" where
- *            it has no room: the next PROBE begins after that folder; "nowhere" after the last one
- *   ATTACH   runs the worker just installed
+ *   PROBE    says "hello", runs the cached worker where it is; else finds a folder that allows
+ *            executing, says "none", reads the wanted hash from stdin and cats the image into a
+ *            temporary file there, which then checks itself and takes its final name ("installed");
+ * "skip" where it has no room: the next PROBE begins after that folder; "nowhere" after the last
+ * one ATTACH   runs the worker just installed
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -37,6 +37,7 @@ struct cube_deploy {
 	size_t image_size, image_sent;
 	struct cube_builds_wait build; /* of a worker for the host's architecture */
 	bool pushing, installed, was_touched;
+	bool heard;           /* an answer came: the line runs */
 	size_t noise;         /* bytes skipped so far */
 	char tail[256];       /* the newest noise or stderr, for the error */
 	char reason[220];     /* what the host said went wrong */
@@ -85,7 +86,7 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	}
 	if (*d->sha256) snprintf(hashes, sizeof hashes, "%s", d->sha256);
 	const char *n = d->nonce;
-	int at = snprintf(out, size, "exec /bin/sh -c '" BOOTSTRAP_FOLDERS);
+	int at = snprintf(out, size, "exec /bin/sh -c 'echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
 	if (d->phase != PHASE_PROBE_COLD)
 		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster,
 			       node->id);
@@ -150,11 +151,15 @@ void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
 	remember(node->deploy, bytes, n);
 }
 
-/* What waits for the user ("Press return") often ends without a newline. */
+/* What waits for the user ("Press return") often ends without a newline. Where nothing came, and
+ * not our first words either, something else than our line waits there. */
 const char *cube_deploy_said(struct cube_mnode *node) {
 	struct cube_deploy *d = node->deploy;
 	size_t n = cube_buf_len(&d->line);
 	if (n) remember(d, cube_buf_data(&d->line), n);
+	if (!*d->tail && !d->heard)
+		return "nothing; an account for sftp only, a ForceCommand or a startup file may wait "
+		       "for input";
 	return d->tail;
 }
 
@@ -298,6 +303,8 @@ static void on_nowhere(struct cube_mnode *node, const char *rest) {
 static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
+	d->heard = true;
+	if (strcmp(word, "hello") == 0) return;
 	if (strcmp(word, "attach") == 0) hand_over(node);
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
 		 !cube_link_linked(&d->build.link))
@@ -370,7 +377,7 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 		if (node->state == CUBE_NODE_PUSHING) cube_node_set(node, CUBE_NODE_STARTING, "");
 		cube_node_step(node, "starting", -1);
 		rc = run(node, PHASE_ATTACH, &err);
-	} else if (d->phase == PHASE_PROBE && !*d->sha256) {
+	} else if (d->phase == PHASE_PROBE && !*d->sha256 && d->heard) {
 		/* A worker was found there and did not run: damaged, another architecture's in a
 		 * shared home, or on a file system that does not allow it. Look again without it.
 		 */
@@ -382,8 +389,13 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 		rc = run(node, PHASE_PROBE_COLD, &err);
 	} else {
 		char what[160];
-		snprintf(what, sizeof what, "the login shell ended without an answer (status %d)",
-			 status);
+		if (!d->heard && status == 0)
+			snprintf(what, sizeof what,
+				 "the host runs a command of its own instead of ours (ForceCommand "
+				 "in sshd_config, command= in authorized_keys)");
+		else
+			snprintf(what, sizeof what,
+				 "the login shell ended without an answer (status %d)", status);
 		fail(node, CUBE_EEXEC,
 		     d->phase == PHASE_ATTACH ? "starting the worker" : "deploying",
 		     *d->reason ? d->reason : what);

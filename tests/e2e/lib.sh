@@ -108,7 +108,10 @@ hosts() {
 		[ "$n" -gt 1 ] || NODES=(localhost)
 		;;
 	openssh)
-		lab_open "$T/lab" && lab_openssh h "$n" || exit 3
+		lab_open "$T/lab" || exit 3
+		# Everything must do with one session and no forwarding. sshd takes the first value it
+		# finds: a script whose hosts forward says so in LAB_SSHD_LINES.
+		LAB_SSHD_LINES=${LAB_SSHD_LINES-$'MaxSessions 1\nDisableForwarding yes'} lab_openssh h "$n" || exit 3
 		export CUBE_SSH_CONFIG=$LAB_CONFIG
 		;;
 	dropbear)

@@ -112,7 +112,6 @@ test_full_everywhere_and_repaired() {
 
 # It fits, but nothing more does: tasks' output goes to the manager all the same.
 test_disk_full_behind_the_worker() {
-	local size
 	lab_vm brim home=full:4M
 	lab_vm_files brim >"$T/brim.before"
 	ok cube spawn -w brim

@@ -12,7 +12,8 @@
 #
 # All hosts run on this machine as this user, so each gets a HOME of its own by SetEnv: what is
 # put on a host lies in its folder and nowhere else. Its LOGNAME, lab-<port>, keeps hosts apart that
-# have to make do with /var/tmp. LAB_SETENV (NAME=VALUE words) adds to that.
+# have to make do with /var/tmp. LAB_SETENV (NAME=VALUE words) adds to that. LAB_SSHD_LINES are
+# lines for sshd_config of hosts that are made meanwhile.
 
 # shellcheck source=vm.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm.sh"
@@ -130,6 +131,7 @@ lab_openssh() {
 	for ((i = 1; i <= count; i++)); do
 		host=$prefix$i dir=$LAB/$prefix$i
 		mkdir -p "$dir/home"
+		[ ! "${LAB_SSHD_LINES:-}" ] || printf '%s\n' "$LAB_SSHD_LINES" >"$dir/sshd_extra"
 		if [ "${LAB_ONE_KEY:-}" ] && [ -f "$LAB/host_key" ]; then
 			cp "$LAB/host_key" "$LAB/host_key.pub" "$dir/"
 		else

@@ -8,6 +8,7 @@
 #ifndef CUBE_BUF_H
 #define CUBE_BUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@
 struct cube_buf {
 	uint8_t *data; /* use cube_buf_data/len; these fields are private */
 	size_t off, len, cap, max;
+	bool secret;
 };
 
 void cube_buf_init(struct cube_buf *b, size_t max); /* allocates nothing yet */
@@ -26,6 +28,11 @@ static inline const uint8_t *cube_buf_data(const struct cube_buf *b) {
 }
 static inline size_t cube_buf_len(const struct cube_buf *b) {
 	return b->len;
+}
+/* To be called right after init: what leaves the buffer is wiped from its memory, and what the
+ * buffer gives back to the system too. */
+static inline void cube_buf_set_secret(struct cube_buf *b) {
+	b->secret = true;
 }
 /* How many bytes may still be added. */
 static inline size_t cube_buf_room(const struct cube_buf *b) {

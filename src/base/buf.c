@@ -16,9 +16,19 @@ void cube_buf_init(struct cube_buf *b, size_t max) {
 	*b = (struct cube_buf){.max = max < SIZE_MAX / 4 ? max : SIZE_MAX / 4};
 }
 
+/* Wipes n bytes of the block that hold nothing any more. */
+static void forget(struct cube_buf *b, size_t at, size_t n) {
+	if (b->secret && b->data) explicit_bzero(b->data + at, n);
+}
+
+static void give_back(const struct cube_buf *b, void *block) {
+	if (b->secret && block) explicit_bzero(block, b->cap);
+	free(block);
+}
+
 void cube_buf_done(struct cube_buf *b) {
 	if (!b) return;
-	free(b->data);
+	give_back(b, b->data);
 	b->data = NULL;
 	b->off = b->len = b->cap = 0;
 }
@@ -35,14 +45,14 @@ static int grow(struct cube_buf *b, size_t need) {
 
 	if (cap > block_limit(b)) cap = block_limit(b);
 	if (cap < need) cap = need;
-	if (b->off == 0) {
+	if (b->off == 0 && !b->secret) {
 		data = realloc(b->data, cap);
 		if (!data) return CUBE_ESYS;
-	} else { /* not realloc: it would copy the consumed bytes too */
+	} else { /* not realloc: it would copy the consumed bytes too, and wipe nothing */
 		data = malloc(cap);
 		if (!data) return CUBE_ESYS;
-		memcpy(data, b->data + b->off, b->len);
-		free(b->data);
+		if (b->len) memcpy(data, b->data + b->off, b->len);
+		give_back(b, b->data);
 	}
 	b->data = data;
 	b->off = 0;
@@ -58,6 +68,7 @@ int cube_buf_reserve(struct cube_buf *b, size_t n, uint8_t **ret_space) {
 	if (need > b->cap - b->off) {
 		if (need <= b->cap && b->off >= b->cap / 8) {
 			memmove(b->data, b->data + b->off, b->len);
+			forget(b, b->len, b->off);
 			b->off = 0;
 		} else {
 			int r = grow(b, need);
@@ -115,17 +126,20 @@ int cube_buf_printf(struct cube_buf *b, const char *fmt, ...) {
 
 void cube_buf_consume(struct cube_buf *b, size_t n) {
 	assert(n <= b->len);
+	forget(b, b->off, n);
 	b->len -= n;
 	b->off = b->len ? b->off + n : 0;
 }
 
 void cube_buf_truncate(struct cube_buf *b, size_t len) {
 	assert(len <= b->len);
+	forget(b, b->off + len, b->len - len);
 	b->len = len;
 	if (len == 0) b->off = 0;
 }
 
 void cube_buf_clear(struct cube_buf *b) {
+	forget(b, b->off, b->len);
 	b->off = b->len = 0;
 	if (b->cap > BUF_KEEP) cube_buf_done(b);
 }

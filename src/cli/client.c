@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct cube_client {
 	char socket[sizeof((struct sockaddr_un *)0)->sun_path];
 	int dir_fd; /* of the socket's folder, where its path is too long for sun_path */
 	struct cube_transfer *transfers;
+	struct cube_client_hook *hooks;
 };
 
 struct cube_transfer {
@@ -63,12 +65,36 @@ static int set_socket(struct cube_client *c, const char *path, struct cube_err *
 	return 0;
 }
 
+/* libcurl's and jansson's memory may hold what a person typed. */
+static void free_wiped(void *p) {
+	if (p) explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *realloc_wiped(void *p, size_t n) {
+	size_t had = p ? malloc_usable_size(p) : 0;
+	void *fresh = malloc(n);
+	if (!fresh) return NULL;
+	if (p) memcpy(fresh, p, had < n ? had : n);
+	free_wiped(p);
+	return fresh;
+}
+
+void cube_client_secret_begin(void) {
+	json_set_alloc_funcs(malloc, free_wiped);
+}
+
+void cube_client_secret_end(void) {
+	json_set_alloc_funcs(malloc, free);
+}
+
 int cube_client_new(const struct cube_paths *paths, struct cube_client **ret,
 		    struct cube_err *err) {
 	struct cube_client *c = cube_alloc(sizeof *c);
 	c->dir_fd = -1;
 	int rc = set_socket(c, paths->socket, err);
-	if (!rc && curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
+	if (!rc && curl_global_init_mem(CURL_GLOBAL_NOTHING, malloc, free_wiped, realloc_wiped,
+					strdup, calloc) != CURLE_OK)
 		rc = cube_fail(err, CUBE_EINTERNAL, "libcurl cannot be initialised");
 	if (!rc) {
 		c->multi = curl_multi_init();
@@ -181,7 +207,7 @@ int cube_client_json(struct cube_client *c, const char *method, const char *path
 	set_common(c, c->easy, path, text);
 	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, TIMEOUT_S);
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
-	cube_autofree char *dump = NULL;
+	char *dump = NULL;
 	if (body) {
 		dump = json_dumps(body, JSON_COMPACT);
 		if (!dump) {
@@ -199,6 +225,21 @@ int cube_client_json(struct cube_client *c, const char *method, const char *path
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
 	int rc = perform(c, text, ret_reply, err);
 	curl_slist_free_all(headers);
+	if (dump) explicit_bzero(dump, strlen(dump));
+	free(dump);
+	return rc;
+}
+
+int cube_client_json_secret(struct cube_client *c, const char *method, const char *path,
+			    json_t *taken, struct cube_err *err) {
+	cube_client_secret_begin();
+	int rc = cube_client_json(c, method, path, taken, NULL, err);
+	json_decref(taken);
+	/* The connection's buffers go with it. */
+	curl_easy_cleanup(c->easy);
+	c->easy = curl_easy_init();
+	if (!c->easy) abort(); /* out of memory, as cube_alloc */
+	cube_client_secret_end();
 	return rc;
 }
 
@@ -360,10 +401,15 @@ void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int t
 		w[count].fd = t->fd;
 		w[count++].events = CURL_WAIT_POLLIN;
 	}
+	size_t hooked = count;
+	for (struct cube_client_hook *h = c->hooks; h && count < TURN_FDS; h = h->next) {
+		w[count].fd = h->fd;
+		w[count++].events = CURL_WAIT_POLLIN;
+	}
 	/* poll(2) skips negative fds, curl does not like them: 0 fds then only means "wait" */
 	curl_multi_poll(c->multi, w, (unsigned)count, timeout_ms < 0 ? 60000 : timeout_ms, NULL);
 	for (size_t i = 0; i < n && i < TURN_FDS; i++) fds[i].revents = w[i].revents;
-	resume(c, w, count);
+	resume(c, w, hooked);
 	int running, left;
 	curl_multi_perform(c->multi, &running);
 	for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));) {
@@ -372,5 +418,29 @@ void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int t
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
 		t->ended = true;
 		t->code = m->data.result;
+	}
+	for (struct cube_client_hook *h = c->hooks, *next; h; h = next) {
+		next = h->next;
+		bool readable = hooked < count && w[hooked].revents;
+		hooked++;
+		h->fn(h->arg, readable ? CUBE_TURN_READABLE : CUBE_TURN_IDLE);
+	}
+}
+
+void cube_client_hook_add(struct cube_client *c, struct cube_client_hook *hook) {
+	hook->next = c->hooks;
+	c->hooks = hook;
+}
+
+void cube_client_hook_remove(struct cube_client *c, struct cube_client_hook *hook) {
+	struct cube_client_hook **at = &c->hooks;
+	while (*at && *at != hook) at = &(*at)->next;
+	if (*at) *at = hook->next;
+}
+
+void cube_client_interrupted(struct cube_client *c) {
+	for (struct cube_client_hook *h = c->hooks, *next; h; h = next) {
+		next = h->next;
+		h->fn(h->arg, CUBE_TURN_INTERRUPTED);
 	}
 }

@@ -27,6 +27,13 @@ void cube_client_free(struct cube_client *c); /* NULL is fine; ends its transfer
 int cube_client_json(struct cube_client *c, const char *method, const char *path,
 		     const json_t *body, json_t **ret_reply, struct cube_err *err);
 
+/* The same with a body that holds a secret, which is taken, for an answer that nobody reads: all
+ * copies of it are wiped. It must have been made between begin and end. */
+int cube_client_json_secret(struct cube_client *c, const char *method, const char *path,
+			    json_t *taken, struct cube_err *err);
+void cube_client_secret_begin(void);
+void cube_client_secret_end(void);
+
 /* Uploads size bytes from file fd. */
 int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
 		    struct cube_err *err);
@@ -50,6 +57,22 @@ void cube_transfer_free(struct cube_transfer *t); /* NULL is fine; ends it */
 /* Waits until something happens, or timeout_ms (-1: none), and lets transfers go on. revents of fds
  * are filled. */
 void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int timeout_ms);
+
+/* Something else that goes on while commands wait. */
+enum cube_client_turn {
+	CUBE_TURN_IDLE,        /* a turn was done */
+	CUBE_TURN_READABLE,    /* and fd can be read */
+	CUBE_TURN_INTERRUPTED, /* Ctrl-C, as the command tells by cube_client_interrupted */
+};
+struct cube_client_hook {
+	int fd;
+	void (*fn)(void *arg, enum cube_client_turn what);
+	void *arg;
+	struct cube_client_hook *next;
+};
+void cube_client_hook_add(struct cube_client *c, struct cube_client_hook *hook);
+void cube_client_hook_remove(struct cube_client *c, struct cube_client_hook *hook);
+void cube_client_interrupted(struct cube_client *c);
 
 /* Starts a manager for paths and waits until its socket accepts. Two callers at once start one. */
 int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *err);

@@ -30,16 +30,22 @@ static const struct cube_option options[] = {
 /* Nodes that tasks can go to, now or soon. */
 static int check_nodes(struct cube_cli *cli, struct cube_err *err) {
 	json_t *reply = NULL, *node;
-	size_t i, usable = 0, failed = 0;
+	size_t i, usable = 0, failed = 0, parked = 0;
 	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
 	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
 		const char *state = cube_json_str(node, "state", "");
 		bool gone = !strcmp(state, "gone") || !strcmp(state, "leaving");
+		bool asks = strcmp(state, "needs-login") == 0;
 		failed += strcmp(state, "failed") == 0;
-		usable += !gone && strcmp(state, "failed") != 0;
+		parked += asks;
+		usable += !gone && !asks && strcmp(state, "failed") != 0;
 	}
 	json_decref(reply);
 	if (rc || usable) return rc;
+	if (parked)
+		return cube_fail(err, CUBE_ECONFLICT,
+				 "no node is ready: %zu waiting for a login; `cube login` asks",
+				 parked);
 	if (failed)
 		return cube_fail(err, CUBE_ECONFLICT,
 				 "no node is ready: %zu failed; `cube nodes` tells "

@@ -29,21 +29,6 @@ static const struct cube_option options[] = {
 	{0},
 };
 
-/* Without COMMAND: waits for the nodes. */
-static int stay(struct cube_cli *cli, const json_t *reply) {
-	struct cube_join join;
-	struct cube_err err;
-	bool live = cube_render_live(STDERR_FILENO);
-	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN, false);
-	int rc = cube_join_wait(&join, &err), code = join.progress.failed ? 1 : 0;
-	cube_join_stop(&join);
-	if (rc == CUBE_ECANCELED) {
-		cube_cli_say("interrupted; the nodes go on joining: `cube nodes`, `cube down`");
-		return 128 + err.sys;
-	}
-	return rc ? cube_cli_fail(&err) : code;
-}
-
 /* Takes exactly those nodes down that were added; not 0 where something is left. */
 static int tear_down(struct cube_cli *cli, const json_t *added, bool purge) {
 	json_t *gone = NULL, *left = NULL;
@@ -108,7 +93,7 @@ static int add_nodes(struct cube_cli *cli, const struct args *a, const struct cu
 		json_object_set_new(task, "nodes", cube_selection_names(s));
 		code = once(cli, a, reply, task);
 	} else {
-		code = stay(cli, reply);
+		code = cube_join_all(cli, reply);
 	}
 	json_decref(reply);
 	json_decref(task);

@@ -1,5 +1,7 @@
 #include "connopts.h"
 
+#include "asking.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -147,10 +149,7 @@ static int add_node(json_t *list, const struct cube_conn_options *o, const struc
 }
 
 bool cube_conn_may_ask(void) {
-	if (isatty(STDIN_FILENO)) return true;
-	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-	if (fd >= 0) close(fd);
-	return fd >= 0;
+	return cube_asking_possible();
 }
 
 static int add_common(json_t *body, const struct cube_conn_options *o, struct cube_err *err) {

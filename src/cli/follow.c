@@ -86,6 +86,7 @@ static int on_signal(void *arg) {
 	bool twice = f->interrupted && now - f->interrupted < TWICE_NS;
 	if (!f->config->attached || twice) return f->result.left = 130;
 	f->interrupted = now;
+	cube_client_interrupted(f->cli->client);
 	interrupt(f);
 	return 0;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "asking.h"
 #include "select.h"
 #include "watch.h"
 
@@ -10,6 +11,7 @@
 struct going {
 	json_t *pending; /* {name: true} */
 	json_t *gone, *left;
+	struct cube_asking asking;
 };
 
 static int check(const struct going *g) {
@@ -20,6 +22,7 @@ static int on_event(void *arg, const char *event, const json_t *data) {
 	struct going *g = arg;
 	const char *name = cube_json_str(data, "node", ""), *now = cube_json_str(data, "new", "");
 	const char *reason = cube_json_str(data, "reason", "");
+	cube_asking_event(&g->asking, event, data);
 	if (strcmp(event, "node") != 0 || !json_object_get(g->pending, name)) return 0;
 	if (strcmp(now, "gone") == 0) json_array_append_new(g->gone, json_string(name));
 	else if (strcmp(now, "failed") == 0)
@@ -55,9 +58,12 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 	struct cube_watch watch;
 	int rc = look(cli, g, err);
 	if (rc || check(g)) return rc;
-	cube_watch_start(&watch, cli, after, true, on_event, g);
+	cube_asking_start(&g->asking, cli, NULL, NULL);
+	if (g->asking.started) cube_watch_start_asking(&watch, cli, after, on_event, g);
+	else cube_watch_start(&watch, cli, after, true, on_event, g);
 	rc = cube_watch_wait(&watch, cli, err);
 	cube_watch_stop(&watch);
+	cube_asking_stop(&g->asking);
 	if (rc == ALL_GONE) return 0;
 	return rc ? rc
 		  : cube_fail(err, CUBE_ECONNECT,
@@ -66,8 +72,9 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 
 int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_t **ret_gone,
 		    json_t **ret_left, struct cube_err *err) {
-	json_t *body = names ? json_pack("{s:O}", "nodes", (json_t *)names) : NULL, *reply = NULL;
-	struct going g = {json_object(), json_array(), json_object()};
+	json_t *body = json_pack("{s:b}", "ask", cube_asking_possible()), *reply = NULL;
+	struct going g = {.pending = json_object(), .gone = json_array(), .left = json_object()};
+	if (names) json_object_set(body, "nodes", (json_t *)names);
 	const char *path = purge ? "/v1/nodes?purge=1" : "/v1/nodes";
 	int rc = cube_client_json(cli->client, "DELETE", path, body, &reply, err);
 	size_t i;

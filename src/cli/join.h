@@ -3,6 +3,7 @@
 #define CUBE_CLI_JOIN_H
 
 #include "notes.h"
+#include "asking.h"
 #include "progress.h"
 #include "watch.h"
 
@@ -11,6 +12,7 @@ struct cube_join {
 	struct cube_progress progress;
 	struct cube_watch watch;
 	struct cube_notes notes;
+	struct cube_asking asking;
 	bool told; /* the summary was printed */
 };
 
@@ -18,7 +20,9 @@ struct cube_join {
  * the summary stays. */
 void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *reply,
 		     enum cube_progress_mode mode, bool brief);
-/* Until each is ready or failed; as cube_watch_wait. */
+/* With what a command that only waits for nodes prints; the exit code. */
+int cube_join_all(struct cube_cli *cli, const json_t *reply);
+/* Until each is ready, failed or needs a login; as cube_watch_wait. */
 int cube_join_wait(struct cube_join *j, struct cube_err *err);
 void cube_join_hide(void *join); /* before something else is printed */
 void cube_join_stop(struct cube_join *j);

@@ -33,8 +33,13 @@ static void init_row(struct cube_progress_row *r, const json_t *node) {
 		r->state = CUBE_NODE_CONNECTING;
 	if (r->state == CUBE_NODE_LOST) r->state = CUBE_NODE_CONNECTING; /* is tried again */
 	r->before = r->state == CUBE_NODE_READY;
-	if (reason && (r->state == CUBE_NODE_FAILED || r->state == CUBE_NODE_NEEDS_LOGIN))
-		r->reason = cube_strdup(reason);
+	if (reason && !joining(r) && r->state != CUBE_NODE_READY) r->reason = cube_strdup(reason);
+}
+
+static void note_parked(struct cube_progress *p, enum cube_node_state state) {
+	if (state != CUBE_NODE_NEEDS_LOGIN) return;
+	p->failed++;
+	p->parked++;
 }
 
 void cube_progress_init(struct cube_progress *p, enum cube_progress_mode mode, int fd,
@@ -51,8 +56,8 @@ void cube_progress_init(struct cube_progress *p, enum cube_progress_mode mode, i
 		init_row(&p->rows[i], json_array_get(nodes, i));
 		p->sorted[i] = i;
 		p->pending += joining(&p->rows[i]);
-		p->failed += p->rows[i].state == CUBE_NODE_FAILED ||
-			     p->rows[i].state == CUBE_NODE_NEEDS_LOGIN;
+		p->failed += p->rows[i].state == CUBE_NODE_FAILED;
+		note_parked(p, p->rows[i].state);
 	}
 	qsort_r(p->sorted, p->n, sizeof *p->sorted, by_name, p);
 }
@@ -140,7 +145,8 @@ void cube_progress_state(struct cube_progress *p, const char *name, enum cube_no
 	if (!joining(r)) {
 		r->seconds = (double)(cube_clock_mono() - p->started) / 1e9;
 		p->pending--;
-		p->failed += state != CUBE_NODE_READY;
+		p->failed += state != CUBE_NODE_READY && state != CUBE_NODE_NEEDS_LOGIN;
+		note_parked(p, state);
 		if (p->mode == CUBE_PROGRESS_PLAIN) print_row(p, r);
 	}
 }
@@ -254,7 +260,12 @@ void cube_progress_finish(struct cube_progress *p) {
 	cube_format_duration(cube_clock_mono() - p->started, time, sizeof time);
 	size_t ready = p->n - p->failed - p->pending;
 	int n = snprintf(text, sizeof text, "%zu ready", ready);
-	if (p->failed) n += snprintf(text + n, sizeof text - (size_t)n, ", %zu failed", p->failed);
+	if (p->failed > p->parked)
+		n += snprintf(text + n, sizeof text - (size_t)n, ", %zu failed",
+			      p->failed - p->parked);
+	if (p->parked)
+		n += snprintf(text + n, sizeof text - (size_t)n, ", %zu waiting for a login",
+			      p->parked);
 	if (p->pending)
 		n += snprintf(text + n, sizeof text - (size_t)n, ", %zu on the way", p->pending);
 	n += snprintf(text + n, sizeof text - (size_t)n, " in %s\n", time);

@@ -29,9 +29,9 @@ struct cube_progress { /* zero-initialise, then cube_progress_init */
 	int fd;
 	bool brief;
 	struct cube_progress_row *rows;
-	size_t n, *sorted; /* sorted: row numbers by name */
-	size_t pending, failed;
-	size_t shown; /* lines of the live display on the terminal now */
+	size_t n, *sorted;              /* sorted: row numbers by name */
+	size_t pending, failed, parked; /* parked: of the failed, those that need a login */
+	size_t shown;                   /* lines of the live display on the terminal now */
 	uint64_t started, drawn;
 };
 

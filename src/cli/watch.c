@@ -8,14 +8,23 @@ static int take(void *arg, const void *bytes, size_t n) {
 	return cube_sse_feed(&w->sse, bytes, n, w->fn, w->arg);
 }
 
-void cube_watch_start(struct cube_watch *w, struct cube_cli *cli, int64_t after, bool follow,
-		      cube_sse_fn *fn, void *arg) {
+static void start(struct cube_watch *w, struct cube_cli *cli, int64_t after, const char *how,
+		  cube_sse_fn *fn, void *arg) {
 	cube_sse_init(&w->sse);
 	w->fn = fn;
 	w->arg = arg;
-	cube_autofree char *path =
-		cube_strf("/v1/events?after=%lld%s", (long long)after, follow ? "&follow=1" : "");
+	cube_autofree char *path = cube_strf("/v1/events?after=%lld%s", (long long)after, how);
 	w->transfer = cube_client_get(cli->client, path, take, w);
+}
+
+void cube_watch_start(struct cube_watch *w, struct cube_cli *cli, int64_t after, bool follow,
+		      cube_sse_fn *fn, void *arg) {
+	start(w, cli, after, follow ? "&follow=1" : "", fn, arg);
+}
+
+void cube_watch_start_asking(struct cube_watch *w, struct cube_cli *cli, int64_t after,
+			     cube_sse_fn *fn, void *arg) {
+	start(w, cli, after, "&follow=1&prompts=1", fn, arg);
 }
 
 void cube_watch_stop(struct cube_watch *w) {
@@ -33,6 +42,7 @@ int cube_watch_wait(struct cube_watch *w, struct cube_cli *cli, struct cube_err 
 		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
 		cube_client_turn(cli->client, &p, 1, -1);
 		signo = cube_signals_next(&signals);
+		if (signo == SIGINT) cube_client_interrupted(cli->client);
 	}
 	cube_signals_close(&signals);
 	if (cube_transfer_ended(w->transfer)) {

@@ -16,6 +16,9 @@ struct cube_watch {
 /* Events after sequence number `after`, given to fn while cube_client_turn is called. */
 void cube_watch_start(struct cube_watch *w, struct cube_cli *cli, int64_t after, bool follow,
 		      cube_sse_fn *fn, void *arg);
+/* Follows, and questions for a person too: whoever calls this answers them. */
+void cube_watch_start_asking(struct cube_watch *w, struct cube_cli *cli, int64_t after,
+			     cube_sse_fn *fn, void *arg);
 void cube_watch_stop(struct cube_watch *w); /* may be called twice */
 /* Turns until fn returns not 0 (a positive number, comes back), the events end (0), the manager
  * goes away (negative), or SIGINT or SIGTERM arrives (CUBE_ECANCELED, .sys is the signal). */

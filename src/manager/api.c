@@ -11,7 +11,8 @@
 #include "cube/mem.h"
 #include "events.h"
 
-#define BODY_MAX (16u << 20)
+#define BODY_MAX   (16u << 20)
+#define PROMPT_MAX (64u << 10)
 
 static void healthz(void *arg, struct cube_request *req) {
 	cube_reply(req, 200, CUBE_TEXT_TYPE, "ok\n", 3);
@@ -74,6 +75,9 @@ static const struct cube_route routes[] = {
 	{"GET", "/v1/nodes/{name}/metrics", cube_api_node_metrics, 0},
 	{"POST", "/v1/doctor", cube_api_doctor_post, BODY_MAX},
 	{"GET", "/v1/events", cube_api_events_get, 0},
+	{"GET", "/v1/prompts", cube_api_prompts_get, 0},
+	{"POST", "/v1/prompts/{id}", cube_api_prompt_post, PROMPT_MAX, .secret = true},
+	{"POST", "/v1/login", cube_api_login_post, BODY_MAX},
 	{"HEAD", "/v1/files/{sha256}", cube_api_file_head, 0},
 	{"PUT", "/v1/files/{sha256}", cube_api_file_put, SIZE_MAX},
 };

@@ -19,6 +19,11 @@ struct sse {
 	uint64_t until; /* without follow: the newest when it was asked */
 	struct cube_events_watcher watcher;
 	struct cube_timer *timer;
+	struct cube_prompts_watcher prompts;
+	bool look;      /* at the prompts */
+	uint64_t shown; /* version of the newest change that was told */
+	uint64_t *open; /* ids that were told */
+	size_t nopen;
 };
 
 struct page {
@@ -46,8 +51,49 @@ static int add_event(void *arg, const struct cube_event_row *row) {
 	return 0;
 }
 
+/* --- questions: each is told when it is new or changes, and when it is gone --- */
+
+static void tell_prompt(struct sse *sse, const char *event, json_t *taken) {
+	cube_buf_printf(&sse->pages.out, "event: %s\ndata: ", event);
+	cube_pages_json(&sse->pages, taken);
+	cube_buf_addstr(&sse->pages.out, "\n\n");
+}
+
+static void tell_prompts(struct sse *sse) {
+	const struct cube_prompts *all = sse->pages.api->m->prompts;
+	const struct cube_prompt *q = NULL;
+	uint64_t newest = sse->shown;
+	size_t kept = 0;
+	sse->look = false;
+	for (size_t i = 0; i < sse->nopen; i++) {
+		if (cube_prompts_find(all, sse->open[i])) sse->open[kept++] = sse->open[i];
+		else
+			tell_prompt(sse, "prompt-gone",
+				    json_pack("{s:o}", "prompt", cube_jv_u64(sse->open[i])));
+	}
+	sse->nopen = kept;
+	while ((q = cube_prompts_next(all, q))) {
+		if (q->version <= sse->shown) continue;
+		if (q->version > newest) newest = q->version;
+		tell_prompt(sse, "prompt", cube_api_prompt_json(q));
+		size_t i = 0;
+		while (i < sse->nopen && sse->open[i] != q->id) i++;
+		if (i < sse->nopen) continue;
+		sse->open = cube_realloc_array(sse->open, sse->nopen + 1, sizeof *sse->open);
+		sse->open[sse->nopen++] = q->id;
+	}
+	sse->shown = newest;
+}
+
+static void on_prompts(void *arg) {
+	struct sse *sse = arg;
+	sse->look = true;
+	cube_pages_wake(&sse->pages);
+}
+
 static int fill(struct cube_pages *p) {
 	struct sse *sse = cube_container(p, struct sse, pages);
+	if (sse->look) tell_prompts(sse);
 	struct cube_store *s = p->api->m->store;
 	struct page page = {sse, cube_events_committed(p->api->m->events)};
 	if (!sse->follow && page.last > sse->until) page.last = sse->until;
@@ -102,7 +148,9 @@ static void on_timer(void *arg) {
 static void release(struct cube_pages *p) {
 	struct sse *sse = cube_container(p, struct sse, pages);
 	cube_events_unwatch(&sse->watcher);
+	cube_prompts_unwatch(sse->pages.api->m->prompts, &sse->prompts);
 	cube_timer_del(sse->timer);
+	free(sse->open);
 	free(sse);
 }
 
@@ -141,6 +189,10 @@ void cube_api_events_get(void *arg, struct cube_request *req) {
 		cube_events_watch(api->m->events, &sse->watcher);
 		sse->timer = cube_timer_add(api->m->loop, on_timer, sse);
 		cube_timer_after(sse->timer, KEEP_ALIVE_NS);
+	}
+	if (sse->follow && cube_query_flag(req, "prompts")) {
+		sse->prompts = (struct cube_prompts_watcher){.changed = on_prompts, .arg = sse};
+		cube_prompts_watch(api->m->prompts, &sse->prompts);
 	}
 	cube_pages_reply(api, req, "text/event-stream", &sse->pages);
 	/* The head goes out at once: whoever follows knows then that nothing is missed. */

@@ -85,7 +85,14 @@ void cube_api_nodes_done(struct cube_api_nodes *nodes);
 /* The node the address names, or NULL: then the request was answered. */
 struct cube_mnode *cube_api_node_find(struct cube_api *api, struct cube_request *req);
 /* METRIC; before: the sample ahead of m, or .wall 0. */
+json_t *cube_api_node_json(struct cube_mnode *node); /* NODE */
+/* Whether all are strings that name nodes. CUBE_EUSAGE, CUBE_ENOTFOUND. */
+int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_err *err);
 json_t *cube_api_metric_json(const struct cube_metric *m, const struct cube_metric *before);
+
+/* --- prompts --- */
+
+json_t *cube_api_prompt_json(const struct cube_prompt *prompt); /* PROMPT */
 
 /* --- routes --- */
 
@@ -97,6 +104,7 @@ cube_route_fn cube_api_nodes_post, cube_api_nodes_get, cube_api_node_show, cube_
 	cube_api_nodes_delete, cube_api_node_metrics;
 cube_route_fn cube_api_events_get;
 cube_route_fn cube_api_doctor_post;
+cube_route_fn cube_api_prompts_get, cube_api_prompt_post, cube_api_login_post;
 cube_route_fn cube_api_file_head, cube_api_file_put;
 cube_route_fn cube_api_metrics_get;
 

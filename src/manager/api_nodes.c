@@ -32,7 +32,7 @@ static void add_counts(json_t *o, struct cube_mnode *node) {
 	json_object_set_new(o, "queued", cube_jv_u64(queued));
 }
 
-static json_t *node_json(struct cube_mnode *node) {
+json_t *cube_api_node_json(struct cube_mnode *node) {
 	double took = (double)node->join_took / 1e9;
 	json_t *o = json_object();
 	json_object_set_new(o, "id", cube_jv_u64(node->id));
@@ -69,7 +69,7 @@ void cube_api_nodes_get(void *arg, struct cube_request *req) {
 	json_t *nodes = json_array();
 	cube_manager_commit(api->m);
 	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
-		json_array_append_new(nodes, node_json(node));
+		json_array_append_new(nodes, cube_api_node_json(node));
 	}
 	cube_reply_json(req, 200, json_pack("{s:o}", "nodes", nodes));
 }
@@ -89,7 +89,7 @@ void cube_api_node_show(void *arg, struct cube_request *req) {
 	struct cube_mnode *node = cube_api_node_find(api, req);
 	if (!node) return;
 	cube_manager_commit(api->m);
-	cube_reply_json(req, 200, node_json(node));
+	cube_reply_json(req, 200, cube_api_node_json(node));
 }
 
 /* --- POST /v1/nodes --- */
@@ -210,7 +210,7 @@ static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, js
 		bool is_new;
 		int rc = cube_nodes_add(api->m->nodes, &list->v[i], &node, &is_new, err);
 		if (rc) return rc;
-		json_array_append_new(nodes, node_json(node));
+		json_array_append_new(nodes, cube_api_node_json(node));
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
 	}
 	return 0;
@@ -242,12 +242,14 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 
 struct leave {
 	json_t *nodes;
+	bool ask;
 };
 static const struct cube_field leave_fields[] = {
 	{"nodes", CUBE_FIELD_ARRAY, .at = offsetof(struct leave, nodes)},
+	{"ask", CUBE_FIELD_BOOL, .at = offsetof(struct leave, ask)},
 };
 
-static int check_names(struct cube_api *api, const json_t *names, struct cube_err *err) {
+int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_err *err) {
 	size_t i;
 	json_t *v;
 	json_array_foreach(names, i, v) {
@@ -260,7 +262,8 @@ static int check_names(struct cube_api *api, const json_t *names, struct cube_er
 	return 0;
 }
 
-static void reply_leave(struct cube_api *api, struct cube_request *req, const json_t *names) {
+static void reply_leave(struct cube_api *api, struct cube_request *req, const json_t *names,
+			bool ask) {
 	bool purge = cube_query_flag(req, "purge");
 	json_t *left = json_array(), *v;
 	size_t i;
@@ -270,7 +273,7 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
 		if (!node) continue; /* named twice */
 		json_array_append_new(left, cube_jv_text(node->name));
-		cube_nodes_leave(api->m->nodes, node, purge);
+		cube_nodes_leave(api->m->nodes, node, purge, ask);
 	}
 	cube_manager_commit(api->m);
 	cube_reply_json(req, 202,
@@ -283,7 +286,7 @@ void cube_api_node_delete(void *arg, struct cube_request *req) {
 	if (!node) return;
 	json_t *names = json_array();
 	json_array_append_new(names, json_string_nocheck(node->name));
-	reply_leave(api, req, names);
+	reply_leave(api, req, names, false);
 	json_decref(names);
 }
 
@@ -293,13 +296,13 @@ void cube_api_nodes_delete(void *arg, struct cube_request *req) {
 	struct cube_err err;
 	json_t *body = NULL, *all = json_array();
 	int rc = cube_body_json(req, &body, &err);
-	if (!rc) rc = cube_fields_read(body, leave_fields, 1, &leave, &err);
-	if (!rc) rc = check_names(api, leave.nodes, &err);
+	if (!rc) rc = cube_fields_read(body, leave_fields, 2, &leave, &err);
+	if (!rc) rc = cube_api_check_names(api, leave.nodes, &err);
 	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
 		json_array_append_new(all, json_string_nocheck(node->name));
 	}
 	if (rc) cube_reply_error(req, &err);
-	else reply_leave(api, req, leave.nodes ? leave.nodes : all);
+	else reply_leave(api, req, leave.nodes ? leave.nodes : all, leave.ask);
 	json_decref(all);
 	json_decref(body);
 }

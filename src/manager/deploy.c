@@ -15,6 +15,7 @@
 
 #include "bootstrap.h"
 #include "builds.h"
+#include "become.h"
 #include "cube/id.h"
 #include "cube/log.h"
 #include "cube/mem.h"
@@ -45,6 +46,7 @@ struct cube_deploy {
 	bool skipped;         /* .. one more since the present line began */
 	char tried[180];      /* "No space left on device: /home/u/.cache/cube; ..." */
 	struct cube_buf line; /* the answer line being received */
+	struct cube_become become;
 };
 
 #define RUN_CACHED                                     \
@@ -74,7 +76,7 @@ struct cube_deploy {
 	"e=noexec; fi; x \"$e\"; o && c; done; echo \"CUBE %s nowhere $y\""
 
 static void compose(const struct cube_mnode *node, char *out, size_t size) {
-	const struct cube_deploy *d = node->deploy;
+	struct cube_deploy *d = node->deploy;
 	char cluster[CUBE_ID_HEX], hashes[16 * 66] = "";
 	cube_id_hex(node->m->cluster, cluster);
 	const struct cube_image *image;
@@ -86,7 +88,9 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	}
 	if (*d->sha256) snprintf(hashes, sizeof hashes, "%s", d->sha256);
 	const char *n = d->nonce;
-	int at = snprintf(out, size, "exec /bin/sh -c 'echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
+	int at = node->set.become ? cube_become_compose(&d->become, n, out, size)
+				  : snprintf(out, size, "exec /bin/sh -c '");
+	at += snprintf(out + at, size - (size_t)at, "echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
 	if (d->phase != PHASE_PROBE_COLD)
 		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster,
 			       node->id);
@@ -147,8 +151,50 @@ static void remember(struct cube_deploy *d, const uint8_t *bytes, size_t n) {
 	cube_buf_done(&text);
 }
 
+/* --- sudo --- */
+
+static void ask_password(struct cube_mnode *node) {
+	char text[128];
+	snprintf(text, sizeof text, "[sudo] password for %.64s: ", node->login);
+	struct cube_ask ask = {.kind = CUBE_ASK_BECOME, .key = node->login, .title = "", .n = 1};
+	ask.prompts[0].text = text;
+	cube_node_ask(node, &ask);
+}
+
+void cube_deploy_answer(struct cube_mnode *node, const char *password) {
+	char line[CUBE_ASK_ANSWER + 2];
+	struct cube_err err;
+	if (!password) {
+		cube_fail(&err, CUBE_ELOGIN, "sudo wants a password");
+		cube_node_fail(node, &err);
+		return;
+	}
+	int n = snprintf(line, sizeof line, "%.*s\n", CUBE_ASK_ANSWER, password);
+	node->deploy->become.given = true;
+	cube_transport_write(node->transport, line, (size_t)n);
+	explicit_bzero(line, sizeof line);
+}
+
+static void fail_become(struct cube_mnode *node, int status) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_err err;
+	if (*d->reason) cube_fail(&err, CUBE_EEXEC, "%s", d->reason);
+	else cube_become_explain(&d->become, status, d->tail, &err);
+	cube_node_fail(node, &err);
+}
+
 void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
-	remember(node->deploy, bytes, n);
+	struct cube_become *b = &node->deploy->become;
+	struct cube_err err;
+	bool asks = cube_become_asks(b, bytes, n);
+	if (!asks) {
+		remember(node->deploy, bytes, n);
+	} else if (b->given) {
+		cube_fail(&err, CUBE_ELOGIN, "sudo refused the password");
+		cube_node_fail(node, &err);
+	} else {
+		ask_password(node);
+	}
 }
 
 /* What waits for the user ("Press return") often ends without a newline. Where nothing came, and
@@ -300,12 +346,18 @@ static void on_nowhere(struct cube_mnode *node, const char *rest) {
 	snprintf(d->reason, sizeof d->reason, "no folder can hold the worker (%s)", d->tried);
 }
 
+/* The script runs; by sudo, where that was asked for. */
+static void on_hello(struct cube_mnode *node) {
+	node->deploy->become.done = true;
+	cube_prompts_passed(node->m->prompts, &node->asker);
+}
+
 static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
 	d->heard = true;
-	if (strcmp(word, "hello") == 0) return;
-	if (strcmp(word, "attach") == 0) hand_over(node);
+	if (strcmp(word, "hello") == 0) on_hello(node);
+	else if (strcmp(word, "attach") == 0) hand_over(node);
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
 		 !cube_link_linked(&d->build.link))
 		push(node, rest);
@@ -377,6 +429,9 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 		if (node->state == CUBE_NODE_PUSHING) cube_node_set(node, CUBE_NODE_STARTING, "");
 		cube_node_step(node, "starting", -1);
 		rc = run(node, PHASE_ATTACH, &err);
+	} else if (node->set.become && !d->become.done) {
+		fail_become(node, status);
+		return;
 	} else if (d->phase == PHASE_PROBE && !*d->sha256 && d->heard) {
 		/* A worker was found there and did not run: damaged, another architecture's in a
 		 * shared home, or on a file system that does not allow it. Look again without it.

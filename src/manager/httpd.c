@@ -183,6 +183,7 @@ static enum MHD_Result begin(struct cube_request *req) {
 	bool sinks = req->route && req->route->max_body == SIZE_MAX;
 	if (req->route && !sinks) {
 		cube_buf_init(&req->body, req->route->max_body);
+		if (req->route->secret) cube_buf_set_secret(&req->body);
 		if (req->announced != UINT64_MAX && req->announced > req->route->max_body)
 			req->refusal = 413;
 	}
@@ -203,7 +204,11 @@ static size_t body_bytes(struct cube_request *req, const uint8_t *bytes, size_t 
 		if (req->response) cube_httpd_answer_early(req);
 		return req->answered ? n : took;
 	}
-	if (cube_buf_add(&req->body, bytes, n) == 0) return n;
+	if (cube_buf_add(&req->body, bytes, n) == 0) {
+		/* The library's buffer, which it will not look at again. */
+		if (req->route->secret) explicit_bzero((void *)bytes, n);
+		return n;
+	}
 	req->refusal = 413;
 	dispatch(req);
 	if (req->response) cube_httpd_answer_early(req);

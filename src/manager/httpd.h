@@ -37,6 +37,7 @@ struct cube_route {
 	cube_route_fn *fn;
 	size_t max_body; /* 0: no body is accepted; SIZE_MAX: fn itself sets a sink by
 			    cube_request_sink */
+	bool secret;     /* the body is wiped after use */
 };
 
 /* Serves an already listening socket (owned from now on). routes must outlive it. Unknown path:

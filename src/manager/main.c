@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +25,7 @@
 #include "logs.h"
 #include "manager.h"
 #include "nodes.h"
+#include "prompts.h"
 #include "tasks.h"
 
 #define IDLE_EXIT_NS (3 * CUBE_NS_PER_S)
@@ -125,6 +128,7 @@ static void flush(void *arg) {
 	struct cube_manager *m = arg;
 	cube_tasks_flush(m->tasks);
 	cube_nodes_flush(m->nodes);
+	cube_prompts_flush(m->prompts);
 	cube_logs_flush(m->logs);
 	cube_events_flush(m->events);
 }
@@ -138,7 +142,9 @@ static bool is_busy(struct program *p) {
 	struct cube_manager *m = &p->m;
 	if (cube_tasks_active(m->tasks) || cube_httpd_connections(m->httpd)) return true;
 	cube_list_each (cube_nodes_list(m->nodes), node, struct cube_mnode, link) {
-		if (node->state != CUBE_NODE_FAILED) return true;
+		/* One that waits for a login is told of by the store as well as by us. */
+		if (node->state != CUBE_NODE_FAILED && node->state != CUBE_NODE_NEEDS_LOGIN)
+			return true;
 	}
 	return false;
 }
@@ -187,13 +193,24 @@ static int open_ssh(struct cube_manager *m, struct cube_err *err) {
 	return cube_ssh_new(m->loop, cache, &m->ssh, err);
 }
 
+/* Secrets may pass through this process: no core of it, and no other process of the user's may read
+ * its memory. */
+static int keep_secrets(struct cube_err *err) {
+	struct rlimit none = {0, 0};
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return cube_fail_sys(err, errno, "cannot protect the manager's memory");
+	return 0;
+}
+
 static int build(struct program *p, struct cube_err *err) {
 	struct cube_manager *m = &p->m;
 	int rc, fd;
+	if ((rc = keep_secrets(err))) return rc;
 	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
 	    (rc = cube_paths_make(m->paths.state, err)) || (rc = take_lock(p, err)) ||
 	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
 	    (rc = find_cluster_id(m, err)) || (rc = open_ssh(m, err)) ||
+	    (rc = cube_prompts_new(m->loop, &m->prompts, err)) ||
 	    (rc = cube_events_new(m, &m->events, err)) ||
 	    (rc = cube_files_new(m, &m->files, err)) || (rc = cube_logs_new(m, &m->logs, err)) ||
 	    (rc = cube_nodes_new(m, &m->nodes, err)) || (rc = cube_tasks_new(m, &m->tasks, err)) ||
@@ -235,6 +252,7 @@ static void take_down(struct program *p) {
 	cube_api_free(m->api);
 	cube_tasks_free(m->tasks); /* they are linked into their nodes */
 	cube_nodes_free(m->nodes);
+	cube_prompts_free(m->prompts);
 	cube_logs_free(m->logs);
 	cube_files_free(m->files);
 	cube_events_free(m->events);

@@ -28,6 +28,7 @@ struct cube_events;
 struct cube_files;
 struct cube_logs;
 struct cube_nodes;
+struct cube_prompts;
 struct cube_tasks;
 struct cube_httpd;
 struct cube_api;
@@ -44,6 +45,7 @@ struct cube_manager {
 	struct cube_events *events;
 	struct cube_files *files;
 	struct cube_logs *logs;
+	struct cube_prompts *prompts;
 	struct cube_nodes *nodes;
 	struct cube_tasks *tasks;
 	struct cube_api *api;

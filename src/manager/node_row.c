@@ -34,6 +34,7 @@ static char *facts_to_json(const struct cube_mnode *node) {
 			      node->set.strict_host_keys, "connect_timeout_ms",
 			      (json_int_t)(node->set.connect_timeout_ns / CUBE_NS_PER_MS));
 	if (o && node->touched) json_object_set_new(o, "touched", json_true());
+	if (o && node->by_person) json_object_set_new(o, "by_person", json_true());
 	if (o) add_settings(o, node);
 	if (o && node->has_facts) {
 		json_object_set_new(o, "hostname", json_string(f->hostname));
@@ -77,6 +78,7 @@ static void facts_from_json(struct cube_mnode *node, const char *text) {
 	cube_id_unhex(text_of(o, "boot"), &node->boot);
 	node->set.strict_host_keys = json_is_true(json_object_get(o, "strict_host_keys"));
 	node->touched = json_is_true(json_object_get(o, "touched"));
+	node->by_person = json_is_true(json_object_get(o, "by_person"));
 	json_int_t ms = json_integer_value(json_object_get(o, "connect_timeout_ms"));
 	if (ms > 0) node->set.connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;
 	if (json_object_get(o, "hostname")) {

@@ -15,7 +15,6 @@
 #define STALL_NS     (30 * CUBE_NS_PER_S) /* a joining step without progress */
 #define PING_NS      (5 * CUBE_NS_PER_S)
 #define SILENCE_NS   (20 * CUBE_NS_PER_S)
-#define LEAVE_NS     (30 * CUBE_NS_PER_S)
 #define RETRY_MAX_NS (30 * CUBE_NS_PER_S)
 #define STEADY_NS    (60 * CUBE_NS_PER_S) /* a link that lasted this long was no failure */
 #define OUTBOX_MAX   (64u << 20)
@@ -69,6 +68,7 @@ static struct cube_mnode *node_new(struct cube_nodes *nodes, uint32_t id, const 
 	cube_list_init(&node->bound);
 	cube_list_init(&node->attempts);
 	node->timer = cube_timer_add(nodes->m->loop, on_timer, node);
+	cube_node_ask_init(node);
 	struct cube_link *at = nodes->list.prev;
 	while (at != &nodes->list && cube_container(at, struct cube_mnode, link)->id > id)
 		at = at->prev;
@@ -104,6 +104,7 @@ void cube_node_settings_copy(struct cube_node_settings *to, const struct cube_no
 }
 
 static void hang_up(struct cube_mnode *node) {
+	cube_prompts_end(node->m->prompts, &node->asker, CUBE_ECANCELED);
 	cube_transport_free(node->transport);
 	node->transport = NULL;
 	cube_deploy_free(node->deploy);
@@ -161,10 +162,15 @@ int cube_nodes_load(struct cube_nodes *nodes, struct cube_err *err) {
 	int rc = nodes->m->store->ops->node_list(nodes->m->store, load_row, nodes, err);
 	if (rc) return rc;
 	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
-		if (node->state == CUBE_NODE_FAILED) continue;
+		if (node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_NEEDS_LOGIN)
+			continue;
 		/* Joining begins anew; the steps of before are no place to go on from. */
-		if (node->state == CUBE_NODE_LEAVING) node->purge = true;
-		else if (node->state != CUBE_NODE_LOST && node->state != CUBE_NODE_CONNECTING)
+		if (node->state == CUBE_NODE_LEAVING) {
+			node->purge = true;
+		} else if (node->by_person) {
+			cube_node_set(node, CUBE_NODE_NEEDS_LOGIN, "the manager was restarted");
+			continue;
+		} else if (node->state != CUBE_NODE_LOST && node->state != CUBE_NODE_CONNECTING)
 			cube_node_set(node, CUBE_NODE_LOST, "the manager was restarted");
 		cube_timer_after(node->timer, 0);
 	}
@@ -214,6 +220,10 @@ void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const ch
 	free(node->reason);
 	node->reason = text;
 	if (!cube_node_joining(state)) node->step = NULL, node->progress = -1;
+	if (state == CUBE_NODE_READY) {
+		node->ask = false;
+		cube_prompts_end(node->m->prompts, &node->asker, 0);
+	}
 	cube_info("%s: %s -> %s%s%s", node->name, cube_node_state_name(old),
 		  cube_node_state_name(state), *text ? ": " : "", text);
 	cube_node_persist(node);
@@ -251,13 +261,28 @@ static void retry_later(struct cube_mnode *node) {
 	cube_timer_after(node->timer, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
 }
 
+/* Until a person asks for it; the tasks of one that was ready are unknown until then. */
+static void park(struct cube_mnode *node, const char *reason) {
+	cube_timer_disarm(node->timer);
+	cube_node_set(node, CUBE_NODE_NEEDS_LOGIN, reason);
+	if (!node->joined) cube_tasks_on_node_end(node->m->tasks, node, reason);
+}
+
 /* A node that had been ready is lost, its tasks unknown, and it is tried again, unless it refuses
  * us: asking again and again would lock the account. One that never was is the user's to mend. */
-void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
+void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
+	struct cube_err copy = *why, *err = &copy;
+	cube_node_add_reason(node, err);
+	cube_prompts_end(node->m->prompts, &node->asker, err->code);
+	node->ask = false;
 	hang_up(node);
 	if (node->state == CUBE_NODE_LEAVING) {
 		if (node->has_facts || node->touched) end_as(node, CUBE_NODE_FAILED, err->msg);
 		else end_as(node, CUBE_NODE_GONE, ""); /* nothing of ours ever ran there */
+		return;
+	}
+	if (cube_node_must_park(node, err)) {
+		park(node, err->msg);
 		return;
 	}
 	if (!node->joined) {
@@ -267,7 +292,7 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *err) {
 	if (node->state != CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_LOST, err->msg);
 	else still_lost(node, err->msg);
 	cube_timer_disarm(node->timer);
-	if (err->code != CUBE_EHOSTKEY && err->code != CUBE_EAUTH) retry_later(node);
+	if (err->code != CUBE_EHOSTKEY) retry_later(node);
 }
 
 /* --- the transport's events: to deploy while joining, to the link afterwards --- */
@@ -283,6 +308,7 @@ static void on_step(void *arg, enum cube_transport_step step) {
 static void on_open(void *arg) {
 	struct cube_mnode *node = arg;
 	struct cube_err err;
+	cube_prompts_passed(node->m->prompts, &node->asker);
 	if (node->state == CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_CONNECTING, "");
 	if (cube_deploy_begin(node, &err) < 0) cube_node_fail(node, &err);
 }
@@ -307,6 +333,20 @@ static void on_drained(void *arg) {
 	/* Else this turn's flush sends more, after the commit. */
 }
 
+/* Over the same link where another one would need the person again. */
+static void replace_worker(struct cube_mnode *node) {
+	struct cube_err err;
+	cube_node_set(node, CUBE_NODE_LOST, "its worker was of another cube: replacing it");
+	if (!node->by_person) {
+		hang_up(node);
+		retry_later(node);
+		return;
+	}
+	cube_link_drop(node);
+	cube_node_set(node, CUBE_NODE_CONNECTING, "");
+	if (cube_deploy_begin(node, &err) < 0) cube_node_fail(node, &err);
+}
+
 static void on_end(void *arg, int status) {
 	struct cube_mnode *node = arg;
 	struct cube_err err;
@@ -315,13 +355,12 @@ static void on_end(void *arg, int status) {
 		return;
 	}
 	if (node->told && status <= 0) { /* told to shut down, and it did */
-		hang_up(node);
-		if (node->state == CUBE_NODE_LEAVING) {
-			end_as(node, CUBE_NODE_GONE, "");
+		if (node->state != CUBE_NODE_LEAVING) {
+			replace_worker(node);
 			return;
 		}
-		cube_node_set(node, CUBE_NODE_LOST, "its worker was of another cube: replacing it");
-		retry_later(node);
+		hang_up(node);
+		end_as(node, CUBE_NODE_GONE, "");
 		return;
 	}
 	cube_fail(&err, CUBE_ECONNECT, "the worker's channel ended (status %d)", status);
@@ -333,6 +372,14 @@ static void on_fail(void *arg, const struct cube_err *err) {
 	else cube_node_fail(arg, err);
 }
 
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	cube_node_ask(arg, ask);
+}
+
+static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) {
+	cube_node_on_fact(arg, fact, text);
+}
+
 static const struct cube_transport_events transport_events = {
 	.on_step = on_step,
 	.on_open = on_open,
@@ -341,15 +388,18 @@ static const struct cube_transport_events transport_events = {
 	.on_drained = on_drained,
 	.on_end = on_end,
 	.on_fail = on_fail,
+	.on_ask = on_ask,
+	.on_fact = on_fact,
 };
 
 void cube_node_join(struct cube_mnode *node) {
 	struct cube_err err;
 	hang_up(node);
 	node->join_began = cube_loop_now(node->m->loop);
+	cube_node_ask_begin(node);
 	cube_node_step(node, "connecting", -1);
 	cube_timer_after(node->timer, STALL_NS + node->set.connect_timeout_ns);
-	int rc = cube_node_open(node->m, node->name, &node->set, node->fallback != NULL, node->ask,
+	int rc = cube_node_open(node->m, node->name, &node->set, node->fallback != NULL, true,
 				&transport_events, node, &node->transport, &err);
 	if (rc < 0) cube_node_fail(node, &err);
 }
@@ -384,7 +434,7 @@ static void on_leave_limit(struct cube_mnode *node) {
 	if (node->told)
 		cube_fail(&err, CUBE_ETIMEOUT,
 			  "the worker did not end within %d s of being told to",
-			  (int)(LEAVE_NS / CUBE_NS_PER_S));
+			  (int)(CUBE_NODE_LEAVE_NS / CUBE_NS_PER_S));
 	else
 		cube_fail(&err, CUBE_ETIMEOUT,
 			  "no worker was reached in time to be told to go (%s)",
@@ -418,7 +468,26 @@ static void take_settings(struct cube_mnode *node, const struct cube_node_reques
 	node->fallback = NULL;
 	node->auto_slots = r->slots == 0;
 	node->slots = r->slots;
-	node->ask = r->ask;
+}
+
+static bool can_begin_again(const struct cube_mnode *node) {
+	return node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST ||
+	       node->state == CUBE_NODE_NEEDS_LOGIN;
+}
+
+static void begin_again(struct cube_mnode *node, bool ask) {
+	hang_up(node); /* a lost one may be at it already */
+	node->ask = ask;
+	node->retries = 0;
+	if (node->state == CUBE_NODE_FAILED) node->joined = false;
+	cube_node_set(node, CUBE_NODE_CONNECTING, "");
+	cube_timer_after(node->timer, 0); /* in this turn's timers, after the reply was made */
+}
+
+void cube_nodes_login(struct cube_nodes *nodes, struct cube_mnode *node, bool ask,
+		      bool *ret_added) {
+	*ret_added = can_begin_again(node);
+	if (*ret_added) begin_again(node, ask);
 }
 
 int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *request,
@@ -438,7 +507,7 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	int rc = cube_nodes_check(nodes, request, err);
 	if (rc) return rc;
 	struct cube_mnode *node = cube_nodes_find(nodes, request->name);
-	bool again = node && (node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST);
+	bool again = node && can_begin_again(node);
 	*ret_added = !node || again;
 	if (!node) {
 		node = node_new(nodes, id_for(nodes, request->name), request->name);
@@ -447,25 +516,25 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	*ret = node;
 	if (!*ret_added) return 0;
 	take_settings(node, request);
-	node->retries = 0;
 	if (again) {
-		if (node->state == CUBE_NODE_FAILED) node->joined = false;
-		cube_node_set(node, CUBE_NODE_CONNECTING, "");
-	} else {
-		cube_node_persist(node);
-		cube_events_node(nodes->m->events, node->id, "", cube_node_state_name(node->state),
-				 "");
+		begin_again(node, request->ask);
+		return 0;
 	}
+	node->ask = request->ask;
+	cube_node_persist(node);
+	cube_events_node(nodes->m->events, node->id, "", cube_node_state_name(node->state), "");
 	cube_timer_after(node->timer, 0); /* join in this turn's timers, after the reply was made */
 	return 0;
 }
 
-void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge) {
+void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge, bool ask) {
 	node->purge = purge;
 	if (node->state == CUBE_NODE_LEAVING) return;
-	bool clean = node->state == CUBE_NODE_FAILED && !node->has_facts && !node->touched;
+	bool parked = node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_NEEDS_LOGIN;
+	bool clean = parked && !node->has_facts && !node->touched;
 	cube_node_set(node, CUBE_NODE_LEAVING, "");
-	if (!node->choked) cube_timer_after(node->timer, LEAVE_NS);
+	node->ask = ask;
+	if (!node->choked) cube_timer_after(node->timer, CUBE_NODE_LEAVE_NS);
 	if (clean) end_as(node, CUBE_NODE_GONE, "");
 	else if (node->linked) cube_node_shut_down(node);
 	else if (!node->transport)

@@ -10,12 +10,16 @@
 #include <stdint.h>
 
 #include "cube/buf.h"
+#include "cube/clock.h"
 #include "cube/list.h"
 #include "cube/metric.h"
 #include "cube/msg.h"
 #include "cube/node.h"
 #include "cube/transport.h"
 #include "manager.h"
+#include "prompts.h"
+
+#define CUBE_NODE_LEAVE_NS (30 * CUBE_NS_PER_S)
 
 struct cube_deploy;
 struct cube_push;
@@ -78,6 +82,13 @@ struct cube_mnode {
 	bool other_build; /* .. and it is another worker than this cube's */
 	bool joined;      /* was ready since it was asked for: a failure is a loss, not an end */
 	bool touched;     /* something of ours may be on the host */
+	bool by_person;   /* a password or a second factor was part of the login: a link that breaks
+			     cannot be made again without one */
+
+	struct cube_asker asker;
+	enum cube_ask_kind asked; /* what it asked last */
+	char login[64];           /* the user there, as far as known; sudo asks for its password */
+	char no_answer[64];       /* why that got none, or "" */
 
 	struct cube_link bound;    /* struct cube_task.queue: pending and may run only here */
 	struct cube_link attempts; /* struct cube_task.queue: given to it and not ended */
@@ -103,8 +114,16 @@ int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *r
  * ones are begun again with the request's settings). Fails only as cube_nodes_check does. */
 int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
 		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err);
-/* Stops its tasks, removes the worker; ends as gone or failed. */
-void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge);
+/* Stops its tasks, removes the worker; ends as gone or failed. ask: as in the request, where it has
+ * to be reached for that. */
+void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge, bool ask);
+
+/* Joins again one that waits for a login, failed or is lost; others stay as they are: *ret_added
+ * false. ask: as in the request. */
+void cube_nodes_login(struct cube_nodes *nodes, struct cube_mnode *node, bool ask, bool *ret_added);
+/* It will not come back by itself, and nothing waits for it: failed, gone, or parked without ever
+ * having been ready. */
+bool cube_node_is_out(const struct cube_mnode *node);
 
 struct cube_mnode *cube_nodes_find(struct cube_nodes *nodes, const char *name);
 struct cube_mnode *cube_nodes_by_id(struct cube_nodes *nodes, uint32_t id);
@@ -119,7 +138,8 @@ void cube_nodes_flush(struct cube_nodes *nodes); /* order 20 */
 void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const char *reason);
 void cube_node_persist(struct cube_mnode *node);
 void cube_node_step(struct cube_mnode *node, const char *step, double progress);
-/* Joining ended in an error, or the link broke: state failed or lost, tasks told, retry armed. */
+/* Joining ended in an error, or the link broke: state failed, lost or parked, tasks told, retry
+ * armed for a lost one. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *err);
 void cube_node_join(struct cube_mnode *node); /* (re)connect now */
 /* Opens the transport that the settings ask for, or OpenSSH's. node_open.c */
@@ -141,6 +161,16 @@ void cube_node_choke(
 	struct cube_mnode *node); /* something could not be queued: a timer ends the link */
 bool cube_node_can_take(struct cube_mnode *node); /* another START: linked, and not far behind */
 
+/* node_ask.c: what a person has to answer, for the transport and for sudo. */
+void cube_node_ask(struct cube_mnode *node, const struct cube_ask *ask);
+void cube_node_on_fact(struct cube_mnode *node, enum cube_transport_fact fact, const char *text);
+/* The error of a failed join, with why there was no answer. */
+void cube_node_add_reason(const struct cube_mnode *node, struct cube_err *err);
+/* Whether it is parked for this error instead of being tried again, or given up. */
+bool cube_node_must_park(const struct cube_mnode *node, const struct cube_err *err);
+void cube_node_ask_init(struct cube_mnode *node);
+void cube_node_ask_begin(struct cube_mnode *node); /* a join */
+
 /* deploy.c: brings a worker of this build to the node over an open transport, then hands over to
  * cube_link_begin. Every event of the transport goes through these while node->deploy is set. */
 int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err);
@@ -150,6 +180,8 @@ void cube_deploy_drained(struct cube_mnode *node);
 void cube_deploy_end(struct cube_mnode *node, int status);
 /* The newest of what the login shell printed that is no answer of ours, "" for nothing. */
 const char *cube_deploy_said(struct cube_mnode *node);
+/* What sudo asked for, or NULL: there is no answer. */
+void cube_deploy_answer(struct cube_mnode *node, const char *password);
 void cube_deploy_free(struct cube_deploy *d); /* NULL is fine */
 
 /* link.c: the protocol. `in` takes whole frames and returns how many bytes it used. */

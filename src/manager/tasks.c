@@ -248,14 +248,18 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w) {
 
 /* --- adding --- */
 
+/* What is new does not wait for a person either. */
+static bool is_out(const struct cube_mnode *node, bool is_new) {
+	return cube_node_is_out(node) || (is_new && node->state == CUBE_NODE_NEEDS_LOGIN);
+}
+
 /* A job that may run on some nodes only waits for them; when the last of them failed or went, its
  * tasks would wait for ever. */
-static void check_job(struct cube_tasks *t, struct cube_job *job, const char *reason) {
+static void check_job(struct cube_tasks *t, struct cube_job *job, const char *reason, bool is_new) {
 	for (size_t i = 0; i < job->nnodes; i++) {
 		struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, job->nodes[i]);
-		if (node && node->state != CUBE_NODE_FAILED && node->state != CUBE_NODE_GONE)
-			return;
-		if (node && node->state == CUBE_NODE_FAILED && *node->reason) reason = node->reason;
+		if (node && !is_out(node, is_new)) return;
+		if (node && *node->reason) reason = node->reason;
 	}
 	if (!job->nnodes) return;
 	cube_list_each (&job->pending, task, struct cube_task, queue) {
@@ -264,7 +268,7 @@ static void check_job(struct cube_tasks *t, struct cube_job *job, const char *re
 }
 
 void cube_tasks_check_jobs(struct cube_tasks *t, const char *reason) {
-	cube_list_each (&t->jobs, job, struct cube_job, link) check_job(t, job, reason);
+	cube_list_each (&t->jobs, job, struct cube_job, link) check_job(t, job, reason, false);
 }
 
 static int put_job(struct cube_tasks *t, const struct cube_job *job, const char *spec_json,
@@ -320,10 +324,10 @@ int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *r, uint64_t 
 		cube_task_changed(t, task);
 		cube_events_task(t->m->events, row.id, row.node, "", "pending", "");
 		struct cube_mnode *node = r->all ? cube_nodes_by_id(t->m->nodes, row.node) : NULL;
-		if (node && node->state == CUBE_NODE_FAILED)
+		if (node && is_out(node, true))
 			cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, node->reason);
 	}
-	check_job(t, job, "no node is left that it may run on");
+	check_job(t, job, "no node is left that it may run on", true);
 	cube_tasks_persist(t);
 	return 0;
 }

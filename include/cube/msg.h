@@ -233,6 +233,15 @@ void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t atte
 
 /* The same for STREAM_DATA: type is STREAM_INPUT or STREAM_OUTPUT. */
 #define CUBE_STREAM_HEAD 18
+/* What a frame with n bytes of data uses up of what was granted; an end of file: nothing. */
+#define CUBE_STREAM_COST 32u
+static inline uint32_t cube_msg_stream_cost(size_t n) {
+	return n ? (uint32_t)n + CUBE_STREAM_COST : 0;
+}
+/* How much data may be sent for a grant. */
+static inline uint32_t cube_msg_stream_room(uint32_t granted) {
+	return granted > CUBE_STREAM_COST ? granted - CUBE_STREAM_COST : 0;
+}
 void cube_msg_stream_head(uint8_t head[CUBE_STREAM_HEAD], enum cube_msg_type type, uint64_t stream,
 			  uint8_t fd, uint32_t n);
 /* All messages about streams begin with its id; in an encoded frame it lies here (8 bytes). Who

@@ -19,6 +19,7 @@ struct cube_spec {             /* zero-initialise; owns its strings */
 	uint64_t timeout_ms;   /* 0: none */
 	uint32_t grace_ms;
 	bool has_stdin;
+	bool login; /* with the environment of the user's login shell */
 	struct cube_msg_file *files;
 	uint32_t nfiles;
 };

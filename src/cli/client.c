@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -265,6 +267,91 @@ int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t si
 	curl_easy_setopt(c->easy, CURLOPT_READDATA, &fd);
 	int rc = perform(c, text, NULL, err);
 	curl_slist_free_all(headers);
+	return rc;
+}
+
+/* ---- upgrades ---- */
+
+/* Waits for the socket, which is non-blocking, and writes or reads some of it. */
+static ssize_t transfer(int fd, bool out, char *bytes, size_t n) {
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = out ? POLLOUT : POLLIN};
+		int rc = poll(&p, 1, (int)(TIMEOUT_S * 1000));
+		if (rc < 0 && errno == EINTR) continue;
+		if (rc <= 0) return -1;
+		ssize_t done = out ? send(fd, bytes, n, MSG_NOSIGNAL) : recv(fd, bytes, n, 0);
+		if (done < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+		return done;
+	}
+}
+
+/* The value of a header, as a number; 0 where it is absent. */
+static size_t header_number(const char *head, const char *name) {
+	const char *at = strcasestr(head, name);
+	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
+}
+
+/* The answer to an upgrade: 0 for 101; else what it says. */
+static int read_answer(int fd, struct cube_err *err) {
+	struct cube_buf b;
+	const char *text = "", *body = NULL;
+	size_t want = 0;
+	ssize_t got = 1;
+	cube_buf_init(&b, 64u << 10);
+	while (got > 0 && (!body || cube_buf_len(&b) - (size_t)(body - text) < want)) {
+		char chunk[4096];
+		got = transfer(fd, false, chunk, sizeof chunk);
+		if (got > 0 && cube_buf_add(&b, chunk, (size_t)got)) got = -1;
+		text = cube_buf_str(&b);
+		body = strstr(text, "\r\n\r\n");
+		if (!body) continue;
+		body += 4;
+		want = header_number(text, "\r\nContent-Length:");
+	}
+	long status = body && strncmp(text, "HTTP/1.1 ", 9) == 0 ? strtol(text + 9, NULL, 10) : 0;
+	int rc = 0;
+	if (!status)
+		rc = cube_fail(err, CUBE_ECONNECT,
+			       "the manager went away; the next command starts it again");
+	else if (status >= 400) rc = fail_reply(body, strlen(body), status, err);
+	else if (status != 101)
+		rc = cube_fail(err, CUBE_EPROTO, "the manager answered HTTP %ld", status);
+	cube_buf_done(&b);
+	return rc;
+}
+
+static int ask_upgrade(int fd, const char *path, const char *protocol, struct cube_err *err) {
+	cube_autofree char *head =
+		cube_strf("POST %s HTTP/1.1\r\nHost: cube\r\nContent-Length: 0\r\n"
+			  "Connection: Upgrade\r\nUpgrade: %s\r\n\r\n",
+			  path, protocol);
+	for (size_t n = strlen(head), at = 0; at < n;) {
+		ssize_t done = transfer(fd, true, head + at, n - at);
+		if (done < 0) return cube_fail_sys(err, errno, "asking the manager");
+		at += (size_t)done;
+	}
+	return read_answer(fd, err);
+}
+
+int cube_client_upgrade(struct cube_client *c, const char *path, const char *protocol, int *ret_fd,
+			struct cube_err *err) {
+	char text[ERROR_TEXT];
+	curl_socket_t sock = CURL_SOCKET_BAD;
+	CURL *easy = curl_easy_init();
+	if (!easy) return cube_fail_sys(err, ENOMEM, "libcurl");
+	set_common(c, easy, path, text);
+	curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+	CURLcode code = curl_easy_perform(easy);
+	int fd = -1, rc = code == CURLE_OK ? 0 : fail_curl(easy, code, text, err);
+	if (!rc) {
+		curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &sock);
+		fd = fcntl(sock, F_DUPFD_CLOEXEC, 3); /* libcurl closes its own */
+		if (fd < 0) rc = cube_fail_sys(err, errno, "the manager's socket");
+	}
+	if (!rc) rc = ask_upgrade(fd, path, protocol, err);
+	curl_easy_cleanup(easy);
+	if (!rc) *ret_fd = fd;
+	else if (fd >= 0) close(fd);
 	return rc;
 }
 

@@ -54,6 +54,11 @@ bool cube_transfer_ended(const struct cube_transfer *t);
 int cube_transfer_result(const struct cube_transfer *t, struct cube_err *err);
 void cube_transfer_free(struct cube_transfer *t); /* NULL is fine; ends it */
 
+/* A POST that turns its connection into `protocol` (101). *ret_fd: the socket, non-blocking, the
+ * caller's; nothing was read behind the head. An error reply becomes *err. */
+int cube_client_upgrade(struct cube_client *c, const char *path, const char *protocol, int *ret_fd,
+			struct cube_err *err);
+
 /* Waits until something happens, or timeout_ms (-1: none), and lets transfers go on. revents of fds
  * are filled. */
 void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int timeout_ms);

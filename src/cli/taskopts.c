@@ -28,6 +28,8 @@ const struct cube_option cube_task_option_rows[] = {
 	{"grace", NULL, 0, CUBE_OPT_DURATION, AT(grace), "TIME",
 	 "between TERM and KILL when it is stopped (10s where not given)"},
 	{"name", NULL, 0, CUBE_OPT_STRING, AT(name), "NAME", "for people, in `cube ps`"},
+	{"login", NULL, 0, CUBE_OPT_FLAG, AT(login), NULL,
+	 "with the environment that the user's login shell has there"},
 	{0},
 };
 
@@ -39,13 +41,13 @@ const struct cube_option cube_print_option_rows[] = {
 	{0},
 };
 
-static int add_env_word(struct cube_strv *env, const char *word, struct cube_err *err) {
+int cube_env_word(struct cube_strv *env, const char *word, struct cube_err *err) {
 	if (!strchr(word, '=') && *word) {
 		const char *value = getenv(word);
 		if (!value)
 			return cube_fail(err, CUBE_EUSAGE, "--env: %.80s is not set here", word);
 		cube_autofree char *both = cube_strf("%s=%s", word, value);
-		return add_env_word(env, both, err);
+		return cube_env_word(env, both, err);
 	}
 	int rc = cube_spec_check_env(word, err);
 	if (rc) return cube_wrap(err, "--env");
@@ -64,7 +66,7 @@ static int collect_env(const struct cube_task_options *o, struct cube_strv *env,
 		if (!rc) rc = cube_spec_parse_env_file(env, text, n, o->env_file.v[i], err);
 		if (rc) cube_wrap(err, "--env-file");
 	}
-	for (size_t i = 0; !rc && i < o->env.len; i++) rc = add_env_word(env, o->env.v[i], err);
+	for (size_t i = 0; !rc && i < o->env.len; i++) rc = cube_env_word(env, o->env.v[i], err);
 	return rc;
 }
 
@@ -147,6 +149,7 @@ int cube_task_body(struct cube_cli *cli, const struct cube_task_options *o, char
 		json_object_set_new(body, "timeout", json_real((double)o->timeout / 1e9));
 	if (o->grace != CUBE_OPT_UNSET)
 		json_object_set_new(body, "grace", json_real((double)o->grace / 1e9));
+	if (o->login) json_object_set_new(body, "login", json_true());
 	if (json_array_size(files)) json_object_set(body, "files", files);
 	json_decref(files);
 	cube_strv_done(&env);

@@ -74,6 +74,7 @@ static const struct cube_route routes[] = {
 	{"DELETE", "/v1/nodes/{name}", cube_api_node_delete, BODY_MAX},
 	{"GET", "/v1/nodes/{name}/metrics", cube_api_node_metrics, 0},
 	{"POST", "/v1/doctor", cube_api_doctor_post, BODY_MAX},
+	{"POST", "/v1/nodes/{name}/streams", cube_api_node_stream, 0},
 	{"GET", "/v1/events", cube_api_events_get, 0},
 	{"GET", "/v1/prompts", cube_api_prompts_get, 0},
 	{"POST", "/v1/prompts/{id}", cube_api_prompt_post, PROMPT_MAX, .secret = true},

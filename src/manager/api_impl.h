@@ -101,7 +101,7 @@ cube_route_fn cube_api_tasks_post, cube_api_tasks_get, cube_api_task_show, cube_
 cube_route_fn cube_api_job_delete, cube_api_job_signal;
 cube_route_fn cube_api_task_logs, cube_api_job_logs;
 cube_route_fn cube_api_nodes_post, cube_api_nodes_get, cube_api_node_show, cube_api_node_delete,
-	cube_api_nodes_delete, cube_api_node_metrics;
+	cube_api_nodes_delete, cube_api_node_metrics, cube_api_node_stream;
 cube_route_fn cube_api_events_get;
 cube_route_fn cube_api_doctor_post;
 cube_route_fn cube_api_prompts_get, cube_api_prompt_post, cube_api_login_post;

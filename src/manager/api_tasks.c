@@ -16,7 +16,7 @@
 /* --- POST /v1/tasks --- */
 
 struct post {
-	json_t *spec[8]; /* looked at by cube_spec_from_json */
+	json_t *spec[9]; /* looked at by cube_spec_from_json */
 	uint64_t count;
 	bool all;
 	json_t *nodes;
@@ -37,6 +37,7 @@ static const struct cube_field post_fields[] = {
 	SPEC_FIELD("name", 5),
 	SPEC_FIELD("stdin", 6),
 	SPEC_FIELD("files", 7),
+	SPEC_FIELD("login", 8),
 	{"count", CUBE_FIELD_INTEGER, .min = 1, .max = COUNT_MAX,
 	 .at = offsetof(struct post, count)},
 	{"all", CUBE_FIELD_BOOL, .at = offsetof(struct post, all)},

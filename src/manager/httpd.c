@@ -30,15 +30,19 @@ static void run_deferred(void *arg) {
 	else free(h);
 }
 
+void cube_httpd_run_soon(struct cube_httpd *h) {
+	h->again = true; /* the library's own timeout does not tell of it */
+	if (h->running || h->deferred) return;
+	h->deferred = true;
+	cube_loop_defer(h->loop, run_deferred, h);
+}
+
 static void mhd_resume(struct cube_request *req) {
 	struct cube_httpd *h = req->h;
 	if (!req->suspended) return;
 	req->suspended = false;
 	MHD_resume_connection(req->connection);
-	h->again = true; /* the library's own timeout does not tell of it */
-	if (h->running || h->deferred) return;
-	h->deferred = true;
-	cube_loop_defer(h->loop, run_deferred, h);
+	cube_httpd_run_soon(h);
 }
 
 static void on_client_gone(void *arg, uint32_t events) {
@@ -303,13 +307,14 @@ static int start_daemon(struct cube_httpd *h, int listen_fd, struct cube_err *er
 		close(listen_fd);
 		return cube_fail_sys(err, sys, "listening socket");
 	}
-	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL,
-		NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CUBE_HTTPD_CONNECTIONS,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CUBE_HTTPD_MEMORY,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
-		on_connection, h, MHD_OPTION_END);
+	h->daemon =
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+					 MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+				 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+				 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CUBE_HTTPD_CONNECTIONS,
+				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CUBE_HTTPD_MEMORY,
+				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+				 MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
 	if (!h->daemon) return cube_fail(err, CUBE_ESYS, "cannot start the HTTP server");
 	return 0;
 }
@@ -346,6 +351,11 @@ void cube_httpd_free(struct cube_httpd *h) {
 	cube_list_each (&h->requests, req, struct cube_request, link) {
 		req->gone = true;
 		mhd_resume(req);
+		struct cube_upgraded *up = req->upgraded;
+		if (!up) continue;
+		up->req = NULL; /* whoever has it still closes it */
+		req->upgraded = NULL;
+		MHD_upgrade_action(up->handle, MHD_UPGRADE_ACTION_CLOSE);
 	}
 	MHD_run(h->daemon);
 	MHD_stop_daemon(h->daemon);

@@ -79,4 +79,15 @@ struct cube_reply_stream *cube_reply_begin(struct cube_request *req, int status,
 					   const struct cube_reply_source *source, void *arg);
 void cube_reply_wake(struct cube_reply_stream *rs); /* may be called any time, also inside pull */
 
+/* The connection becomes something else: 101 with `Upgrade: protocol`, then fn gets the socket, as
+ * a non-blocking descriptor that is fn's to close, and what the client sent too early (borrowed).
+ * The request lives until then, and the HTTP side of the connection until cube_upgraded_close,
+ * which must come, once. fn is not called where the client went away before. */
+struct cube_upgraded;
+typedef void cube_upgrade_fn(void *arg, struct cube_request *req, struct cube_upgraded *up, int fd,
+			     const void *early, size_t n);
+void cube_reply_upgrade(struct cube_request *req, const char *protocol, cube_upgrade_fn *fn,
+			void *arg);
+void cube_upgraded_close(struct cube_upgraded *up);
+
 #endif

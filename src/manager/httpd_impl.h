@@ -35,6 +35,11 @@ struct cube_reply_stream {
 	void *arg;
 };
 
+struct cube_upgraded {
+	struct cube_request *req; /* NULL: the server has ended */
+	struct MHD_UpgradeResponseHandle *handle;
+};
+
 struct cube_request {
 	struct cube_link link;
 	struct cube_httpd *h;
@@ -60,10 +65,14 @@ struct cube_request {
 	struct cube_buf plain; /* the bytes of a cube_reply, while the library may not have it */
 	const char *content_type;
 	struct cube_reply_stream stream;
+	cube_upgrade_fn *upgrade;
+	void *upgrade_arg;
+	struct cube_upgraded *upgraded; /* NULL: not yet, or closed */
 };
 
 void cube_httpd_suspend(struct cube_request *req);
 void cube_httpd_wake(struct cube_request *req);
+void cube_httpd_run_soon(struct cube_httpd *h); /* the library has something to do */
 /* Writes a plain answer now, in the middle of the request's body, which the library cannot; what
  * still comes of the body is thrown away until the client closes. */
 void cube_httpd_answer_early(struct cube_request *req);

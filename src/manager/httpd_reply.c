@@ -1,8 +1,13 @@
 /* What handlers call: looking at a request, and answering it. */
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "cube/mem.h"
+#include "cube/spawn.h"
 #include "httpd_impl.h"
 
 #define LINGER_S 10 /* for a client that goes on sending a body nobody wants */
@@ -66,7 +71,8 @@ static void answer(struct cube_request *req, int status, const char *content_typ
 		cube_httpd_wake(req);
 		return;
 	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	if (content_type)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 	req->response = response;
 	/* With the body all in, the library's next look finds the answer. In the middle of the body
 	 * it goes out now, and the body's rest is let in. */
@@ -110,6 +116,44 @@ struct cube_reply_stream *cube_reply_begin(struct cube_request *req, int status,
 
 void cube_reply_wake(struct cube_reply_stream *rs) {
 	cube_httpd_wake(rs->req);
+}
+
+/* --- upgrades --- */
+
+static void on_upgrade(void *cls, struct MHD_Connection *connection, void *con_cls,
+		       const char *extra_in, size_t extra_in_size, MHD_socket sock,
+		       struct MHD_UpgradeResponseHandle *handle) {
+	struct cube_request *req = con_cls;
+	int fd = fcntl(sock, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0 || cube_set_nonblock(fd, true) < 0) {
+		if (fd >= 0) close(fd);
+		MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+		return;
+	}
+	struct cube_upgraded *up = cube_alloc(sizeof *up);
+	*up = (struct cube_upgraded){req, handle};
+	req->upgraded = up;
+	req->upgrade(req->upgrade_arg, req, up, fd, extra_in, extra_in_size);
+}
+
+void cube_reply_upgrade(struct cube_request *req, const char *protocol, cube_upgrade_fn *fn,
+			void *arg) {
+	struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, NULL);
+	req->upgrade = fn;
+	req->upgrade_arg = arg;
+	if (response) MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, protocol);
+	answer(req, MHD_HTTP_SWITCHING_PROTOCOLS, NULL, response);
+}
+
+void cube_upgraded_close(struct cube_upgraded *up) {
+	struct cube_request *req = up->req;
+	if (req) {
+		struct cube_httpd *h = req->h;
+		req->upgraded = NULL;
+		MHD_upgrade_action(up->handle, MHD_UPGRADE_ACTION_CLOSE);
+		cube_httpd_run_soon(h);
+	}
+	free(up);
 }
 
 void cube_httpd_answer_early(struct cube_request *req) {

@@ -7,9 +7,11 @@
 #include "cube/log.h"
 #include "events.h"
 #include "nodes.h"
+#include "streams.h"
 #include "tasks.h"
 
 #define TRANSPORT_QUEUE (1u << 20)
+#define LOW_WATER       (256u << 10)           /* no more bulk over this */
 #define UNFINISHED_MAX  (CUBE_DATA_MAX + 4096) /* no message of a worker is longer */
 #define PING_NS         (5 * CUBE_NS_PER_S)
 #define METRIC_MIN_NS   (200 * CUBE_NS_PER_MS)
@@ -40,6 +42,7 @@ void cube_link_begin(struct cube_mnode *node) {
 void cube_link_drop(struct cube_mnode *node) {
 	if (node->linked) cube_tasks_on_link_down(node->m->tasks, node);
 	node->linked = node->told = node->choked = node->other_build = false;
+	cube_streams_link_down(node, "the node was taken down");
 	cube_buf_clear(&node->outbox);
 	cube_push_reset(node, false);
 }
@@ -54,6 +57,17 @@ void cube_node_send_into(struct cube_mnode *node, struct cube_buf *out,
 	if (cube_msg_encode(out, msg)) cube_node_choke(node);
 }
 
+/* Files and streams take turns, behind all control frames. */
+static void pump_bulk(struct cube_mnode *node) {
+	bool more = true;
+	while (more && !cube_buf_len(&node->outbox) &&
+	       cube_transport_queued(node->transport) < LOW_WATER) {
+		more = cube_push_pump(node);
+		if (cube_transport_queued(node->transport) < LOW_WATER)
+			more = cube_streams_pump(node) || more;
+	}
+}
+
 void cube_link_flush(struct cube_mnode *node) {
 	if (node->choked) return;
 	size_t n = cube_buf_len(&node->outbox), queued = cube_transport_queued(node->transport);
@@ -61,7 +75,7 @@ void cube_link_flush(struct cube_mnode *node) {
 	if (n > room) n = room;
 	if (n && cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
 		cube_buf_consume(&node->outbox, n);
-	if (node->linked) cube_push_pump(node);
+	if (node->linked) pump_bulk(node);
 }
 
 /* --- what the worker says --- */
@@ -160,6 +174,9 @@ static int on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cu
 	case CUBE_MSG_METRIC: return on_metric(node, msg);
 	case CUBE_MSG_PONG: return 0;
 	case CUBE_MSG_PUSH_DONE: cube_push_done(node, msg); return 0;
+	case CUBE_MSG_STREAM_OUTPUT:
+	case CUBE_MSG_STREAM_GRANT:
+	case CUBE_MSG_STREAM_CLOSED: return cube_streams_on_msg(node, msg, err);
 	case CUBE_MSG_ERROR:
 		return cube_fail(err,
 				 msg->error.code == CUBE_PROTO_ERR_REPLACED ? CUBE_ECONNECT

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cube/list.h"
 #include "cube/loop.h"
 #include "cube/paths.h"
 #include "cube/store.h"
@@ -50,6 +51,7 @@ struct cube_manager {
 	struct cube_tasks *tasks;
 	struct cube_api *api;
 	struct cube_httpd *httpd;
+	struct cube_link streams_over; /* of streams.c: their clients still read; zeroed at first */
 	bool stopping;
 };
 

@@ -10,6 +10,7 @@
 #include "events.h"
 #include "node_check.h"
 #include "node_row.h"
+#include "streams.h"
 #include "tasks.h"
 
 #define STALL_NS     (30 * CUBE_NS_PER_S) /* a joining step without progress */
@@ -65,6 +66,8 @@ static struct cube_mnode *node_new(struct cube_nodes *nodes, uint32_t id, const 
 	node->progress = -1;
 	cube_buf_init(&node->outbox, OUTBOX_MAX);
 	cube_list_init(&node->files);
+	cube_list_init(&node->streams);
+	cube_list_init(&node->stream_bulk);
 	cube_list_init(&node->bound);
 	cube_list_init(&node->attempts);
 	node->timer = cube_timer_add(nodes->m->loop, on_timer, node);
@@ -143,7 +146,11 @@ int cube_nodes_new(struct cube_manager *m, struct cube_nodes **ret, struct cube_
 
 void cube_nodes_free(struct cube_nodes *nodes) {
 	if (!nodes) return;
-	cube_list_each (&nodes->list, node, struct cube_mnode, link) node_free(node);
+	cube_list_each (&nodes->list, node, struct cube_mnode, link) {
+		cube_streams_link_down(node, "the manager ended");
+		node_free(node);
+	}
+	cube_streams_free(nodes->m);
 	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->ids[i].name);
 	free(nodes->ids);
 	free(nodes);
@@ -275,6 +282,7 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 	cube_node_add_reason(node, err);
 	cube_prompts_end(node->m->prompts, &node->asker, err->code);
 	node->ask = false;
+	cube_streams_link_down(node, err->msg);
 	hang_up(node);
 	if (node->state == CUBE_NODE_LEAVING) {
 		if (node->has_facts || node->touched) end_as(node, CUBE_NODE_FAILED, err->msg);

@@ -68,6 +68,9 @@ struct cube_mnode {
 	struct cube_transport *transport;
 	struct cube_deploy *deploy;
 	struct cube_buf outbox; /* control frames, sent at flush */
+	struct cube_link streams,
+		stream_bulk;    /* struct cube_mstream: all; those with data to send */
+	uint64_t stream_last;   /* the last one's id on this link */
 	struct cube_link files; /* struct cube_push: contents known to be, or on their way, there */
 	struct cube_timer
 		*timer;     /* by state: joining limit, ping, reconnect pause, leaving limit */
@@ -200,7 +203,7 @@ struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg
 size_t cube_push_waiting(struct cube_mnode *node); /* bytes of frames behind files */
 /* Whether a content is one of the files. */
 bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, uint32_t nfiles);
-void cube_push_pump(struct cube_mnode *node); /* sends more while the transport has room */
+bool cube_push_pump(struct cube_mnode *node); /* sends one piece more; false: there is none */
 void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg);
 void cube_push_reset(struct cube_mnode *node, bool forget_all); /* link gone; or another daemon */
 

@@ -11,8 +11,6 @@
 #include "nodes.h"
 #include "tasks.h"
 
-#define LOW_WATER (256u << 10)
-
 struct cube_push {
 	struct cube_link link; /* in cube_mnode.files, in the order of sending */
 	uint8_t sha256[CUBE_SHA256_LEN];
@@ -136,24 +134,20 @@ static bool piece(struct cube_mnode *node, struct cube_push *p) {
 	return true;
 }
 
-void cube_push_pump(struct cube_mnode *node) {
-	struct cube_push *p;
-	while ((p = current(node)) && !cube_buf_len(&node->outbox) &&
-	       cube_transport_queued(node->transport) < LOW_WATER) {
-		bool ok = piece(node, p);
-		if (!ok)
-			cube_warn("%s: a file to push cannot be read: %s", node->name,
-				  strerror(errno));
-		if (!ok || p->sent == p->size) {
-			finish(node, p);
-			if (!ok) push_free(p);
-		}
-		size_t n = cube_buf_len(&node->outbox);
-		if (n > (1u << 20)) n = 512u << 10;
-		if (n &&
-		    cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
-			cube_buf_consume(&node->outbox, n);
+bool cube_push_pump(struct cube_mnode *node) {
+	struct cube_push *p = current(node);
+	if (!p) return false;
+	bool ok = piece(node, p);
+	if (!ok) cube_warn("%s: a file to push cannot be read: %s", node->name, strerror(errno));
+	if (!ok || p->sent == p->size) {
+		finish(node, p);
+		if (!ok) push_free(p);
 	}
+	size_t n = cube_buf_len(&node->outbox);
+	if (n > (1u << 20)) n = 512u << 10;
+	if (n && cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
+		cube_buf_consume(&node->outbox, n);
+	return true;
 }
 
 /* A refused content (full disk) is sent again for the next task that needs it. */

@@ -156,7 +156,7 @@ static int read_files(struct cube_spec *spec, const json_t *v, struct cube_err *
 
 static int read_rest(struct cube_spec *spec, const json_t *object, struct cube_err *err) {
 	const json_t *dir = get(object, "dir"), *name = get(object, "name"),
-		     *in = get(object, "stdin");
+		     *in = get(object, "stdin"), *login = get(object, "login");
 	double timeout = 0, grace = CUBE_GRACE_MS;
 	int rc = read_seconds(get(object, "timeout"), "timeout", SECONDS_MAX, &timeout, err);
 	if (!rc) rc = read_seconds(get(object, "grace"), "grace", GRACE_MAX, &grace, err);
@@ -172,6 +172,9 @@ static int read_rest(struct cube_spec *spec, const json_t *object, struct cube_e
 	if (in && !json_is_boolean(in))
 		return cube_fail(err, CUBE_EUSAGE, "stdin: must be true or false");
 	spec->has_stdin = json_is_true(in);
+	if (login && !json_is_boolean(login))
+		return cube_fail(err, CUBE_EUSAGE, "login: must be true or false");
+	spec->login = json_is_true(login);
 	return 0;
 }
 
@@ -237,6 +240,7 @@ json_t *cube_spec_to_json(const struct cube_spec *spec) {
 	json_object_set_new(o, "grace", seconds(spec->grace_ms));
 	if (spec->name) json_object_set_new(o, "name", json_string(spec->name));
 	if (spec->has_stdin) json_object_set_new(o, "stdin", json_true());
+	if (spec->login) json_object_set_new(o, "login", json_true());
 	if (spec->nfiles) json_object_set_new(o, "files", files_to_json(spec));
 	return o;
 }

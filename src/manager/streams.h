@@ -21,15 +21,19 @@ struct cube_mstream;
 
 /* 0 where a stream to the node can be opened now; else CUBE_ECONFLICT with the reason. */
 int cube_streams_check(const struct cube_mnode *node, struct cube_err *err);
-/* Takes the upgraded connection; the stream lives until both sides know its end. */
-void cube_streams_begin(struct cube_mnode *node, struct cube_upgraded *up);
+/* Takes the upgraded connection as cube_upgrade_fn gets it; the stream lives until both sides know
+ * its end. */
+void cube_streams_begin(struct cube_mnode *node, struct cube_upgraded *up, int fd,
+			const void *early, size_t n);
 
 /* --- for link.c --- */
-/* STREAM_OUTPUT, STREAM_GRANT, STREAM_CLOSED of the worker; frame: its n bytes. CUBE_EPROTO. */
+/* STREAM_OUTPUT, STREAM_GRANT, STREAM_CLOSED of the worker. CUBE_EPROTO. */
 int cube_streams_on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err);
-/* Sends one piece of client's data to the worker; false: there is none now. */
+/* Sends one piece of a client's data to the worker; false: there is none now. */
 bool cube_streams_pump(struct cube_mnode *node);
 /* The link is gone: every client is told (how 5) with the reason. */
 void cube_streams_link_down(struct cube_mnode *node, const char *why);
+/* Those that are over and whose clients still read: they are cut. */
+void cube_streams_free(struct cube_manager *m);
 
 #endif

@@ -351,7 +351,8 @@ void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct c
 		.dir = spec->dir ? spec->dir : "",
 		.timeout_ms = spec->timeout_ms,
 		.grace_ms = spec->grace_ms,
-		.flags = spec->has_stdin ? CUBE_START_STDIN : 0,
+		.flags = (spec->has_stdin ? CUBE_START_STDIN : 0) |
+			 (spec->login ? CUBE_START_LOGIN : 0),
 		.files = spec->files,
 		.nfiles = spec->nfiles,
 	};

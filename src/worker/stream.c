@@ -175,10 +175,12 @@ static int on_open(struct streams *s, const struct cube_msg *msg, struct cube_er
 static int on_input(struct stream *st, const struct cube_msg *msg, struct cube_err *err) {
 	struct cube_slice data = msg->stream.bytes;
 
-	if (data.n > st->in.open || st->in.eof)
+	uint32_t cost = cube_msg_stream_cost(data.n);
+
+	if (cost > st->in.open || st->in.eof)
 		return cube_fail(err, CUBE_EPROTO, "%zu bytes for a stream that takes %" PRIu32,
 				 data.n, st->in.eof ? 0 : st->in.open);
-	st->in.open -= (uint32_t)data.n;
+	st->in.open -= cost;
 	if (!data.n) st->in.eof = true;
 	stream_input(st, data);
 	return 0;

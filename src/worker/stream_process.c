@@ -26,7 +26,7 @@ enum {
 /* ---- output --------------------------------------------------------------------------------- */
 
 static void make_ready(struct flow *f) {
-	if (f->fd >= 0 && f->window && !cube_link_linked(&f->ready))
+	if (f->fd >= 0 && cube_msg_stream_room(f->window) && !cube_link_linked(&f->ready))
 		cube_list_append(&f->owner->s->ready, &f->ready);
 }
 
@@ -40,7 +40,8 @@ static void on_readable(void *arg, uint32_t events) {
 }
 
 void stream_watch(struct flow *f) {
-	if (f->fd < 0 || !f->window || f->io || cube_link_linked(&f->ready)) return;
+	if (f->fd < 0 || !cube_msg_stream_room(f->window) || f->io || cube_link_linked(&f->ready))
+		return;
 	if (f->cut || cube_io_add(f->owner->s->runner->loop, f->fd, EPOLLIN, on_readable, f, &f->io,
 				  NULL) < 0)
 		make_ready(f);
@@ -83,8 +84,9 @@ static void send_end(struct flow *f, struct cube_stream *out) {
 
 /* How much may be read now. */
 static size_t portion(const struct flow *f) {
-	size_t n = f->window < STREAM_FRAME ? f->window : STREAM_FRAME;
+	size_t n = cube_msg_stream_room(f->window);
 
+	if (n > STREAM_FRAME) n = STREAM_FRAME;
 	return f->cut && f->left < n ? f->left : n;
 }
 
@@ -108,7 +110,7 @@ size_t stream_send(struct flow *f, struct cube_stream *out) {
 	cube_msg_stream_head(s->space, CUBE_MSG_STREAM_OUTPUT, f->owner->id, f->number,
 			     (uint32_t)n);
 	cube_stream_write(out, s->space, CUBE_STREAM_HEAD + (size_t)n); /* only with room for it */
-	f->window -= (uint32_t)n;
+	f->window -= cube_msg_stream_cost((size_t)n);
 	if (f->cut) f->left -= (uint32_t)n;
 	if ((size_t)n >= STREAM_FRAME / 2) widen(f);
 	if ((size_t)n == want || f->cut) make_ready(f);
@@ -176,6 +178,7 @@ void stream_input(struct stream *st, struct cube_slice data) {
 	size_t n = 0;
 
 	if (st->in.fd < 0) return;
+	if (data.n) credit(st, CUBE_STREAM_COST);
 	if (!data.n && st->flags & CUBE_OPEN_PTY) data = (struct cube_slice){&END, 1};
 	if (!cube_buf_len(&st->in.buf)) n = feed(st, data.p, data.n);
 	if (st->in.fd < 0) return;

@@ -20,9 +20,9 @@ declare -A MAY=(
 	[manager]='base proto model io transport store'
 	[cli]='base proto copy model'
 )
-# Headers of include/cube without a .c of the same name.
+# Headers of include/cube without a .c of the same name, or with several.
 declare -A LAYER_OF=(
-	[list]=base [transport]=transport [store]=store [hosts]=model [metric]=proto [program]=program [copy]=copy
+	[list]=base [stream]=io [transport]=transport [store]=store [hosts]=model [metric]=proto [program]=program [copy]=copy
 )
 # The only files that may include a third-party header, as an extended regular expression.
 declare -A ONLY=(

@@ -1,0 +1,285 @@
+#include "stream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "cube/mem.h"
+#include "cube/task.h"
+
+#define PROTOCOL   "cube-stream/1"
+#define WINDOW     (4u << 20)
+#define CHUNK      (256u << 10)
+#define STEP_MAX   (1u << 20)   /* read in one step */
+#define QUEUE_HIGH (256u << 10) /* no more input is taken over this */
+
+struct cube_rstream {
+	const struct cube_rstream_ops *ops;
+	void *arg;
+	int fd;
+	struct cube_buf in, out;
+	uint32_t input;    /* granted and not used */
+	uint32_t grant_at; /* so much used up is granted again */
+	uint32_t used[2];  /* used up of fds 1 and 2, and not granted again */
+	bool ended, closed;
+	uint8_t how;
+	int32_t value;
+	char message[240];
+};
+
+/* ---- sending ---- */
+
+static size_t put(struct cube_rstream *s, const struct iovec *iov, int n) {
+	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
+	ssize_t done;
+	do done = sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (done < 0 && errno == EINTR);
+	return done > 0 ? (size_t)done : 0; /* a broken connection is told by reading */
+}
+
+static void send_iov(struct cube_rstream *s, const struct iovec *iov, int n) {
+	size_t done = cube_buf_len(&s->out) ? 0 : put(s, iov, n);
+	for (int i = 0; i < n; i++) {
+		size_t cut = done < iov[i].iov_len ? done : iov[i].iov_len;
+		done -= cut;
+		if (cut < iov[i].iov_len)
+			cube_buf_add(&s->out, (const char *)iov[i].iov_base + cut,
+				     iov[i].iov_len - cut);
+	}
+}
+
+static void flush(struct cube_rstream *s) {
+	size_t n = cube_buf_len(&s->out);
+	if (!n) return;
+	struct iovec iov = {(void *)cube_buf_data(&s->out), n};
+	size_t done = put(s, &iov, 1);
+	if (done == n) cube_buf_clear(&s->out);
+	else cube_buf_consume(&s->out, done);
+}
+
+static void send_msg(struct cube_rstream *s, const struct cube_msg *msg) {
+	struct cube_buf frame;
+	cube_buf_init(&frame, 4096);
+	if (!s->closed && cube_msg_encode(&frame, msg) == 0) {
+		struct iovec iov = {(void *)cube_buf_data(&frame), cube_buf_len(&frame)};
+		send_iov(s, &iov, 1);
+	}
+	cube_buf_done(&frame);
+}
+
+size_t cube_rstream_room(const struct cube_rstream *s) {
+	if (s->ended || s->closed || cube_buf_len(&s->out) >= QUEUE_HIGH) return 0;
+	size_t room = cube_msg_stream_room(s->input);
+	return room < CUBE_DATA_MAX ? room : CUBE_DATA_MAX;
+}
+
+void cube_rstream_write(struct cube_rstream *s, const void *bytes, size_t n) {
+	uint8_t head[CUBE_STREAM_HEAD];
+	if (!n || n > cube_rstream_room(s)) return;
+	cube_msg_stream_head(head, CUBE_MSG_STREAM_INPUT, 0, CUBE_STDIN, (uint32_t)n);
+	struct iovec iov[2] = {{head, sizeof head}, {(void *)bytes, n}};
+	s->input -= cube_msg_stream_cost(n);
+	send_iov(s, iov, 2);
+}
+
+void cube_rstream_send(struct cube_rstream *s, uint8_t *frame, size_t n) {
+	if (!n || n > cube_rstream_room(s)) return;
+	cube_msg_stream_head(frame, CUBE_MSG_STREAM_INPUT, 0, CUBE_STDIN, (uint32_t)n);
+	struct iovec iov = {frame, CUBE_STREAM_HEAD + n};
+	s->input -= cube_msg_stream_cost(n);
+	send_iov(s, &iov, 1);
+}
+
+void cube_rstream_end(struct cube_rstream *s) {
+	uint8_t head[CUBE_STREAM_HEAD];
+	if (s->ended || s->closed) return;
+	s->ended = true;
+	cube_msg_stream_head(head, CUBE_MSG_STREAM_INPUT, 0, CUBE_STDIN, 0);
+	struct iovec iov = {head, sizeof head};
+	send_iov(s, &iov, 1);
+}
+
+void cube_rstream_signal(struct cube_rstream *s, int signo) {
+	send_msg(s, &(struct cube_msg){.type = CUBE_MSG_STREAM_SIGNAL, .signal.signo = signo});
+}
+
+void cube_rstream_resize(struct cube_rstream *s, uint16_t rows, uint16_t cols) {
+	send_msg(s, &(struct cube_msg){
+			    .type = CUBE_MSG_STREAM_RESIZE, .open.rows = rows, .open.cols = cols});
+}
+
+static void send_window(struct cube_rstream *s, int fd, uint32_t n) {
+	struct cube_msg msg = {.type = CUBE_MSG_STREAM_WINDOW};
+	msg.stream.fd = (uint8_t)fd;
+	msg.stream.window = n;
+	send_msg(s, &msg);
+}
+
+void cube_rstream_grant(struct cube_rstream *s, int fd, size_t n) {
+	uint32_t *used = &s->used[fd - 1];
+	*used += (uint32_t)n;
+	if (*used < (fd == 2 ? s->grant_at / 4 : s->grant_at)) return;
+	send_window(s, fd, *used);
+	*used = 0;
+}
+
+/* ---- receiving ---- */
+
+static int on_output(struct cube_rstream *s, const struct cube_msg *msg) {
+	struct cube_slice data = msg->stream.bytes;
+	if (data.n) cube_rstream_grant(s, msg->stream.fd, CUBE_STREAM_COST);
+	return s->ops->data(s->arg, msg->stream.fd, data.p, data.n);
+}
+
+static int on_msg(struct cube_rstream *s, const struct cube_msg *msg, struct cube_err *err) {
+	switch (msg->type) {
+	case CUBE_MSG_STREAM_OUTPUT: return on_output(s, msg);
+	case CUBE_MSG_STREAM_GRANT:
+		if (msg->stream.window <= CUBE_WINDOW_MAX - s->input) {
+			s->input += msg->stream.window;
+			return 0;
+		}
+		break;
+	case CUBE_MSG_STREAM_CLOSED:
+		s->closed = true;
+		s->how = msg->closed.how;
+		s->value = msg->closed.value;
+		memcpy(s->message, msg->closed.message, sizeof s->message);
+		return 0;
+	default: break;
+	}
+	return cube_fail(err, CUBE_EPROTO, "the manager sends %s", cube_msg_name((int)msg->type));
+}
+
+/* Hands out whole frames that have come. */
+static int take_frames(struct cube_rstream *s, struct cube_err *err) {
+	int rc = 0;
+	while (!rc && !s->closed) {
+		struct cube_msg msg;
+		size_t used;
+		rc = cube_msg_decode(cube_buf_data(&s->in), cube_buf_len(&s->in), &msg, &used, err);
+		if (rc == CUBE_AGAIN) return 0;
+		if (rc) return rc;
+		rc = on_msg(s, &msg, err);
+		cube_buf_consume(&s->in, used);
+	}
+	return rc;
+}
+
+int cube_rstream_step(struct cube_rstream *s, struct cube_err *err) {
+	flush(s);
+	int rc = take_frames(s, err);
+	for (size_t total = 0; !rc && !s->closed && total < STEP_MAX;) {
+		uint8_t *space;
+		if (cube_buf_reserve(&s->in, CHUNK, &space))
+			return cube_fail_sys(err, ENOMEM, "stream");
+		ssize_t n = recv(s->fd, space, CHUNK, MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0 && errno == EAGAIN) return 0;
+		if (n <= 0)
+			return cube_fail(err, CUBE_ECONNECT,
+					 "the manager went away, and the stream with it");
+		cube_buf_commit(&s->in, (size_t)n);
+		total += (size_t)n;
+		rc = take_frames(s, err);
+	}
+	return rc;
+}
+
+int cube_rstream_fd(const struct cube_rstream *s) {
+	return s->fd;
+}
+
+short cube_rstream_events(const struct cube_rstream *s) {
+	return cube_buf_len(&s->out) ? POLLIN | POLLOUT : POLLIN;
+}
+
+/* ---- life ---- */
+
+static int send_open(struct cube_rstream *s, const struct cube_rstream_open *o,
+		     struct cube_err *err) {
+	struct cube_msg_open open = {.argv = o->argv,
+				     .env = o->env,
+				     .dir = o->dir ? o->dir : "",
+				     .flags = o->flags,
+				     .rows = o->rows,
+				     .cols = o->cols};
+	uint32_t window = o->window ? o->window : WINDOW;
+	if (cube_msg_encode_open(&s->out, &open))
+		return cube_fail(err, CUBE_ETOOBIG,
+				 "the command is too long: at most 1 MiB with "
+				 "its environment");
+	s->grant_at = window / 4;
+	send_window(s, CUBE_STDOUT, window);
+	if (!(o->flags & CUBE_OPEN_PTY)) send_window(s, CUBE_STDERR, window / 4);
+	flush(s);
+	return 0;
+}
+
+/* A node's name in a path. */
+static char *escape(const char *name) {
+	char *text = cube_alloc(strlen(name) * 3 + 1), *at = text;
+	for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
+		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			     (*p >= '0' && *p <= '9') || *p == '-' || *p == '_' || *p == '.';
+		at += plain ? snprintf(at, 2, "%c", *p) : snprintf(at, 4, "%%%02X", *p);
+	}
+	return text;
+}
+
+int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *open,
+		      const struct cube_rstream_ops *ops, void *arg, struct cube_rstream **ret,
+		      struct cube_err *err) {
+	cube_autofree char *name = escape(open->node);
+	cube_autofree char *path = cube_strf("/v1/nodes/%s/streams", name);
+	int fd = -1, rc = cube_client_upgrade(c, path, PROTOCOL, &fd, err);
+	if (rc) return rc;
+	struct cube_rstream *s = cube_alloc(sizeof *s);
+	s->ops = ops;
+	s->arg = arg;
+	s->fd = fd;
+	cube_buf_init(&s->in, CUBE_FRAME_MAX + 4 + CHUNK);
+	cube_buf_init(&s->out, 4 * CUBE_FRAME_MAX);
+	rc = send_open(s, open, err);
+	if (rc) cube_rstream_free(s);
+	else *ret = s;
+	return rc;
+}
+
+void cube_rstream_free(struct cube_rstream *s) {
+	if (!s) return;
+	close(s->fd);
+	cube_buf_done(&s->in);
+	cube_buf_done(&s->out);
+	free(s);
+}
+
+bool cube_rstream_closed(const struct cube_rstream *s) {
+	return s->closed;
+}
+
+struct cube_rstream_outcome cube_rstream_result(const struct cube_rstream *s) {
+	return (struct cube_rstream_outcome){s->how, s->value, s->message};
+}
+
+int cube_rstream_exit(const struct cube_rstream *s, const char *node) {
+	struct cube_err err;
+	switch (s->how) {
+	case CUBE_EXIT_EXITED:
+	case CUBE_EXIT_SIGNALED: return cube_task_exit_code(s->how, s->value);
+	case CUBE_EXIT_LOST:
+		cube_fail(&err, CUBE_ECONNECT, "the stream to %.80s broke: %.140s", node,
+			  s->message);
+		return cube_cli_fail(&err);
+	default:
+		cube_fail(&err, CUBE_ECONFLICT, "%.80s: %.150s", node, s->message);
+		cube_cli_fail(&err);
+		return s->value ? cube_task_exit_code(CUBE_EXIT_NOT_STARTED, s->value) : 125;
+	}
+}

@@ -24,8 +24,9 @@ const struct cube_option cube_conn_option_rows[] = {
 	 "strict refuses hosts whose key was never seen, accept-new remembers it", "accept-new",
 	 "strict|accept-new"},
 	{"transport", NULL, 0, CUBE_OPT_STRING, AT(transport), "HOW",
-	 "ssh (built in), openssh (the ssh program), or a command such as 'docker exec -i {host}'; "
-	 "else ssh, and openssh where that cannot"},
+	 "auto (ssh, and openssh where that cannot), ssh (built in), openssh (the ssh program), or a "
+	 "command such as 'docker exec -i {host}'",
+	 "auto"},
 	{"become", NULL, 0, CUBE_OPT_FLAG, AT(become), NULL,
 	 "run as root, by sudo, whose password is asked for once (no letter: -b is --fold)"},
 	{"connect-timeout", NULL, 0, CUBE_OPT_DURATION, AT(connect_timeout), "TIME",

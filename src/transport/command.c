@@ -109,8 +109,12 @@ static void begin(struct command *c) {
 		cube_loop_defer(c->ssh->loop, opened, c->process);
 		return;
 	}
-	struct cube_ssh_question q = {
-		.host = c->host, .user = c->user, .file = c->openssh.file, .port = c->port};
+	struct cube_ssh_question q = {.host = c->host,
+				      .user = c->user,
+				      .file = c->openssh.file,
+				      .jump = c->openssh.jump,
+				      .port = c->port,
+				      .options = &c->openssh.options};
 	c->lookup = cube_ssh_configs_ask(c->ssh->configs, &q, on_config, c);
 }
 

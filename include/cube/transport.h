@@ -74,9 +74,10 @@ enum cube_transport_fact {
 	CUBE_FACT_ADDRESS,  /* "10.0.0.1 port 22" */
 	CUBE_FACT_SERVER,   /* "SSH-2.0-OpenSSH_9.2p1" */
 	CUBE_FACT_KEX,      /* "curve25519-sha256, aes128-ctr, hmac-sha2-256" */
-	CUBE_FACT_HOST_KEY, /* "ssh-ed25519 SHA256:... known|new" */
+	CUBE_FACT_HOST_KEY, /* "ssh-ed25519 SHA256:... known|new|changed|revoked" */
 	CUBE_FACT_METHODS,  /* "publickey,password": what the server accepts */
-	CUBE_FACT_LOGIN,    /* "publickey ~/.ssh/id_ed25519", "agent key 2", "password" */
+	CUBE_FACT_LOGIN,    /* "publickey ~/.ssh/id_ed25519", "agent key 2", "password",
+			       "keyboard-interactive", "none" */
 };
 
 struct cube_transport_events {

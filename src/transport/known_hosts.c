@@ -1,15 +1,17 @@
 /* known_hosts: see known_hosts.h. libssh2's own reader stops at the first line it does not
- * understand and knows neither patterns nor markers, so only hashed names go through it. */
+ * understand and knows neither patterns nor markers. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cube/buf.h"
+#include "known_hash.h"
 #include "known_hosts.h"
 
 enum { FILE_MAX = 16 * 1024 * 1024, ENTRIES_MAX = 256, LINE_LEN_MAX = 32 * 1024 };
@@ -99,26 +101,9 @@ char *cube_known_name(const char *host, uint16_t port, const char *alias) {
 
 /* ---- files ------------------------------------------------------------------------------- */
 
-static bool hashed_match(LIBSSH2_SESSION *session, const char *line, const char *name) {
-	LIBSSH2_KNOWNHOSTS *one = libssh2_knownhost_init(session);
-	struct libssh2_knownhost *node = NULL;
-	int rc = LIBSSH2_KNOWNHOST_CHECK_NOTFOUND;
-	if (!one) return false;
-	/* Any key will do: a mismatch says that the name is the one. */
-	if (!libssh2_knownhost_readline(one, line, strlen(line), LIBSSH2_KNOWNHOST_FILE_OPENSSH))
-		rc = libssh2_knownhost_check(
-			one, name, "AAAA", 4,
-			LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_BASE64, &node);
-	libssh2_knownhost_free(one);
-	return rc == LIBSSH2_KNOWNHOST_CHECK_MATCH || rc == LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
-}
-
-static bool names_host(LIBSSH2_SESSION *session, const struct cube_known_line *l,
-		       const char *name) {
-	if (*l->names != '|') return cube_known_names_match(l->names, l->names_len, name);
-	cube_autofree char *line = cube_strf("%.*s %.*s %.*s\n", (int)l->names_len, l->names,
-					     (int)l->type_len, l->type, (int)l->key_len, l->key);
-	return hashed_match(session, line, name);
+static bool names_host(const struct cube_known_line *l, const char *name) {
+	if (*l->names == '|') return cube_known_hash_match(l->names, l->names_len, name);
+	return cube_known_names_match(l->names, l->names_len, name);
 }
 
 static void add_entry(struct cube_known *known, const struct cube_known_line *l, const char *file,
@@ -151,8 +136,7 @@ static int read_whole(const char *path, struct cube_buf *out) {
 	return rc;
 }
 
-static void load_file(LIBSSH2_SESSION *session, const char *name, const char *file,
-		      struct cube_known *known) {
+static void load_file(const char *name, const char *file, struct cube_known *known) {
 	struct cube_known_line l;
 	struct cube_buf text;
 	cube_buf_init(&text, FILE_MAX);
@@ -161,18 +145,19 @@ static void load_file(LIBSSH2_SESSION *session, const char *name, const char *fi
 		for (unsigned number = 1; p < end; number++) {
 			const char *nl = memchr(p, '\n', (size_t)(end - p));
 			size_t n = (size_t)((nl ? nl : end) - p);
-			if (n <= LINE_LEN_MAX && cube_known_line_parse(p, n, &l) && !l.ca &&
-			    names_host(session, &l, name))
-				add_entry(known, &l, file, number);
+			if (n <= LINE_LEN_MAX && cube_known_line_parse(p, n, &l) &&
+			    names_host(&l, name)) {
+				if (l.ca) known->ca = true;
+				else add_entry(known, &l, file, number);
+			}
 			p = nl ? nl + 1 : end;
 		}
 	}
 	cube_buf_done(&text);
 }
 
-void cube_known_load(LIBSSH2_SESSION *session, const char *name, const struct cube_strv *files,
-		     struct cube_known *known) {
-	for (size_t i = 0; i < files->len; i++) load_file(session, name, files->v[i], known);
+void cube_known_load(const char *name, const struct cube_strv *files, struct cube_known *known) {
+	for (size_t i = 0; i < files->len; i++) load_file(name, files->v[i], known);
 }
 
 void cube_known_done(struct cube_known *known) {
@@ -225,17 +210,34 @@ static bool ends_in_newline(int fd) {
 	return pread(fd, &last, 1, st.st_size - 1) != 1 || last == '\n';
 }
 
-int cube_known_append(const char *file, const char *name, const char *type, const char *key,
-		      struct cube_err *err) {
+/* One write at the end of the file, rather than a new file renamed over it: ssh appends too,
+ * without a lock, and a line it adds between our reading and our renaming would be lost; so would a
+ * link that the file is. The lock is for the size only, and not waited for: who holds it may be
+ * stopped.
+ */
+static int append_whole(int fd, const char *line, struct cube_err *err, const char *file) {
+	struct stat before, after;
+	size_t n = strlen(line);
+	(void)flock(fd, LOCK_EX | LOCK_NB);
+	if (fstat(fd, &before) < 0) return cube_fail_sys(err, errno, "cannot read %s", file);
+	ssize_t done = write(fd, line, n);
+	if (done == (ssize_t)n) return 0;
+	int sys = done < 0 ? errno : ENOSPC;
+	/* Half a line would spoil the next one; but nobody else's may go with it. */
+	if (done > 0 && fstat(fd, &after) == 0 && after.st_size == before.st_size + done)
+		(void)!ftruncate(fd, before.st_size);
+	return cube_fail_sys(err, sys, "cannot write %s", file);
+}
+
+int cube_known_append(const char *file, const char *name, bool hashed, const char *type,
+		      const char *key, struct cube_err *err) {
 	make_folder(file);
 	int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
 	if (fd < 0) return cube_fail_sys(err, errno, "cannot open %s", file);
-	cube_autofree char *line =
-		cube_strf("%s%s %s %s\n", ends_in_newline(fd) ? "" : "\n", name, type, key);
-	ssize_t n = write(fd, line, strlen(line));
-	int rc = n == (ssize_t)strlen(line)
-			 ? 0
-			 : cube_fail_sys(err, n < 0 ? errno : ENOSPC, "cannot write %s", file);
+	cube_autofree char *hash = hashed ? cube_known_hash(name) : NULL;
+	cube_autofree char *line = cube_strf("%s%s %s %s\n", ends_in_newline(fd) ? "" : "\n",
+					     hash ? hash : name, type, key);
+	int rc = append_whole(fd, line, err, file);
 	close(fd);
 	return rc;
 }

@@ -1,11 +1,14 @@
 /* known_hosts files: who is known under which key. Private to this folder.
  *
  * Names match as in OpenSSH: lists, * and ? patterns, ! negation, [host]:port, hashed names and
- * @revoked; @cert-authority lines are skipped (libssh2 verifies no host certificates). */
+ * @revoked. Of @cert-authority lines only their being there is told: libssh2 verifies no host
+ * certificates. */
 #ifndef CUBE_TRANSPORT_KNOWN_HOSTS_H
 #define CUBE_TRANSPORT_KNOWN_HOSTS_H
 
-#include <libssh2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "cube/err.h"
 #include "cube/mem.h"
@@ -31,10 +34,10 @@ struct cube_known_entry {
 struct cube_known { /* what the files say about one host */
 	struct cube_known_entry *v;
 	size_t len;
+	bool ca; /* an authority may vouch for it */
 };
 /* Files that do not exist or cannot be read say nothing. */
-void cube_known_load(LIBSSH2_SESSION *session, const char *name, const struct cube_strv *files,
-		     struct cube_known *known);
+void cube_known_load(const char *name, const struct cube_strv *files, struct cube_known *known);
 void cube_known_done(struct cube_known *known);
 
 enum cube_known_verdict { CUBE_KNOWN_SAME, CUBE_KNOWN_NEW, CUBE_KNOWN_CHANGED, CUBE_KNOWN_REVOKED };
@@ -45,8 +48,10 @@ enum cube_known_verdict cube_known_check(const struct cube_known *known, const c
 					 const char *key, bool (*can_verify)(const char *type),
 					 const struct cube_known_entry **ret_entry);
 
-/* Appends one line with one write; makes the file (0600) and its folder (0700). */
-int cube_known_append(const char *file, const char *name, const char *type, const char *key,
-		      struct cube_err *err);
+/* Appends one line; makes the file (0600) and its folder (0700). hashed: the name is not to be read
+ * there. Several managers and ssh itself may do so at once, and a full disk leaves the file as it
+ * was. */
+int cube_known_append(const char *file, const char *name, bool hashed, const char *type,
+		      const char *key, struct cube_err *err);
 
 #endif

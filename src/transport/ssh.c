@@ -157,6 +157,7 @@ static void on_connected(void *arg, int fd) {
 		return;
 	}
 	cube_ssh_kex_start(c);
+	if (cube_ssh_fact(c, CUBE_FACT_ADDRESS, cube_ssh_where(c))) return;
 	cube_ssh_step(c, CUBE_STEP_KEX);
 	cube_ssh_kick(c);
 }
@@ -184,6 +185,21 @@ void cube_ssh_dial(struct ssh_conn *c) {
 	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
 }
 
+/* "User=ubuntu HostName=10.0.0.1 Port=22 ProxyJump=bastion" */
+static bool tell_config(struct ssh_conn *c) {
+	const struct cube_ssh_config *config = &c->config;
+	const char *jump = config->proxyjump, *command = config->proxycommand;
+	cube_autofree char *text = cube_strf("User=%s HostName=%s Port=%u%s%s", config->user,
+					     config->hostname, config->port,
+					     jump      ? " ProxyJump="
+					     : command ? " ProxyCommand="
+						       : "",
+					     jump      ? jump
+					     : command ? command
+						       : "");
+	return cube_ssh_fact(c, CUBE_FACT_CONFIG, text);
+}
+
 static void on_config(void *arg, const struct cube_ssh_config *config, const struct cube_err *err) {
 	struct ssh_conn *c = arg;
 	struct cube_err bad;
@@ -203,6 +219,7 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	} else if (!c->timeout_ns) {
 		c->timeout_ns = DEFAULT_TIMEOUT_NS;
 	}
+	if (tell_config(c)) return;
 	cube_ssh_dial(c);
 }
 

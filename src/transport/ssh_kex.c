@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cube/sha256.h"
 #include "cube/text.h"
 #include "known_hosts.h"
 #include "ssh_keyfile.h"
@@ -78,8 +79,8 @@ static bool can_verify(const char *type) {
 }
 
 static void load_known(struct ssh_conn *c, const char *name, struct cube_known *known) {
-	cube_known_load(c->session, name, &c->config.user_hosts, known);
-	cube_known_load(c->session, name, &c->config.global_hosts, known);
+	cube_known_load(name, &c->config.user_hosts, known);
+	cube_known_load(name, &c->config.global_hosts, known);
 }
 
 static char *known_name(const struct ssh_conn *c) {
@@ -108,20 +109,46 @@ static void prefer_host_keys(struct ssh_conn *c) {
 	cube_known_done(&known);
 }
 
-static void host_key_changed(struct ssh_conn *c, const char *name, const struct cube_known_entry *e,
-			     bool revoked) {
+/* The line to be pasted must not be cut, and be one command whatever the file's name is. */
+static void host_key_changed(struct ssh_conn *c, const char *name,
+			     const struct cube_known_entry *e) {
 	struct cube_err err;
-	cube_autofree char *command = cube_strf("ssh-keygen -R '%s' -f %s", name, e->file);
-	if (revoked)
-		cube_fail(&err, CUBE_EHOSTKEY, "the host key of %s is revoked by %s:%u", name,
-			  e->file, e->line);
-	else if (strlen(command) + strlen(e->file) < 140)
+	struct cube_buf line;
+	cube_buf_init(&line, 1024);
+	cube_buf_addstr(&line, "ssh-keygen -R ");
+	cube_text_shell_quote(&line, name);
+	cube_buf_addstr(&line, " -f ");
+	cube_text_shell_quote(&line, e->file);
+	const char *command = cube_buf_str(&line);
+	size_t n = strlen(command);
+	if (n + strlen(e->file) < 140)
 		cube_fail(&err, CUBE_EHOSTKEY,
 			  "HOST KEY CHANGED: not the %s key in %s:%u; if that is right: %s",
 			  e->type, e->file, e->line, command);
-	else /* the command must not be cut */
+	else if (n < 180)
 		cube_fail(&err, CUBE_EHOSTKEY, "HOST KEY CHANGED; if that is right: %s", command);
+	else
+		cube_fail(&err, CUBE_EHOSTKEY,
+			  "HOST KEY CHANGED: not the %s key in line %u of its known_hosts file",
+			  e->type, e->line);
+	cube_buf_done(&line);
 	cube_ssh_fail(c, &err);
+}
+
+static void host_key_revoked(struct ssh_conn *c, const char *name,
+			     const struct cube_known_entry *e) {
+	struct cube_err err;
+	cube_fail(&err, CUBE_EHOSTKEY, "the host key of %s is revoked by %s:%u", name, e->file,
+		  e->line);
+	cube_ssh_fail(c, &err);
+}
+
+/* Only ssh can check the certificate that an authority in known_hosts gave the host. */
+static int host_key_certified(struct ssh_conn *c) {
+	struct cube_err err;
+	cube_fail(&err, CUBE_ELIBRARY, "host certificates need the ssh program");
+	cube_ssh_fail(c, &err);
+	return CUBE_ELIBRARY;
 }
 
 static int host_key_new(struct ssh_conn *c, const char *name, const char *type, const char *key) {
@@ -136,7 +163,8 @@ static int host_key_new(struct ssh_conn *c, const char *name, const char *type, 
 	}
 	/* As ssh does, go on where it cannot be remembered: a read-only home is no attack. */
 	if (c->config.user_hosts.len)
-		cube_known_append(c->config.user_hosts.v[0], name, type, key, NULL);
+		cube_known_append(c->config.user_hosts.v[0], name, c->config.hash_hosts, type, key,
+				  NULL);
 	return 0;
 }
 
@@ -152,19 +180,50 @@ static bool known_without_port(struct ssh_conn *c, const char *type, const char 
 	return same;
 }
 
+/* "ssh-ed25519 SHA256:... new", as ssh shows it. */
+static bool tell_host_key(struct ssh_conn *c, const char *type, const char *key, const char *word) {
+	uint8_t digest[CUBE_SHA256_LEN];
+	struct cube_buf blob, text;
+	cube_buf_init(&blob, 64 * 1024);
+	cube_buf_init(&text, 512);
+	cube_text_unbase64(&blob, key, strlen(key), NULL);
+	cube_sha256_of(cube_buf_data(&blob), cube_buf_len(&blob), digest);
+	cube_buf_printf(&text, "%s SHA256:", type);
+	cube_text_base64(&text, digest, sizeof digest);
+	cube_buf_truncate(&text, cube_buf_len(&text) - 1); /* 32 bytes: one '=' */
+	cube_buf_printf(&text, " %s", word);
+	bool over = cube_ssh_fact(c, CUBE_FACT_HOST_KEY, cube_buf_str(&text));
+	cube_buf_done(&blob);
+	cube_buf_done(&text);
+	return over;
+}
+
+static enum cube_known_verdict verdict_of(struct ssh_conn *c, const struct cube_known *known,
+					  const char *type, const char *key,
+					  const struct cube_known_entry **ret) {
+	enum cube_known_verdict verdict = cube_known_check(known, type, key, can_verify, ret);
+	if (verdict == CUBE_KNOWN_NEW && known_without_port(c, type, key)) return CUBE_KNOWN_SAME;
+	return verdict;
+}
+
 static int judge(struct ssh_conn *c, const char *type, const char *key) {
+	static const char *const WORDS[] = {[CUBE_KNOWN_SAME] = "known",
+					    [CUBE_KNOWN_NEW] = "new",
+					    [CUBE_KNOWN_CHANGED] = "changed",
+					    [CUBE_KNOWN_REVOKED] = "revoked"};
 	const struct cube_known_entry *e;
 	struct cube_known known = {0};
 	int rc = 0;
 	cube_autofree char *name = known_name(c);
 	load_known(c, name, &known);
-	enum cube_known_verdict verdict = cube_known_check(&known, type, key, can_verify, &e);
-	if (verdict == CUBE_KNOWN_CHANGED || verdict == CUBE_KNOWN_REVOKED) {
-		host_key_changed(c, name, e, verdict == CUBE_KNOWN_REVOKED);
-		rc = CUBE_EHOSTKEY;
-	} else if (verdict == CUBE_KNOWN_NEW && !known_without_port(c, type, key)) {
-		rc = host_key_new(c, name, type, key);
-	}
+	enum cube_known_verdict verdict = verdict_of(c, &known, type, key, &e);
+	if (tell_host_key(c, type, key, WORDS[verdict])) rc = CUBE_ECANCELED;
+	else if (verdict == CUBE_KNOWN_CHANGED) host_key_changed(c, name, e);
+	else if (verdict == CUBE_KNOWN_REVOKED) host_key_revoked(c, name, e);
+	else if (verdict == CUBE_KNOWN_NEW && known.ca && cube_ssh_program_there())
+		rc = host_key_certified(c);
+	else if (verdict == CUBE_KNOWN_NEW) rc = host_key_new(c, name, type, key);
+	if (verdict == CUBE_KNOWN_CHANGED || verdict == CUBE_KNOWN_REVOKED) rc = CUBE_EHOSTKEY;
 	cube_known_done(&known);
 	return rc;
 }
@@ -198,16 +257,34 @@ int cube_ssh_kex_start(struct ssh_conn *c) {
 static void no_common(struct ssh_conn *c) {
 	struct cube_err err;
 	bool old = libssh2_version(0x010b00) == NULL;
-	cube_fail(&err, CUBE_ECONNECT, "%s and libssh2 %s have no algorithm in common%s",
-		  cube_ssh_where(c), libssh2_version(0),
+	int code = cube_ssh_program_there() ? CUBE_ELIBRARY : CUBE_ECONNECT;
+	cube_fail(&err, code, "%s and libssh2 %s have no algorithm in common%s", cube_ssh_where(c),
+		  libssh2_version(0),
 		  old ? "; a host with RSA keys only needs libssh2 1.11 or newer" : "");
 	cube_ssh_fail(c, &err);
+}
+
+static bool tell_server(struct ssh_conn *c) {
+	const char *banner = libssh2_session_banner_get(c->session);
+	return banner && cube_ssh_fact(c, CUBE_FACT_SERVER, banner);
+}
+
+static bool tell_kex(struct ssh_conn *c) {
+	char text[200];
+	const char *kex = libssh2_session_methods(c->session, LIBSSH2_METHOD_KEX);
+	const char *cipher = libssh2_session_methods(c->session, LIBSSH2_METHOD_CRYPT_CS);
+	const char *mac = libssh2_session_methods(c->session, LIBSSH2_METHOD_MAC_CS);
+	bool in_cipher = !mac || (cipher && strstr(cipher, "-gcm@"));
+	snprintf(text, sizeof text, "%s, %s%s%s", kex ? kex : "?", cipher ? cipher : "?",
+		 in_cipher ? "" : ", ", in_cipher ? "" : mac);
+	return cube_ssh_fact(c, CUBE_FACT_KEX, text);
 }
 
 int cube_ssh_kex_pump(struct ssh_conn *c) {
 	int rc = libssh2_session_handshake(c->session, c->fd);
 	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
-	if (rc == 0) return check_host_key(c);
+	if (tell_server(c)) return CUBE_ECANCELED;
+	if (rc == 0) return tell_kex(c) ? CUBE_ECANCELED : check_host_key(c);
 	if (rc == LIBSSH2_ERROR_KEX_FAILURE && !c->link_eof && !c->bye[0]) no_common(c);
 	else cube_ssh_link_fail(c, NULL);
 	return CUBE_ECONNECT;

@@ -1,12 +1,18 @@
 /* The text the ssh transport reads: ssh -G, known_hosts, proxy words. */
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../src/transport/known_hash.h"
 #include "../../src/transport/known_hosts.h"
+#include "../../src/transport/ssh_keyfile.h"
+#include "../../src/transport/ssh_priv.h"
 #include "../../src/transport/proxy.h"
 #include "../../src/transport/ssh_config.h"
 
@@ -168,25 +174,135 @@ START_TEST(test_append) {
 	cube_autofree char *file = cube_strf("%s/.ssh/known_hosts", dir);
 	cube_autofree char *folder = cube_strf("%s/.ssh", dir);
 	umask(0);
-	ck_assert_int_eq(cube_known_append(file, "web1", "ssh-ed25519", "AAAA", NULL), 0);
+	ck_assert_int_eq(cube_known_append(file, "web1", false, "ssh-ed25519", "AAAA", NULL), 0);
 	ck_assert(stat(file, &st) == 0 && (st.st_mode & 0777) == 0600);
 	ck_assert(stat(folder, &st) == 0 && (st.st_mode & 0777) == 0700);
 	ck_assert_int_eq(truncate(file, 21), 0); /* a file without its last newline */
-	ck_assert_int_eq(cube_known_append(file, "web2", "ssh-ed25519", "BBBB", NULL), 0);
-	LIBSSH2_SESSION *session = libssh2_session_init();
+	ck_assert_int_eq(cube_known_append(file, "web2", false, "ssh-ed25519", "BBBB", NULL), 0);
 	cube_strv_add(&files, "/nonexistent");
 	cube_strv_add(&files, "/dev/null");
 	cube_strv_add(&files, file);
-	cube_known_load(session, "web2", &files, &known);
+	cube_known_load("web2", &files, &known);
 	ck_assert_uint_eq(known.len, 1);
 	ck_assert_uint_eq(known.v[0].line, 2);
 	ck_assert_str_eq(known.v[0].key, "BBBB");
 	cube_known_done(&known);
 	cube_strv_done(&files);
-	libssh2_session_free(session);
 	unlink(file);
 	rmdir(folder);
 	rmdir(dir);
+}
+END_TEST
+
+/* A disk that fills up within the line: here a limit of the file's size does it. */
+START_TEST(test_append_full) {
+	char file[] = "/tmp/cube-known-XXXXXX";
+	struct stat st;
+	struct cube_err err;
+	close(mkstemp(file));
+	ck_assert_int_eq(cube_known_append(file, "web1", false, "ssh-ed25519", "AAAA", NULL), 0);
+	ck_assert_int_eq(stat(file, &st), 0);
+	struct rlimit limit = {(rlim_t)st.st_size + 10, RLIM_INFINITY}, none;
+	getrlimit(RLIMIT_FSIZE, &none);
+	sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	int rc = cube_known_append(file, "web2", false, "ssh-ed25519", "BBBB", &err);
+	off_t before = st.st_size;
+	ck_assert_int_eq(stat(file, &st), 0);
+	setrlimit(RLIMIT_FSIZE, &none);
+	ck_assert_int_eq(rc, CUBE_ESYS);
+	ck_assert_int_eq(st.st_size, before);
+	unlink(file);
+}
+END_TEST
+
+/* Many at once: every line is there, whole. */
+START_TEST(test_append_together) {
+	enum { WRITERS = 8, LINES = 50 };
+	char file[] = "/tmp/cube-known-XXXXXX";
+	struct cube_strv files = {0};
+	close(mkstemp(file));
+	for (int w = 0; w < WRITERS; w++) {
+		if (fork()) continue;
+		for (int i = 0; i < LINES; i++) {
+			cube_autofree char *name = cube_strf("w%dn%d", w, i);
+			cube_known_append(file, name, i % 2, "ssh-ed25519", "AAAA", NULL);
+		}
+		_exit(0);
+	}
+	while (wait(NULL) > 0) {}
+	cube_strv_add(&files, file);
+	for (int w = 0; w < WRITERS; w++) {
+		for (int i = 0; i < LINES; i++) {
+			struct cube_known known = {0};
+			cube_autofree char *name = cube_strf("w%dn%d", w, i);
+			cube_known_load(name, &files, &known);
+			ck_assert_msg(known.len == 1, "%s: %zu", name, known.len);
+			cube_known_done(&known);
+		}
+	}
+	cube_strv_done(&files);
+	unlink(file);
+}
+END_TEST
+
+START_TEST(test_known_hash) {
+	static const struct {
+		const char *text, *hex;
+	} sums[] = {
+		{"", "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+		{"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"},
+		{"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+		 "84983e441c3bd26ebaae4aa1f95129e5e54670f1"},
+	};
+	uint8_t sum[CUBE_SHA1_LEN];
+	char hex[2 * CUBE_SHA1_LEN + 1];
+	for (size_t i = 0; i < 3; i++) {
+		cube_known_sha1(sums[i].text, strlen(sums[i].text), sum);
+		for (size_t k = 0; k < sizeof sum; k++) snprintf(hex + 2 * k, 3, "%02x", sum[k]);
+		ck_assert_str_eq(hex, sums[i].hex);
+	}
+	cube_known_hmac((const uint8_t *)"Jefe", 4, "what do ya want for nothing?", sum);
+	ck_assert(sum[0] == 0xef && sum[1] == 0xfc && sum[19] == 0x79); /* RFC 2202, 2 */
+	cube_autofree char *word = cube_known_hash("[web1]:2222");
+	cube_autofree char *other = cube_known_hash("[web1]:2222");
+	ck_assert_str_ne(word, other);
+	ck_assert(cube_known_hash_match(word, strlen(word), "[web1]:2222"));
+	ck_assert(!cube_known_hash_match(word, strlen(word), "[web1]:2223"));
+	for (size_t n = 0; n < strlen(word); n++)
+		ck_assert(!cube_known_hash_match(word, n, "[web1]:2222"));
+}
+END_TEST
+
+START_TEST(test_keyfile) {
+	struct cube_keyfile k;
+	cube_keyfile_parse("ssh-ed25519 AAAA me\n", &k);
+	ck_assert(k.public_only && !k.locked);
+	ck_assert_str_eq(k.pub, "AAAA");
+	free(k.pub);
+	cube_keyfile_parse("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", &k);
+	ck_assert(k.locked && !k.pub && !k.public_only);
+	cube_keyfile_parse("-----BEGIN EC PRIVATE KEY-----\nMHcCAQ==\n", &k);
+	ck_assert(!k.locked && !k.pub);
+	cube_keyfile_parse("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA", &k);
+	ck_assert(!k.locked && !k.pub);
+}
+END_TEST
+
+START_TEST(test_refuses_sha1) {
+	static const struct {
+		const char *banner;
+		bool refuses;
+	} cases[] = {{"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3", true},
+		     {"SSH-2.0-OpenSSH_8.8", true},
+		     {"SSH-2.0-OpenSSH_10.0p2", true},
+		     {"SSH-2.0-OpenSSH_8.7p1", false},
+		     {"SSH-2.0-OpenSSH_for_Windows_8.1", false},
+		     {"SSH-2.0-dropbear_2022.83", false},
+		     {NULL, false}};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		ck_assert_msg(cube_ssh_refuses_sha1(cases[i].banner) == cases[i].refuses, "%s",
+			      cases[i].banner);
 }
 END_TEST
 
@@ -245,6 +361,11 @@ int main(void) {
 	tcase_add_test(tc, test_verdict);
 	tcase_add_test(tc, test_append);
 	tcase_add_test(tc, test_known_name);
+	tcase_add_test(tc, test_append_full);
+	tcase_add_test(tc, test_append_together);
+	tcase_add_test(tc, test_known_hash);
+	tcase_add_test(tc, test_keyfile);
+	tcase_add_test(tc, test_refuses_sha1);
 	tcase_add_test(tc, test_proxy_words);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);

@@ -159,7 +159,7 @@ static void peer_wait_open(struct peer *p) {
 	if (p->failed) ck_abort_msg("open failed: %s", p->err.msg);
 }
 
-static void peer_exec(struct peer *p, const char *line) {
+static inline void peer_exec(struct peer *p, const char *line) {
 	struct cube_err err;
 	p->ended = false;
 	p->got = p->hash = p->sent = p->sent_hash = 0;
@@ -168,7 +168,7 @@ static void peer_exec(struct peer *p, const char *line) {
 	if (cube_transport_exec(p->t, line, &err)) ck_abort_msg("exec: %s", err.msg);
 }
 
-static void peer_run(struct peer *p, const char *line) {
+static inline void peer_run(struct peer *p, const char *line) {
 	peer_exec(p, line);
 	RUN_UNTIL(p, p->ended || p->failed);
 	if (p->failed) ck_abort_msg("%s: %s", line, p->err.msg);

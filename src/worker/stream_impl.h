@@ -36,7 +36,7 @@ struct stream {
 		uint32_t open;   /* granted and not come */
 		uint32_t credit; /* taken by the process and not granted again */
 		int fd;          /* -1: the process takes nothing any more */
-		bool eof;
+		bool eof, wide;
 	} in;
 	struct flow out[2];
 	struct start_spec *spec; /* until it begins */

@@ -125,6 +125,8 @@ static void input_end(struct stream *st) {
 	st->in.io = NULL;
 	if (st->in.fd >= 0) close(st->in.fd);
 	st->in.fd = -1;
+	if (st->in.wide) st->s->runner->wide_pipes--;
+	st->in.wide = false;
 	cube_buf_done(&st->in.buf);
 }
 
@@ -145,8 +147,14 @@ static void credit(struct stream *st, size_t n) {
 
 /* How much of it the process took; what cannot be written ever ends the input. */
 static size_t feed(struct stream *st, const uint8_t *p, size_t n) {
+	struct runner *r = st->s->runner;
 	size_t done = 0;
 
+	if (n >= STREAM_FRAME / 2 && !st->in.wide && r->wide_pipes < WIDE_MAX &&
+	    fcntl(st->in.fd, F_SETPIPE_SZ, WIDE_PIPE) >= 0) {
+		st->in.wide = true;
+		r->wide_pipes++;
+	}
 	while (done < n) {
 		ssize_t w = write(st->in.fd, p + done, n - done);
 

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 setup() {
-	LAB_SSHD_LOG=INFO
+	LAB_SSHD_LOG=INFO LAB_SSHD_LINES='' # h1 is a jump host as well
 	hosts 3
 	PORT1=$(cat "$LAB/h1/port") PORT2=$(cat "$LAB/h2/port") PORT3=$(cat "$LAB/h3/port")
 	ME=$(id -un)
@@ -33,8 +33,9 @@ stop_manager() {
 	pid=$(curl -s --unix-socket "$CUBE_STATE_DIR/default/sock" http://cube/v1/info | jq -r .pid)
 	[ "$pid" ] || return 0
 	api POST /v1/shutdown >/dev/null
-	soon lab_pid_gone "$pid"
+	soon ended "$pid"
 }
+ended() { ! grep -q '^State:.[^Z]' "/proc/$1/status"; } # init may take its time to reap it
 
 test_flags() {
 	local flags=(-F "$T/bare" -l "$ME" -p "$PORT1" --identity "$LAB/id" -w 127.0.0.1)
@@ -197,14 +198,15 @@ test_control_master() {
 		spawned -F config --transport=openssh -w h2
 	done
 	# One that is there already is used.
-	ssh -F config -fN h3
+	# shellcheck disable=SC2064
+	trap "ssh -F '$PWD/config' -O exit h3 2>/dev/null" EXIT
+	ssh -F config -o ControlPersist=60 -fN h3
 	is "$(ssh -F config -O check h3 2>&1 | tr -d '\r' | cut -d' ' -f1,2)" 'Master running'
 	local before
 	before=$(logins h3)
 	spawned -F config --transport=openssh -w h3
 	is "$(logins h3)" "$before" 'logins'
 	spawned -F config --transport=ssh -w h3
-	ssh -F config -O exit h3 2>/dev/null
 }
 
 # The second manager asks ssh nothing; a changed Include does.

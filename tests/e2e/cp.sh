@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# on: local openssh dropbear
+# cube cp: what arrives is what was sent, there and back, to many hosts; what was cut off goes on. dropbear
+# hosts have neither scp nor sftp (PAINS 16).
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	hosts 2
+	cube spawn --workers="$W" || return 1
+	cd "$T/t" || return 1
+	mkdir -p tree/sub/empty
+	head -c 3000000 /dev/urandom >tree/large
+	echo one >tree/one
+	printf x >"tree/sub/a b;\$c"
+	printf '' >tree/sub/none
+	ln -s ../one tree/sub/link
+	chmod 640 tree/one
+	chmod 755 tree/large
+	chmod 500 tree/sub/empty
+	touch -d '2001-02-03 04:05:06.123456789' tree/one tree/sub/empty tree/large
+	touch -h -d '2001-02-03 04:05:06.5' tree/sub/link
+	touch -d '2002-03-04 05:06:07.25' tree/sub tree
+}
+
+# Type, mode, mtime (ns), size or link target, and name of all below $1; folders' sizes mean nothing.
+listing() { (cd "$1" && find . -printf '%y %m %T@ %l %P ' \( -type d -printf '\n' -o -printf '%s\n' \) | sort -k 5); }
+same_tree() {
+	listing "$1" >"$T/a"
+	listing "$2" >"$T/b"
+	cmp -s "$T/a" "$T/b" || { diff "$T/a" "$T/b" | sed 's/^/#    /' >&2; fail "$2 is not $1"; }
+	diff -r --no-dereference "$1" "$2" >/dev/null || fail "$2 has other contents than $1"
+}
+host_file() { echo "$(user_home "$1")/$2"; }
+# On a dropbear host HOME is /root in its chroot; local nodes have no home of their own.
+user_home() { case $ON in dropbear) home_of "$1" /root ;; *) home_of "$1" ;; esac; }
+N() { echo "${NODES[$1]}"; }
+
+test_a_file_there_and_back() {
+	ok cube cp tree/one "$(N 0):copy-of-one"
+	out_is ''
+	err_is ''
+	cmp tree/one "$(host_file "$(N 0)" copy-of-one)"
+	ok cube cp "$(N 0):copy-of-one" back
+	cmp tree/one back
+	is "$(stat -c '%a %y' back)" "$(stat -c '%a %y' tree/one)"
+	rm "$(host_file "$(N 0)" copy-of-one)"
+}
+
+test_a_folder_there_and_back() {
+	ok cube cp -r tree "$(N 0):"
+	same_tree tree "$(host_file "$(N 0)" tree)"
+	ok cube cp "$(N 0):tree" tree-back
+	same_tree tree tree-back
+	# over what is there, read-only files and folders too, and with the home written out
+	ok cube cp tree "$(N 0):~/"
+	same_tree tree "$(host_file "$(N 0)" tree)"
+	ok cube cp tree "$(N 0):~/tree"
+	same_tree tree "$(host_file "$(N 0)" tree/tree)"
+	chmod -R u+w "$(host_file "$(N 0)" tree)" tree-back
+	rm -rf "$(host_file "$(N 0)" tree)" tree-back
+}
+
+test_to_several_hosts_and_from_them() {
+	ok cube cp tree/one tree/large "$(N 0),$(N 1):"
+	for node in "${NODES[@]}"; do
+		cmp tree/large "$(host_file "$node" large)"
+		cmp tree/one "$(host_file "$node" one)"
+	done
+	ok cube cp "$(N 0),$(N 1):large" "$(N 0):one" down
+	cmp tree/large "down/$(N 0)/large"
+	cmp tree/large "down/$(N 1)/large"
+	cmp tree/one "down/$(N 0)/one"
+	[ ! -e "down/$(N 1)/one" ] || fail 'fetched from the wrong host'
+	for node in "${NODES[@]}"; do rm -f "$(host_file "$node" large)" "$(host_file "$node" one)"; done
+}
+
+test_summary_as_json() {
+	ok cube cp -o json tree/one tree/large "$(N 0):"
+	json_is '.ok, .version, .hosts[0].node, .hosts[0].files, .hosts[0].bytes, .hosts[0].moved, .hosts[0].problems' \
+		"$(printf 'true\n1\n%s\n2\n3000004\n3000004\n[]' "$(N 0)")"
+	rm -f "$(host_file "$(N 0)" large)" "$(host_file "$(N 0)" one)"
+}
+
+test_problems_do_not_stop_the_rest() {
+	run cube cp tree/one no-such-file tree/large "$(N 0):"
+	rc_is 1
+	err_is 'cube: error: no-such-file: No such file or directory\n'
+	cmp tree/large "$(host_file "$(N 0)" large)"
+	run cube cp "$(N 0),$(N 1):large" got
+	rc_is "$([ "$ON" = local ] && echo 0 || echo 1)"
+	[ "$ON" = local ] || err_is "cube: error: $(N 1): large: No such file or directory\n"
+	cmp tree/large "got/$(N 0)/large"
+	run cube cp tree/one tree/large "$(N 0):nowhere/"
+	rc_is 1
+	err_is "cube: error: $(N 0): nowhere/: no such folder\n"
+	rm -f "$(host_file "$(N 0)" large)" "$(host_file "$(N 0)" one)"
+}
+
+test_wrong_words() {
+	run cube cp tree/one tree/large
+	rc_is 2
+	err_has 'no host is named'
+	run cube cp tree/one
+	rc_is 2
+	run cube cp "$(N 0):x" "$(N 1):y"
+	rc_is 2
+	err_has 'from host to host'
+	run cube cp "$(N 0):x" tree/one .
+	rc_is 2
+	run cube cp tree/one stranger:x
+	rc_is 1
+	err_has 'stranger: .*'
+	echo colon >'a:b'
+	ok cube cp './a:b' "$(N 0):"
+	rm "$(host_file "$(N 0)" a:b)"
+}
+
+test_many_small_files() {
+	mkdir many
+	for i in {1..1000}; do echo "$i" >"many/$i"; done
+	ok cube cp many "$(N 0):"
+	diff -r many "$(host_file "$(N 0)" many)"
+	ok cube cp "$(N 0):many" many-back
+	diff -r many many-back
+	rm -rf "$(host_file "$(N 0)" many)"
+}
+
+test_modes_of_a_careful_umask() {
+	umask 077
+	ok cube cp tree/large "$(N 0):"
+	is "$(stat -c %a "$(host_file "$(N 0)" large)")" 755 mode
+	rm "$(host_file "$(N 0)" large)"
+}
+
+part_of() { compgen -G "$(user_home "$(N 0)")/.big.*.cube-part"; }
+part_grows() { [ "$(stat -c %s "$(part_of)" 2>/dev/null || echo 0)" -gt 4000000 ]; }
+
+# Stopped by hand: the part stays, and the next run sends only the rest.
+test_stopped_and_taken_up() {
+	local have
+	head -c 100000000 /dev/zero | openssl enc -aes-128-ctr -K 0123 -iv 0 2>/dev/null >big
+	cube cp big "$(N 0):" 2>"$T/stopped" &
+	soon part_grows
+	kill -TERM $!
+	wait $! && fail 'it was not stopped'
+	grep -q 'goes on where it was' "$T/stopped"
+	[ ! -e "$(host_file "$(N 0)" big)" ]
+	soon eval '! fuser -s "$(part_of)"'
+	have=$(stat -c %s "$(part_of)")
+	[ "$have" -gt 4000000 ] || fail "the part has $have bytes"
+	ok cube cp -o json big "$(N 0):"
+	json_is '.hosts[0].bytes, .hosts[0].moved' "$(printf '100000000\n%d' $((100000000 - have)))"
+	cmp big "$(host_file "$(N 0)" big)"
+	[ ! "$(part_of)" ] || fail 'the part is still there'
+	rm "$(host_file "$(N 0)" big)"
+}
+
+sessions() { pgrep -P "$(cat "$LAB/$(N 0)/pid")"; }
+
+# The ssh session dies in the middle: the same run waits for the node and goes on.
+test_link_breaks() {
+	[ "$ON" = openssh ] || return 0
+	cube cp -o json big "$(N 0):" >"$O" 2>"$T/broken" &
+	soon part_grows
+	# shellcheck disable=SC2046
+	kill -9 $(sessions)
+	wait $! || fail "it did not go on: $(cat "$T/broken")"
+	grep -q "^cube: $(N 0): the link broke; waiting for it, at most 60 s" "$T/broken"
+	json_is '.ok, .hosts[0].bytes, .hosts[0].rounds' "$(printf 'true\n100000000\n2')"
+	# what was under way when the link broke is sent again, the part is not
+	jq -e '.hosts[0].moved < 130000000' "$O" >/dev/null || fail "sent again: $(jq .hosts[0].moved "$O")"
+	cmp big "$(host_file "$(N 0)" big)"
+	# and from there
+	rm -f here .here.*
+	cube cp -o json "$(N 0):big" here >"$O" 2>"$T/broken" &
+	# shellcheck disable=SC2016
+	soon eval '[ "$(stat -c %s .here.*.cube-part)" -gt 4000000 ]'
+	# shellcheck disable=SC2046
+	kill -9 $(sessions)
+	wait $! || fail "it did not go on: $(cat "$T/broken")"
+	json_is '.hosts[0].bytes, .hosts[0].moved, .hosts[0].rounds' "$(printf '100000000\n100000000\n2')"
+	cmp big here
+	rm -f here "$(host_file "$(N 0)" big)"
+}
+
+test_full_disk() {
+	local dir
+	[ "$ON" = openssh ] || return 0
+	[ "$(id -u)" = 0 ] || skip 'mounting a small file system needs root'
+	dir=$(host_file "$(N 0)" full)
+	mkdir "$dir"
+	mount -t tmpfs -o size=2m none "$dir" || skip 'no tmpfs may be mounted here'
+	run cube cp tree/large tree/one "$(N 0):full"
+	is "$(ls -A "$dir")" '' 'what is left'
+	umount "$dir"
+	rc_is 1
+	err_is "cube: error: $(N 0): full/large: No space left on device\n"
+	rmdir "$dir"
+}
+
+test_progress_on_a_terminal() {
+	ok script -qec "stty cols 60; cube cp big $(N 0):" /dev/null
+	out_has '%  .* of 95\.3 MB'
+	out_has "1 file, 95\.3 MB to $(N 0) in "
+	# no line is longer than the terminal
+	tr '\r' '\n' <"$O" | sed 's/\x1b\[K//' | wc -L >"$T/width"
+	[ "$(cat "$T/width")" -le 60 ] || fail "a line of $(cat "$T/width") columns"
+	rm "$(host_file "$(N 0)" big)"
+}
+
+main "$@"

@@ -230,17 +230,12 @@ lab_dropbear() {
 # The processes of host $1 but its sshd: those that carry its name in their environment, or live in
 # its chroot.
 lab_processes() {
-	local dir=$LAB/$1 sshd proc pid root
-	sshd=$(cat "$dir/pid")
-	for proc in /proc/[0-9]*; do
-		pid=${proc#/proc/}
-		[ "$pid" != "$sshd" ] || continue
-		root=$(readlink "$proc/root" 2>/dev/null)
-		if [ "$root" = "$dir/home" ] || [ "$root" = "$dir/root" ] ||
-			grep -qzxF "HOME=$dir/home" "$proc/environ" 2>/dev/null; then
-			echo "$pid"
-		fi
-	done
+	local dir=$LAB/$1
+	# One program that looks at all: a busy machine has thousands of processes, a lab dozens of hosts.
+	{
+		grep -lzxF "HOME=$dir/home" /proc/[0-9]*/environ 2>/dev/null
+		find /proc/[0-9]* -maxdepth 1 -name root \( -lname "$dir/home" -o -lname "$dir/root" \) 2>/dev/null
+	} | cut -d/ -f3 | sort -u | grep -vx "$(cat "$dir/pid")" || true
 }
 
 lab_stop() {

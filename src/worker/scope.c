@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cube/logind.h"
@@ -114,16 +115,27 @@ static void ask_for_scope(const char *pid) {
 	_exit(127);
 }
 
-/* The move is made by the manager after its answer: seen in our own cgroup. */
+/* The manager moves us some time after its answer, and nothing tells when: our cgroup is looked at
+ * until it changes. */
+static bool moved(void) {
+	static const struct timespec PAUSE = {.tv_nsec = 2000000};
+	char text[TEXT_MAX];
+	for (int i = 0; i < MOVE_S * 500; i++) {
+		if (read_text("/proc/self/cgroup", text) && !cube_logind_is_session(text))
+			return true;
+		nanosleep(&PAUSE, NULL);
+	}
+	return false;
+}
+
 static bool move(void) {
-	char pid[16], text[TEXT_MAX];
+	char pid[16];
 	int status = -1;
 	snprintf(pid, sizeof pid, "%d", (int)getpid());
 	pid_t child = fork();
 	if (child == 0) ask_for_scope(pid);
 	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-	if (status != 0) return false;
-	return read_text("/proc/self/cgroup", text) && !cube_logind_is_session(text);
+	return status == 0 && moved();
 }
 
 void scope_leave(char *notice, size_t size) {

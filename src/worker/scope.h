@@ -15,7 +15,7 @@ enum scope_verdict {
 /* What becomes of this process at logout. */
 enum scope_verdict scope_look(void);
 /* Moves this process where that is needed. "" or one sentence for the user in notice. Blocks for
- * at most 5 s; before the loop runs. */
+ * at most 10 s; before the loop runs. */
 void scope_leave(char *notice, size_t size);
 
 #endif

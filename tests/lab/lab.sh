@@ -254,5 +254,6 @@ lab_close() {
 		lab_stop "${host##*/}"
 		for pid in $(lab_processes "${host##*/}"); do kill -9 "$pid" 2>/dev/null; done
 	done
+	lab_systemd_tidy
 	rm -f "$LAB/hosts"
 }

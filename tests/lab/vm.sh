@@ -25,7 +25,11 @@
 #   mount=PATH:WHAT    the same for any path, as mount=/tmp:noexec; WHAT may be any tmpfs options
 #   net=own            a network of its own with no way out; ssh comes over a veth pair
 #   logind='LINE'      a line of [Login] in /etc/systemd/logind.conf
+#   init=systemd       systemd, logind and user sessions (pam=yes is implied); see systemd.sh
 #   setup=FUNCTION     called with NAME and the root folder before the host starts
+
+# shellcheck source=systemd.sh
+. "$(dirname "${BASH_SOURCE[0]}")/systemd.sh"
 
 # Why there can be no such hosts here, or nothing.
 lab_vm_lacks() {
@@ -39,19 +43,20 @@ lab_vm_lacks() {
 lab_vm_options() {
 	local o
 	VM_user=user VM_shell=/bin/bash VM_key='' VM_password='' VM_pam=no VM_server=openssh VM_sudo=none
-	VM_net='' VM_logind='' VM_setup='' VM_sshd=() VM_mount=()
+	VM_net='' VM_init='' VM_logind='' VM_setup='' VM_sshd=() VM_mount=()
 	for o; do
 		case $o in
 		sshd=*) VM_sshd+=("${o#*=}") ;;
 		mount=*) VM_mount+=("${o#*=}") ;;
 		home=*) VM_mount+=("HOME:${o#*=}") ;;
 		logind=*) VM_logind+="${o#*=}"$'\n' ;;
-		user=* | shell=* | key=* | password=* | pam=* | server=* | sudo=* | net=* | setup=*)
+		user=* | shell=* | key=* | password=* | pam=* | server=* | sudo=* | net=* | init=* | setup=*)
 			printf -v "VM_${o%%=*}" %s "${o#*=}"
 			;;
 		*) lab_say "lab_vm: no option '$o'" && return 1 ;;
 		esac
 	done
+	[ ! "$VM_init" ] || VM_pam=yes
 	VM_home=/home/$VM_user
 	[ "$VM_user" != root ] || VM_home=/root
 }
@@ -158,6 +163,7 @@ lab_vm_root() {
 		[ ! -L "/$l" ] || cp -P "/$l" "$root/$l"
 	done
 	lab_vm_etc "$root" "$name" && lab_vm_accounts "$root" && lab_vm_home "$root" || return 1
+	[ ! "$VM_init" ] || lab_systemd_etc "$root" || return 1
 	if [ "$VM_server" = dropbear ]; then
 		dropbearkey -t ed25519 -f "$root/etc/ssh/host_key" >/dev/null 2>&1
 	else
@@ -212,10 +218,11 @@ lab_vm_boot() {
 		esac
 	done <"$root/../mounts"
 	mount -t proc proc "$root/proc"
+	[ ! -f "$root/../cgroup" ] || lab_systemd_boot "$root"
 	echo "$pid" >"$root/../pid.new"
 	mv "$root/../pid.new" "$root/../pid"
 	mapfile -t words <"$root/../server"
-	exec chroot "$root" "${words[@]}"
+	exec env container=lab chroot "$root" "${words[@]}"
 }
 
 # Starts the host made in $LAB/$1, again if it was stopped. Does not wait.
@@ -224,8 +231,9 @@ lab_vm_start() {
 	rm -f "$dir/pid" "$dir/root/run/sshd.pid"
 	[ ! -s "$dir/link" ] || into=(unshare -n bash -c "$(declare -f lab_vm_inner_net); lab_vm_inner_net \"\$@\"" lab
 		"$(cat "$dir/link")" "$(cat "$dir/address")" $$)
+	[ ! -s "$dir/cgroup" ] || into+=(bash -c "$(declare -f lab_systemd_enter); lab_systemd_enter \"\$@\"" lab "$(cat "$dir/cgroup")")
 	env -i PATH="$PATH" "${into[@]}" unshare -m -u -p -f --propagation private bash -c \
-		"$(declare -f lab_vm_boot); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
+		"$(declare -f lab_vm_boot lab_systemd_boot); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
 	echo $! >"$dir/outer"
 	disown
 	[ ! -s "$dir/link" ] || lab_vm_outer_net "$(cat "$dir/link")" "$(cat "$dir/address")"
@@ -255,7 +263,8 @@ lab_vm_answers() { (exec 3<>"/dev/tcp/$(cat "$LAB/$1/address")/$(cat "$LAB/$1/po
 
 lab_vm_server() {
 	local port=$1
-	if [ "$VM_server" = dropbear ]; then
+	if [ "$VM_init" ]; then echo /lib/systemd/systemd
+	elif [ "$VM_server" = dropbear ]; then
 		printf '%s\n' /usr/sbin/dropbear -F -E -p "$VM_address:$port" -r /etc/ssh/host_key \
 			-P /run/sshd.pid
 		[ "$VM_password" ] || echo -s
@@ -279,6 +288,7 @@ lab_vm() {
 		fi
 		echo $LAB_PORT >"$dir/port"
 		echo "$VM_address" >"$dir/address"
+		[ ! "$VM_init" ] || echo "$(lab_systemd_cgroups)/lab-$LAB_PORT" >"$dir/cgroup"
 		lab_vm_sshd_config "$VM_address" $LAB_PORT >"$root/etc/ssh/sshd_config"
 		lab_vm_server $LAB_PORT >"$dir/server"
 		lab_vm_start "$name"
@@ -315,5 +325,5 @@ lab_vm_processes() {
 	local pid
 	for pid in $(lab_processes "$1"); do
 		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 200)"
-	done | grep -vE '^[0-9]+ (sshd: |/usr/sbin/sshd |/usr/sbin/dropbear |$)' || true
+	done | grep -vE '^[0-9]+ (sshd: |/usr/sbin/sshd |/usr/sbin/dropbear |/lib/systemd/systemd|/usr/bin/dbus-daemon |\(sd-pam\)|$)' || true
 }

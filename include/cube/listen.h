@@ -15,7 +15,8 @@ struct cube_listen;
 typedef void cube_listen_fn(void *arg, int fd);
 
 /* Binds a socket file of mode 0600 at path, replacing a stale one (the caller holds the lock that
- * makes it stale). Paths longer than sockaddr_un go through /proc/self/fd of their folder. */
+ * makes it stale). Paths longer than sockaddr_un go through /proc/self/fd of their folder. "@name"
+ * is an abstract socket, of which no file is made; any user may find it. */
 int cube_listen_unix(struct cube_loop *loop, const char *path, cube_listen_fn *fn, void *arg,
 		     struct cube_listen **ret, struct cube_err *err);
 void cube_listen_free(struct cube_listen *l); /* closes and unlinks; NULL is fine */

@@ -1,5 +1,5 @@
-/* The two programs that live in the one file `cube`. src/main.c picks; neither includes the
- * other's headers. Both return the process's exit code. */
+/* The programs that live in the one file `cube`. src/main.c picks; none includes the
+ * others' headers. All return the process's exit code. */
 #ifndef CUBE_PROGRAM_H
 #define CUBE_PROGRAM_H
 
@@ -12,6 +12,10 @@ int cube_cli_main(int argc, char **argv);
  * to do for a while: no node, no task, no client. FD closed without a byte: it could not start and
  * said why on stderr. */
 int cube_manager_main(int argc, char **argv);
+
+/* What the ssh program runs to ask for something (SSH_ASKPASS): chosen by the environment variable
+ * CUBE_ASKPASS, and of use only to an ssh that a manager started. */
+int cube_askpass_main(int argc, char **argv);
 
 /* The embedded worker of an architecture as uname -m names it (x86_64, aarch64), or NULL. sha256
  * may be NULL. Used by the manager's deploy and by `cube worker`. */

@@ -104,6 +104,9 @@ struct cube_transport_events {
 	void (*on_ask)(void *arg, const struct cube_ask *ask);
 	void (*on_fact)(void *arg, enum cube_transport_fact fact,
 			const char *text); /* may be NULL */
+	/* A line for a person, where nothing is asked: "Confirm user presence for key ...". May be
+	 * NULL. */
+	void (*on_note)(void *arg, const char *text);
 };
 
 struct cube_transport {

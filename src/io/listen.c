@@ -51,6 +51,7 @@ static int address(const char *path, struct sockaddr_un *sa, int *ret_dir, struc
 	if (!len) return cube_fail(err, CUBE_EUSAGE, "empty socket path");
 	if (len < sizeof sa->sun_path) {
 		memcpy(sa->sun_path, path, len + 1);
+		if (*path == '@') *sa->sun_path = '\0';
 		return 0;
 	}
 	const char *slash = strrchr(path, '/');
@@ -74,6 +75,7 @@ static int address(const char *path, struct sockaddr_un *sa, int *ret_dir, struc
 /* Anything but a socket in our place is somebody's file: never removed. */
 static int remove_stale(const char *path, struct cube_err *err) {
 	struct stat st;
+	if (*path == '@') return 0;
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : cube_fail_sys(err, errno, "cannot look at %s", path);
 	if (!S_ISSOCK(st.st_mode))
@@ -89,9 +91,10 @@ static int bind_and_listen(int fd, const char *path, const struct sockaddr_un *s
 	 * no moment in which others may connect. */
 	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)sa, sizeof *sa) < 0)
 		return cube_fail_sys(err, errno, "cannot make the socket %s", path);
-	if (chmod(path, 0600) == 0 && listen(fd, BACKLOG) == 0) return 0;
+	bool abstract = *path == '@';
+	if ((abstract || chmod(path, 0600) == 0) && listen(fd, BACKLOG) == 0) return 0;
 	int sys = errno;
-	unlink(path);
+	if (!abstract) unlink(path);
 	return cube_fail_sys(err, sys, "cannot listen at %s", path);
 }
 
@@ -142,16 +145,18 @@ static void on_rested(void *arg) {
 
 int cube_listen_unix(struct cube_loop *loop, const char *path, cube_listen_fn *fn, void *arg,
 		     struct cube_listen **ret, struct cube_err *err) {
-	struct stat st;
+	struct stat st = {0};
 	int fd;
+	bool abstract = *path == '@';
 	int rc = cube_listen_unix_fd(path, &fd, err);
 	if (rc < 0) return rc;
 	struct cube_listen *l = cube_alloc(sizeof *l);
 	*l = (struct cube_listen){.loop = loop, .fn = fn, .arg = arg, .fd = fd};
-	rc = lstat(path, &st) < 0 ? cube_fail_sys(err, errno, "cannot look at %s", path)
-				  : cube_io_add(loop, fd, EPOLLIN, on_connection, l, &l->io, err);
+	if (!abstract && lstat(path, &st) < 0)
+		rc = cube_fail_sys(err, errno, "cannot look at %s", path);
+	else rc = cube_io_add(loop, fd, EPOLLIN, on_connection, l, &l->io, err);
 	if (rc < 0) {
-		unlink(path);
+		if (!abstract) unlink(path);
 		close(fd);
 		free(l);
 		return rc;
@@ -170,7 +175,9 @@ void cube_listen_free(struct cube_listen *l) {
 	l->gone = true;
 	cube_io_del(l->io);
 	cube_timer_del(l->rest);
-	if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+	if (*l->path != '@' && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
+	    st.st_ino == l->ino)
+		unlink(l->path);
 	close(l->fd);
 	free(l->path);
 	cube_loop_defer(l->loop, free, l); /* on_connection may stand on it */

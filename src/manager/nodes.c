@@ -388,6 +388,11 @@ static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) 
 	cube_node_on_fact(arg, fact, text);
 }
 
+static void on_note(void *arg, const char *text) {
+	struct cube_mnode *node = arg;
+	cube_events_note(node->m->events, node->id, text);
+}
+
 static const struct cube_transport_events transport_events = {
 	.on_step = on_step,
 	.on_open = on_open,
@@ -397,6 +402,7 @@ static const struct cube_transport_events transport_events = {
 	.on_end = on_end,
 	.on_fail = on_fail,
 	.on_ask = on_ask,
+	.on_note = on_note,
 	.on_fact = on_fact,
 };
 

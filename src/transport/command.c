@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "askpass.h"
 #include "cube/text.h"
 #include "hangup.h"
 #include "openssh.h"
@@ -23,6 +24,9 @@ struct command {
 	struct cube_openssh openssh;
 	struct cube_template template;
 	struct cube_ssh_lookup *lookup;
+	struct cube_askpass *askpass; /* of openssh only */
+	const struct cube_transport_events *events;
+	void *arg;
 };
 
 /* ---- a line ------------------------------------------------------------------------------ */
@@ -35,7 +39,44 @@ static int command_argv(void *of, const char *line, struct cube_strv *argv, stru
 		return cube_template_fill(&c->template, &values, line, argv, err);
 	}
 	cube_openssh_argv(&c->openssh, line, argv);
+	cube_askpass_next(c->askpass);
 	return 0;
+}
+
+static const char *const *command_envp(void *of) {
+	const struct command *c = of;
+	return c->askpass ? cube_askpass_envp(c->askpass) : NULL;
+}
+
+/* ---- questions --------------------------------------------------------------------------- */
+
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	struct command *c = arg;
+	cube_process_hold(c->process, true);
+	c->events->on_ask(c->arg, ask); /* may answer at once, or free us */
+}
+
+static void on_note(void *arg, const char *text) {
+	struct command *c = arg;
+	if (c->events->on_note) c->events->on_note(c->arg, text);
+}
+
+static const struct cube_askpass_events ASKPASS_EVENTS = {.ask = on_ask, .note = on_note};
+
+/* ssh would send an empty password. */
+static void unanswered(void *arg) {
+	struct command *c = arg;
+	struct cube_err err;
+	cube_fail(&err, CUBE_ELOGIN, "a person has to log in to %.80s", c->host);
+	cube_process_fail(c->process, &err);
+}
+
+static void command_answer(void *of, const char *const *answers) {
+	struct command *c = of;
+	if (!c->askpass) return;
+	cube_process_hold(c->process, false);
+	if (answers) cube_askpass_answer(c->askpass, answers[0]);
+	else cube_loop_defer(c->ssh->loop, unanswered, c);
 }
 
 /* A command that printed something was there, whatever its status; one that printed nothing may
@@ -43,7 +84,11 @@ static int command_argv(void *of, const char *line, struct cube_strv *argv, stru
 static int command_judge(void *of, const struct cube_process_end *end, struct cube_err *err) {
 	const struct command *c = of;
 	if (end->status != SSH_FAILED_STATUS) return 0;
-	if (!end->printed) return cube_ssh_says(end->said, end->said_len, err);
+	if (!end->printed) {
+		int rc = cube_ssh_says(end->said, end->said_len, err);
+		bool asked = c->askpass && cube_askpass_asked(c->askpass);
+		return rc == CUBE_EAUTH && asked ? (err->code = CUBE_ELOGIN) : rc;
+	}
 	if (!c->is_openssh || !cube_ssh_says_broke(end->said, end->said_len)) return 0;
 	cube_ssh_says(end->said, end->said_len, err);
 	err->code = CUBE_ECONNECT;
@@ -66,6 +111,8 @@ static void command_stop(void *of) {
 	struct command *c = of;
 	cube_ssh_lookup_cancel(c->lookup);
 	c->lookup = NULL;
+	cube_askpass_free(c->askpass);
+	c->askpass = NULL;
 }
 
 static void command_free(void *of) {
@@ -81,8 +128,10 @@ static void command_free(void *of) {
 static const struct cube_process_kind COMMAND = {
 	.name = "command",
 	.argv = command_argv,
+	.envp = command_envp,
 	.judge = command_judge,
 	.late = command_late,
+	.answer = command_answer,
 	.stop = command_stop,
 	.free = command_free,
 };
@@ -166,7 +215,18 @@ int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *targe
 	c->name = cube_strdup(target->name);
 	c->port = target->port;
 	c->timeout_ns = target->timeout_ns;
-	if (c->is_openssh) cube_openssh_init(&c->openssh, target);
+	c->events = events;
+	c->arg = arg;
+	if (c->is_openssh) {
+		bool ask = target->ask && events->on_ask;
+		cube_openssh_init(&c->openssh, target);
+		c->openssh.ask = ask;
+		rc = cube_askpass_new(ssh->loop, ask ? &ASKPASS_EVENTS : NULL, c, &c->askpass, err);
+		if (rc < 0) {
+			command_free(c);
+			return rc;
+		}
+	}
 	struct cube_process_spec spec = {.kind = &COMMAND,
 					 .of = c,
 					 .limit_ns = target->timeout_ns,

@@ -188,7 +188,7 @@ test_certificate() {
 make_box() {
 	local root=$LAB/$1/home
 	lab_chroot_make "$root" 2>/dev/null || return 1
-	rm -rf "$root/usr" "$root/lib" "$root/lib64"
+	rm -rf "${root:?}/usr" "${root:?}/lib" "${root:?}/lib64"
 	echo "$1" >>"$LAB/hosts"
 	mkdir -p "$T/bin"
 	cat >"$T/bin/enter" <<-END

@@ -2,6 +2,8 @@
  * real sshd. */
 #include "transport_sshd.h"
 
+#include "askpass.h"
+#include "cube/program.h"
 #include "ssh_says.h"
 #include "template.h"
 
@@ -141,6 +143,32 @@ START_TEST(test_says) {
 	ck_assert_int_eq(cube_ssh_says(SAYS[_i].text, strlen(SAYS[_i].text), &err), SAYS[_i].code);
 	ck_assert_int_eq(err.code, SAYS[_i].code);
 	ck_assert_str_eq(err.msg, SAYS[_i].msg);
+}
+END_TEST
+
+/* ---- what ssh asks ----------------------------------------------------------------------- */
+
+static const struct {
+	const char *prompt;
+	enum cube_ask_kind kind;
+	const char *key;
+} ASKS[] = {
+	{"Enter passphrase for key '/h/.ssh/id': ", CUBE_ASK_PASSPHRASE, "/h/.ssh/id"},
+	{"Enter passphrase for PKCS#11 token", CUBE_ASK_PASSPHRASE,
+	 "Enter passphrase for PKCS#11 token"},
+	{"me@web1's password: ", CUBE_ASK_PASSWORD, "me"},
+	{"a@b@web1's password: ", CUBE_ASK_PASSWORD, "a@b"},
+	{"(me@web1) Password: ", CUBE_ASK_KEYBOARD, "(me@web1) Password: "},
+	{"(me@web1) me@web1's password: ", CUBE_ASK_KEYBOARD, "(me@web1) me@web1's password: "},
+	{"Enter PIN for ED25519-SK key /k: ", CUBE_ASK_PASSWORD,
+	 "Enter PIN for ED25519-SK key /k: "},
+	{"", CUBE_ASK_KEYBOARD, ""},
+};
+
+START_TEST(test_ask_kind) {
+	char key[64];
+	ck_assert_int_eq(cube_askpass_kind(ASKS[_i].prompt, key, sizeof key), ASKS[_i].kind);
+	ck_assert_str_eq(key, ASKS[_i].key);
 }
 END_TEST
 
@@ -504,6 +532,154 @@ START_TEST(test_openssh_link_breaks) {
 }
 END_TEST
 
+/* ---- questions --------------------------------------------------------------------------- */
+
+static struct {
+	const char *answer; /* NULL: nobody is there */
+	bool at_once, owed, again;
+	int asked, noted;
+	enum cube_ask_kind kind;
+	char key[256], text[256], note[256];
+} person;
+static struct cube_transport_events asking;
+
+static void give(void) {
+	const char *answers[] = {person.answer};
+	person.owed = false;
+	cube_transport_answer(p.t, person.answer ? answers : NULL);
+}
+
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	person.asked++;
+	person.kind = ask->kind;
+	person.again = ask->again;
+	snprintf(person.key, sizeof person.key, "%s", ask->key);
+	snprintf(person.text, sizeof person.text, "%s", ask->prompts[0].text);
+	ck_assert_uint_eq(ask->n, 1);
+	if (person.at_once) give();
+	else person.owed = true;
+}
+
+static void on_note(void *arg, const char *text) {
+	person.noted++;
+	snprintf(person.note, sizeof person.note, "%s", text);
+}
+
+static void open_asking(const char *answer, bool at_once) {
+	struct cube_target target = {.name = "box",
+				     .host = "box",
+				     .command = "openssh",
+				     .ask = true,
+				     .timeout_ns = CUBE_NS_PER_S * 20};
+	struct cube_err err;
+	memset(&person, 0, sizeof person);
+	person.answer = answer;
+	person.at_once = at_once;
+	asking = PEER_EVENTS;
+	asking.on_ask = on_ask;
+	asking.on_note = on_note;
+	if (cube_transport_command(ssh, &target, &asking, &p, &p.t, &err))
+		ck_abort_msg("%s", err.msg);
+	peer_wait_open(&p);
+}
+
+/* The server takes only the key that has the passphrase "secret". */
+static void wants_passphrase(void) {
+	cube_autofree char *pub = read_file(server.dir, "idenc.pub");
+	cube_autofree char *config = cube_strf(
+		"Host box\n  HostName 127.0.0.1\n  Port %u\n  IdentityFile %s/idenc\n"
+		"  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile %s/.ssh/known_hosts\n",
+		server.port, server.dir, server.dir);
+	write_file(server.dir, "authorized_keys", 0600, pub);
+	write_file(server.dir, ".ssh/config", 0600, config);
+	sshd_start(&server, "host_key", NULL);
+}
+
+/* Asked once, though each line is a login of its own. */
+START_TEST(test_asks) {
+	cube_autofree char *key = cube_strf("%s/idenc", server.dir);
+	wants_passphrase();
+	open_asking("secret", _i);
+	peer_exec(&p, "echo in; tr '\\0' '\\n' </proc/$PPID/environ");
+	while (!p.ended && !p.failed) {
+		turn(loop);
+		if (person.owed) give();
+	}
+	ck_assert_msg(p.ended, "%s", p.err.msg);
+	ck_assert_int_eq(person.asked, 1);
+	ck_assert_int_eq(person.kind, CUBE_ASK_PASSPHRASE);
+	ck_assert(!person.again);
+	ck_assert_str_eq(person.key, key);
+	peer_run(&p, "echo again");
+	ck_out(&p, "again\n");
+	ck_assert_int_eq(person.asked, 1);
+}
+END_TEST
+
+START_TEST(test_wrong_answer) {
+	wants_passphrase();
+	open_asking("wrong", true);
+	fails("echo", CUBE_ELOGIN, "Permission denied (publickey)");
+	ck_assert_int_ge(person.asked, 1); /* ssh may ask for a passphrase once more */
+	ck_assert(person.again == (person.asked > 1));
+	ck_assert_ptr_null(strstr(p.err.msg, "wrong"));
+}
+END_TEST
+
+START_TEST(test_nobody_answers) {
+	wants_passphrase();
+	open_asking(NULL, _i);
+	peer_exec(&p, "echo");
+	while (!p.failed) {
+		turn(loop);
+		if (person.owed) give();
+	}
+	ck_assert_int_eq(p.err.code, CUBE_ELOGIN);
+	ck_assert_int_eq(person.asked, 1);
+}
+END_TEST
+
+START_TEST(test_may_not_ask) {
+	wants_passphrase();
+	open_command("openssh");
+	fails("echo", CUBE_EAUTH, "Permission denied (publickey)");
+}
+END_TEST
+
+/* A stand-in for ssh with a security key: a PIN, a touch, and a one-time code. */
+START_TEST(test_security_key) {
+	cube_autofree char *bin = cube_strf("%s/bin", server.dir);
+	cube_autofree char *path = cube_strf("%s:%s", bin, getenv("PATH"));
+	ck_assert_int_eq(mkdir(bin, 0700), 0);
+	write_file(
+		server.dir, "bin/ssh", 0755,
+		"#!/bin/sh\nfor a; do [ \"$a\" != -TG ] || exec /usr/bin/ssh \"$@\"; done\n"
+		"env | grep -c 12-34; tr '\\0' '\\n' </proc/$$/cmdline | grep -c 12-34\n"
+		"SSH_ASKPASS_PROMPT=none \"$SSH_ASKPASS\" 'Confirm user presence' & touch=$!\n"
+		"pin=$(\"$SSH_ASKPASS\" 'Enter PIN for ED25519-SK key /k: ') || exit 255\n"
+		"echo \"pin $pin\"; \"$SSH_ASKPASS\" '(me@box) Code: '\n"
+		"SSH_ASKPASS_PROMPT=confirm \"$SSH_ASKPASS\" 'Allow?' >/dev/null && echo allowed\n"
+		"while kill $touch 2>/dev/null; do wait $touch; done; echo done\n");
+	setenv("PATH", path, 1);
+	open_asking("12-34", true);
+	peer_exec(&p, "x");
+	RUN_UNTIL(&p, person.noted && p.ended);
+	ck_out(&p, "0\n0\npin 12-34\n12-34\ndone\n");
+	ck_assert_int_eq(person.asked, 3);
+	ck_assert_str_eq(person.note, "Confirm user presence");
+	peer_run(&p, "x"); /* the PIN is known, the code is another one */
+	ck_assert_int_eq(person.asked, 5);
+}
+END_TEST
+
+static void add_questions(TCase *tc) {
+	tcase_add_loop_test(tc, test_asks, 0, 2);
+	tcase_add_test(tc, test_wrong_answer);
+	tcase_add_loop_test(tc, test_nobody_answers, 0, 2);
+	tcase_add_test(tc, test_may_not_ask);
+	tcase_add_test(tc, test_security_key);
+}
+
 static void add_programs(TCase *tc) {
 	tcase_add_test(tc, test_script);
 	tcase_add_loop_test(tc, test_script_fails, 0, 4);
@@ -532,19 +708,22 @@ static void add_openssh(TCase *tc) {
 	tcase_add_test(tc, test_openssh_link_breaks);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+	if (getenv("CUBE_ASKPASS")) return cube_askpass_main(argc, argv);
 	Suite *suite = suite_create("transport_command");
 	TCase *pure = tcase_create("pure");
 	tcase_add_loop_test(pure, test_template, 0, sizeof GOOD / sizeof GOOD[0]);
 	tcase_add_loop_test(pure, test_template_refused, 0, sizeof BAD / sizeof BAD[0]);
 	tcase_add_test(pure, test_template_values);
 	tcase_add_loop_test(pure, test_says, 0, sizeof SAYS / sizeof SAYS[0]);
+	tcase_add_loop_test(pure, test_ask_kind, 0, sizeof ASKS / sizeof ASKS[0]);
 	suite_add_tcase(suite, pure);
 	TCase *tc = tcase_create("programs");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	add_programs(tc);
 	add_openssh(tc);
+	add_questions(tc);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);
 	srunner_run_all(sr, CK_NORMAL);

@@ -96,11 +96,21 @@ $(B)/cube: $(B)/main.o $(ARCHIVES)
 # ---- tests --------------------------------------------------------------------------------
 include tests/tests.mk
 
+$(B)/cube.1: $(B)/cube
+	$(say) MAN $@
+	$(Q)$(B)/cube help --man >$@.new && mv $@.new $@
+man: $(B)/cube.1
+
 PREFIX ?= /usr/local
-install: $(B)/cube
+SHARE   = $(DESTDIR)$(PREFIX)/share
+install: $(B)/cube $(B)/cube.1
 	install -Dm755 $(B)/cube $(DESTDIR)$(PREFIX)/bin/cube
+	install -Dm644 $(B)/cube.1 $(SHARE)/man/man1/cube.1
+	install -Dm644 deploy/completions/cube.bash $(SHARE)/bash-completion/completions/cube
+	install -Dm644 deploy/completions/_cube $(SHARE)/zsh/site-functions/_cube
+	install -Dm644 deploy/completions/cube.fish $(SHARE)/fish/vendor_completions.d/cube.fish
 	install -Dm644 deploy/cube-manager.service $(DESTDIR)$(PREFIX)/lib/systemd/user/cube-manager.service
 clean:
 	rm -rf build
-.PHONY: all workers install clean
+.PHONY: all workers man install clean
 .SECONDARY:

@@ -30,6 +30,7 @@ struct cube_command {
 	size_t common; /* where in them struct cube_common is */
 	bool stop_at_word;
 	bool no_words; /* takes options only */
+	bool hidden;   /* for programs: not listed */
 	/* The exit code. words: NULL-terminated. */
 	int (*run)(struct cube_cli *cli, void *values, char **words, size_t n);
 };

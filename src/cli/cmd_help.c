@@ -1,22 +1,34 @@
 #include "commands.h"
+#include "man.h"
 #include "render.h"
 
 struct args {
 	struct cube_common common;
+	bool man;
+};
+
+static const struct cube_option options[] = {
+	{"man", NULL, 0, CUBE_OPT_FLAG, offsetof(struct args, man), NULL,
+	 "print the man page, for man -l or nroff -man"},
+	{0},
 };
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_buf out;
+	const struct args *a = values;
 	const struct cube_command *c = n ? cube_command_find(words[0]) : NULL;
 	if (n && !c) return cube_command_unknown(words[0]);
-	cube_buf_init(&out, 64u << 10);
-	int rc = c ? cube_command_help(c, &out) : cube_command_overview(&out);
+	cube_buf_init(&out, 1u << 20);
+	int rc = a->man ? cube_man_page(&out)
+		 : c    ? cube_command_help(c, &out)
+			: cube_command_overview(&out);
 	int code = rc ? 125 : cube_render_print(&out);
 	cube_buf_done(&out);
 	return code;
 }
 
 static const struct cube_option_group groups[] = {
+	{"Options", options, 0},
 	CUBE_COMMON_GROUP(struct args),
 	{0},
 };

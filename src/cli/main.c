@@ -36,6 +36,7 @@ const struct cube_command *const cube_commands[] = {
 	&cube_cmd_worker,
 	&cube_cmd_version,
 	&cube_cmd_help,
+	&cube_cmd_complete,
 	NULL,
 };
 /* clang-format on */
@@ -70,7 +71,7 @@ int cube_command_overview(struct cube_buf *out) {
 		out, "Usage: cube COMMAND [OPTIONS] [...]\n"
 		     "Turns machines reachable by ssh into one computer.\n\nCommands:\n");
 	for (const struct cube_command *const *c = cube_commands; !rc && *c; c++)
-		rc = cube_buf_printf(out, "  %-9s %s\n", (*c)->name, (*c)->help);
+		if (!(*c)->hidden) rc = cube_buf_printf(out, "  %-9s %s\n", (*c)->name, (*c)->help);
 	if (rc) return rc;
 	return cube_buf_addstr(
 		out,
@@ -100,7 +101,7 @@ int cube_command_unknown(const char *word) {
 	size_t n = 0;
 	struct cube_err err;
 	for (const struct cube_command *const *c = cube_commands; *c && n < 63; c++)
-		names[n++] = (*c)->name;
+		if (!(*c)->hidden) names[n++] = (*c)->name;
 	names[n] = NULL;
 	const char *near = cube_parse_nearest(word, names);
 	if (near)

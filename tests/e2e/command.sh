@@ -107,6 +107,35 @@ test_openssh_says_why_not() {
 	ok cube down
 }
 
+# What ssh wants to know comes to the terminal of who spawns, once for all hosts and logins.
+test_openssh_asks() {
+	local config script
+	command -v script >/dev/null || skip 'script is not installed (bsdutils)'
+	ssh-keygen -q -t ed25519 -N 'open sesame' -f "$LAB/locked"
+	config=$(with_key "$LAB/locked")
+	sed -i '/BatchMode/d' "$config"
+	for h in h1 h2; do restart "$h" "Match all\nAuthorizedKeysFile $LAB/locked.pub"; done
+	run timeout 60 cube spawn -F "$config" --workers='h[1-2]' --transport=openssh </dev/null
+	[ $rc != 0 ] || fail 'nobody was there to answer, and yet it succeeded'
+	node_is h1 .state needs-login
+	ok cube nodes
+	out_has '^h1 +needs-login'
+	rm -f typed && mkfifo typed
+	timeout 60 script -qefc "cube spawn -F '$config' --workers='h[1-2]' --transport=openssh" shown <typed >/dev/null 2>&1 &
+	script=$!
+	exec 7>typed
+	soon grep -q 'passphrase' shown
+	echo 'open sesame' >&7
+	wait "$script" || { shown shown; fail 'not joined'; }
+	exec 7>&-
+	# One answer was typed, and both have it.
+	grep -q '2 ready' shown || fail "$(cat -v shown)"
+	ok cube run --all -- echo in
+	! grep -rqaF 'open sesame' "$CUBE_STATE_DIR" shown || fail 'the passphrase was kept or shown'
+	ok cube down --purge
+	for h in h1 h2; do restart "$h"; done
+}
+
 # ---- the fall-back ------------------------------------------------------------------------------
 
 only_sha1() { # this libssh2 signs with RSA keys by SHA-1 only

@@ -49,17 +49,18 @@ struct cube_deploy {
 	struct cube_become become;
 };
 
-#define RUN_CACHED                                     \
-	"for d; do o && for h in %s; do w=$d/bin/$h; " \
-	"[ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; done; "
+#define MACHINE "uname -m 2>/dev/null || cat /proc/sys/kernel/arch"
+#define RUN_CACHED                  \
+	"%sfor d; do w=$d/bin/$h; " \
+	"[ \"$h\" ] && o && [ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; "
 
 /* An empty executable file is a valid shell script wherever executing is allowed at all. Not ":"
  * but "true" makes it: a redirection that fails ends the shell with a special builtin. Where no
  * byte came after it (-s), it would still "run". The umask is for this phase only: the worker, and
- * so each task, gets the user's. */
-/* A folder that let an empty file be run may still have no room: the manager then
- * asks again for one after it (skip). What was wrong with each is collected in y.
- */
+ * so each task, gets the user's.
+ *
+ * A folder that let an empty file be run may still have no room: the manager then asks again for
+ * one after it (skip). What was wrong with each is collected in y. */
 #define RECEIVE                                                                                        \
 	"umask 077; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "        \
 	"exec 3>&1; c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                         \
@@ -75,25 +76,36 @@ struct cube_deploy {
 	"x \"${e:-damaged on its way}\"; c; echo \"CUBE %s skip $i $y\"; exit 1; fi; "                 \
 	"e=noexec; fi; x \"$e\"; o && c; done; echo \"CUBE %s nowhere $y\""
 
+/* Shell text that sets h to the worker this host may have. Homes are shared by hosts of several
+ * architectures, and a shell takes a program of another one for a script. */
+static void which_worker(const struct cube_mnode *node, char *out, size_t size) {
+	const struct cube_deploy *d = node->deploy;
+	const struct cube_image *image;
+	if (*d->sha256 || node->has_facts) {
+		image = *d->sha256 ? NULL : cube_builds_find(node->m->builds, node->facts.machine);
+		snprintf(out, size, "h=%s; ", image ? image->sha256 : d->sha256);
+		return;
+	}
+	size_t at = (size_t)snprintf(out, size, "h=; case $(" MACHINE ") in ");
+	for (size_t i = 0; (image = cube_builds_at(node->m->builds, i)); i++) {
+		if (at + sizeof image->machine + sizeof image->sha256 + 20 > size) break;
+		at += (size_t)snprintf(out + at, size - at, "%s) h=%s;; ", image->machine,
+				       image->sha256);
+	}
+	snprintf(out + at, size - at, "esac; ");
+}
+
 static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	struct cube_deploy *d = node->deploy;
-	char cluster[CUBE_ID_HEX], hashes[16 * 66] = "";
+	char cluster[CUBE_ID_HEX], ours[1400];
 	cube_id_hex(node->m->cluster, cluster);
-	const struct cube_image *image;
-	for (size_t i = 0; (image = cube_builds_at(node->m->builds, i)) && !*d->sha256; i++) {
-		size_t used = strlen(hashes);
-		if (node->has_facts && strcmp(node->facts.machine, image->machine)) continue;
-		if (used + sizeof image->sha256 < sizeof hashes)
-			snprintf(hashes + used, sizeof hashes - used, " %s", image->sha256);
-	}
-	if (*d->sha256) snprintf(hashes, sizeof hashes, "%s", d->sha256);
+	which_worker(node, ours, sizeof ours);
 	const char *n = d->nonce;
 	int at = node->set.become ? cube_become_compose(&d->become, n, out, size)
 				  : snprintf(out, size, "exec /bin/sh -c '");
 	at += snprintf(out + at, size - (size_t)at, "echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
 	if (d->phase != PHASE_PROBE_COLD)
-		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, hashes, n, cluster,
-			       node->id);
+		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, ours, n, cluster, node->id);
 	if (d->phase == PHASE_ATTACH)
 		at += snprintf(out + at, size - (size_t)at,
 			       "echo CUBE %s error the worker is gone again", n);

@@ -23,10 +23,11 @@ test_one_session_and_a_hundred_tasks() {
 		until [ $(ls /tmp/many | wc -l) = 100 ]; do sleep 0.05; done
 		seq 1 1000 | sed "s/^/$CUBE_TASK_ID /"'
 	out_lines 100000
-	for i in $(cut -d' ' -f1 "$O" | sort -u); do
+	cut -d' ' -f1 "$O" | sort -u >tasks
+	while read -r i; do
 		grep "^$i " "$O" | cut -d' ' -f2 | cmp - <(seq 1 1000) || fail "output of $i"
-	done
-	is "$(cut -d' ' -f1 "$O" | sort -u | wc -l)" 100 tasks
+	done <tasks
+	is "$(wc -l <tasks)" 100 tasks
 	rm -r "$LAB/one/root/tmp/many"
 	is "$(lab_vm_processes one | grep -c attach)" 2 'daemon and its end of the channel'
 	ok cube down --purge one

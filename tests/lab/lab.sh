@@ -241,6 +241,7 @@ lab_processes() {
 lab_stop() {
 	local pid
 	pid=$(cat "$LAB/$1/pid" 2>/dev/null) || return 0
+	lab_arch_unregister "$1" 2>/dev/null
 	kill "$pid" 2>/dev/null || return 0
 	lab_until lab_pid_gone "$pid" || kill -9 "$pid" 2>/dev/null || true
 }

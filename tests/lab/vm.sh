@@ -26,37 +26,43 @@
 #   net=own            a network of its own with no way out; ssh comes over a veth pair
 #   logind='LINE'      a line of [Login] in /etc/systemd/logind.conf
 #   init=systemd       systemd, logind and user sessions (pam=yes is implied); see systemd.sh
+#   arch=aarch64       another machine's userland: its busybox, run by qemu-user; see arch.sh
 #   setup=FUNCTION     called with NAME and the root folder before the host starts
 
 # shellcheck source=systemd.sh
 . "$(dirname "${BASH_SOURCE[0]}")/systemd.sh"
+# shellcheck source=arch.sh
+. "$(dirname "${BASH_SOURCE[0]}")/arch.sh"
 
-# Why there can be no such hosts here, or nothing.
+# Why there can be no such hosts here (with arch=$1), or nothing.
 lab_vm_lacks() {
 	[ "$(id -u)" = 0 ] || { echo 'namespaces and mounts need root'; return; }
 	[ -x "$(lab_sshd)" ] || { echo 'no sshd: install openssh-server'; return; }
 	[ -L /bin ] || { echo 'this machine keeps /bin apart from /usr/bin'; return; }
-	unshare -m -u -p -f true 2>/dev/null || echo 'no mount, host name and process namespaces here'
+	unshare -m -u -p -f true 2>/dev/null ||
+		{ echo 'no mount, host name and process namespaces here'; return; }
+	[ ! "${1:-}" ] || lab_arch_lacks "$1"
 }
 
 # Options become VM_<name>; those that may be repeated are lists.
 lab_vm_options() {
 	local o
 	VM_user=user VM_shell=/bin/bash VM_key='' VM_password='' VM_pam=no VM_server=openssh VM_sudo=none
-	VM_net='' VM_init='' VM_logind='' VM_setup='' VM_sshd=() VM_mount=()
+	VM_net='' VM_init='' VM_arch='' VM_logind='' VM_setup='' VM_sshd=() VM_mount=()
 	for o; do
 		case $o in
 		sshd=*) VM_sshd+=("${o#*=}") ;;
 		mount=*) VM_mount+=("${o#*=}") ;;
 		home=*) VM_mount+=("HOME:${o#*=}") ;;
 		logind=*) VM_logind+="${o#*=}"$'\n' ;;
-		user=* | shell=* | key=* | password=* | pam=* | server=* | sudo=* | net=* | init=* | setup=*)
+		user=* | shell=* | key=* | password=* | pam=* | server=* | sudo=* | net=* | init=* | arch=* | setup=*)
 			printf -v "VM_${o%%=*}" %s "${o#*=}"
 			;;
 		*) lab_say "lab_vm: no option '$o'" && return 1 ;;
 		esac
 	done
 	[ ! "$VM_init" ] || VM_pam=yes
+	[ ! "$VM_arch" ] || VM_server=dropbear VM_shell=/bin/sh
 	VM_home=/home/$VM_user
 	[ "$VM_user" != root ] || VM_home=/root
 }
@@ -162,6 +168,7 @@ lab_vm_root() {
 	for l in bin sbin lib lib32 lib64 libx32; do
 		[ ! -L "/$l" ] || cp -P "/$l" "$root/$l"
 	done
+	[ ! "$VM_arch" ] || lab_arch_usr "$root" || return 1
 	lab_vm_etc "$root" "$name" && lab_vm_accounts "$root" && lab_vm_home "$root" || return 1
 	[ ! "$VM_init" ] || lab_systemd_etc "$root" || return 1
 	if [ "$VM_server" = dropbear ]; then
@@ -197,7 +204,7 @@ lab_vm_boot() {
 	local root=$1 path what d pid
 	read -r pid _ </proc/self/stat
 	hostname "$2"
-	mount --bind /usr "$root/usr"
+	if [ -d "$root/usr/bin" ]; then mount --bind "$root/usr" "$root/usr"; else mount --bind /usr "$root/usr"; fi
 	mount -o remount,bind,ro "$root/usr"
 	mount -t tmpfs -o mode=755 dev "$root/dev"
 	mkdir -m 1777 "$root/dev/shm"
@@ -219,6 +226,7 @@ lab_vm_boot() {
 	done <"$root/../mounts"
 	mount -t proc proc "$root/proc"
 	[ ! -f "$root/../cgroup" ] || lab_systemd_boot "$root"
+	[ ! -f "$root/../binfmt" ] || lab_arch_register "$root/proc/sys/fs/binfmt_misc" "$root/../binfmt" "$pid"
 	echo "$pid" >"$root/../pid.new"
 	mv "$root/../pid.new" "$root/../pid"
 	mapfile -t words <"$root/../server"
@@ -233,7 +241,7 @@ lab_vm_start() {
 		"$(cat "$dir/link")" "$(cat "$dir/address")" $$)
 	[ ! -s "$dir/cgroup" ] || into+=(bash -c "$(declare -f lab_systemd_enter); lab_systemd_enter \"\$@\"" lab "$(cat "$dir/cgroup")")
 	env -i PATH="$PATH" "${into[@]}" unshare -m -u -p -f --propagation private bash -c \
-		"$(declare -f lab_vm_boot lab_systemd_boot); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
+		"$(declare -f lab_vm_boot lab_systemd_boot lab_arch_register); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
 	echo $! >"$dir/outer"
 	disown
 	[ ! -s "$dir/link" ] || lab_vm_outer_net "$(cat "$dir/link")" "$(cat "$dir/address")"
@@ -273,10 +281,11 @@ lab_vm_server() {
 
 lab_vm() {
 	local name=$1 dir=$LAB/$1 root=$LAB/$1/root lacks tries=0
-	lacks=$(lab_vm_lacks)
-	[ ! "$lacks" ] || { lab_say "no whole hosts: $lacks"; return 1; }
 	shift
-	lab_vm_options "$@" && mkdir -p "$dir" && lab_vm_root "$root" "$name" || return 1
+	lab_vm_options "$@" || return 1
+	lacks=$(lab_vm_lacks "$VM_arch")
+	[ ! "$lacks" ] || { lab_say "no whole hosts: $lacks"; return 1; }
+	mkdir -p "$dir" && lab_vm_root "$root" "$name" || return 1
 	lab_vm_mounts >"$dir/mounts"
 	[ ! "$VM_setup" ] || "$VM_setup" "$name" "$root" || return 1
 	while [ $((tries += 1)) -lt 20 ]; do
@@ -316,9 +325,12 @@ lab_vm_in() {
 }
 
 lab_vm_files() {
-	# The log of logins and what PAM and sudo keep are the host's own.
-	lab_vm_in "$1" /usr/bin/find / \( -path /usr -o -path /proc -o -path /dev/pts -o -path /run/sudo \
-		-o -path /var/log \) -prune -o ! -type d -printf '%p %y %m %s\n' -o -type d -printf '%p %y %m\n' | sort
+	# The log of logins and what PAM and sudo keep are the host's own. This machine's find, as
+	# the host may have none.
+	# shellcheck disable=SC2016
+	nsenter -t "$(cat "$LAB/$1/pid")" -m -- sh -c 'cd "$1" && find . \( -path ./usr -o -path ./proc \
+		-o -path ./dev/pts -o -path ./run/sudo -o -path ./var/log \) -prune \
+		-o ! -type d -printf "/%P %y %m %s\n" -o -type d -printf "/%P %y %m\n" | sort' lab "$LAB/$1/root"
 }
 
 lab_vm_processes() {

@@ -123,6 +123,7 @@ static void copy_main(void *arg, int fd) {
 static void on_child(void *arg, int status, const struct rusage *usage) {
 	struct kbd *k = arg;
 	k->pid = 0;
+	cube_ssh_kick(k->a->c);
 }
 
 static size_t on_data(void *arg, const uint8_t *bytes, size_t n) {
@@ -261,7 +262,7 @@ static int step(struct ssh_auth *a) {
 	struct kbd *k = a->kbd;
 	switch (k->stage) {
 	case QUIET: return waiting(a->c) > k->had ? start_look(a) : CUBE_AGAIN;
-	case LOOKING: return k->out ? CUBE_AGAIN : judge(a);
+	case LOOKING: return k->out || k->pid ? CUBE_AGAIN : judge(a);
 	case ASKED:
 		if (a->asked == ASKING) return CUBE_AGAIN;
 		if (a->asked == NO_ANSWER)

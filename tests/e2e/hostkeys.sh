@@ -75,12 +75,12 @@ test_names_are_hashed_where_ssh_hashes_them() {
 test_two_managers_learn_at_once() {
 	local one two
 	rm -f "$LAB/known_hosts"
-	CUBE_STATE_DIR=$PWD/one timeout 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >1 2>&1 &
+	CUBE_STATE_DIR=$PWD/one timeout 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >first 2>&1 &
 	one=$!
-	CUBE_STATE_DIR=$PWD/two timeout 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >2 2>&1 &
+	CUBE_STATE_DIR=$PWD/two timeout 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >second 2>&1 &
 	two=$!
-	wait $one || fail "the first: $(cat 1)"
-	wait $two || fail "the second: $(cat 2)"
+	wait $one || fail "the first: $(cat first)"
+	wait $two || fail "the second: $(cat second)"
 	sort -u "$LAB/known_hosts" >known
 	all_known known 20
 	CUBE_STATE_DIR=$PWD/one cube down --purge >/dev/null 2>&1 || true

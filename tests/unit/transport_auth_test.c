@@ -288,6 +288,37 @@ START_TEST(test_free_while_asked) {
 }
 END_TEST
 
+/* dropbear counts and words it its own way. */
+START_TEST(test_dropbear) {
+	struct cube_target target = tester();
+	const char *text = "dropbearkey -t ed25519 -f dropbear_key >/dev/null 2>&1";
+	cube_autofree char *make = cube_strf("cd %s && rm -f dropbear_key && %s", server.dir, text);
+	cube_autofree char *key = cube_strf("%s/dropbear_key", server.dir);
+	cube_autofree char *known = cube_strf("%s/.ssh/known_hosts", server.dir);
+	cube_autofree char *port = cube_strf("127.0.0.1:%u", server.port);
+	cube_autofree char *pid = cube_strf("%s/dropbear.pid", server.dir); /* which it unlinks */
+	unlink(known);
+	shell(make);
+	server.pid = fork();
+	if (!server.pid) {
+		const char *argv[] = {"dropbear", "-F", "-E", "-p", port,
+				      "-r",       key,  "-P", pid,  NULL};
+		int null = open("/dev/null", O_RDWR);
+		dup2(null, 2);
+		execvp(argv[0], (char *const *)argv);
+		_exit(127);
+	}
+	while (!greets(server.port)) poll(NULL, 0, 2);
+	me.answers[0] = _i ? "wrong" : SECRET;
+	if (_i) must_fail(&target, CUBE_ELOGIN, "the password was refused");
+	else must_open(&target);
+	ck_assert_uint_eq(me.n, 1);
+	ck_assert_int_eq(me.asks[0].kind, CUBE_ASK_PASSWORD);
+	ck_assert_str_eq(me.facts[CUBE_FACT_METHODS], "publickey,password");
+	unlink(known);
+}
+END_TEST
+
 /* ---- passphrases ------------------------------------------------------------------------- */
 
 START_TEST(test_passphrase) {
@@ -440,6 +471,8 @@ int main(void) {
 	tcase_add_test(tc, test_clock);
 	tcase_add_test(tc, test_grace);
 	tcase_add_loop_test(tc, test_free_while_asked, 0, 2);
+	if (access("/usr/sbin/dropbear", X_OK) == 0) tcase_add_loop_test(tc, test_dropbear, 0, 2);
+	else printf("skipped: dropbear is not installed (dropbear-bin)\n");
 	tcase_add_loop_test(tc, test_passphrase, 0, 3);
 	tcase_add_test(tc, test_passphrase_unwanted);
 	tcase_add_loop_test(tc, test_keyboard, 0, 2);

@@ -17,7 +17,7 @@ DEMO='openssh-server openssh-client'
 TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo
 	iproute2 systemd libpam-systemd dbus dbus-user-session qemu-user-static gcc-riscv64-linux-gnu gcc-arm-linux-gnueabihf
 	man-db groff'
-BENCH='pdsh'
+BENCH='pdsh clustershell'
 # Used where the release has it: another version would format in another way.
 MAYBE='clang-format-14'
 # A docker of another origin would be put out by Debian's.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: speed and size, each ratio measured side by side in one run, as a table.
-# tests/bench/bench.sh [ROW...] with ROW of: size idle fleet logs latency tasks many resolve
+# tests/bench/bench.sh [ROW...] with ROW of: size idle fleet logs latency tasks many resolve cp cpmany
 # RUNS is how often each side is run (5), in turn; medians count. Raw figures come first.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -97,6 +97,11 @@ fleet() {
 	[ ! "${FLEET:-}" ] || return 0
 	command -v pdsh >/dev/null || die 'pdsh is not installed'
 	lab_open "$T/lab"
+	local i
+	for i in {1..32}; do # for scp, with a home of its own
+		mkdir -p "$LAB/h$i"
+		echo "Subsystem sftp internal-sftp -d $LAB/h$i/home" >"$LAB/h$i/sshd_extra"
+	done
 	LAB_ONE_KEY=1 lab_openssh h 32 || die 'no hosts'
 	lab_know
 	export CUBE_SSH_CONFIG=$LAB_CONFIG PDSH_SSH_ARGS_APPEND="-F $LAB_CONFIG"
@@ -250,9 +255,60 @@ bench_resolve() {
 	row '1,000 names with one config of 20 Hosts, second time' "$(calc %.3f "$(median "$T/second") / 1000")" s 0.2
 }
 
+cp_by_cube() { cube cp -q "$T/file" h1:by-cube; }
+cp_by_scp() { scp -q -F "$LAB_CONFIG" "$T/file" h1:by-scp; }
+arrived() { # HOST NAME: is whole, and is removed
+	cmp "$T/file" "$LAB/$1/home/$2" || die "$2 on $1 is not what was sent"
+	rm "$LAB/$1/home/$2"
+}
+
+bench_cp() {
+	local i
+	fleet
+	fresh
+	head -c $((MB * 1000000)) /dev/urandom >"$T/file"
+	rm -f "$T"/{cp,scp}
+	cube spawn -w h1 >/dev/null 2>&1 || die 'spawn'
+	for ((i = 0; i < RUNS; i++)); do
+		timed "$T/cp" cp_by_cube
+		arrived h1 by-cube
+		timed "$T/scp" cp_by_scp
+		arrived h1 by-scp
+	done
+	raw_runs "cube cp of $MB MB to a joined host" "$T/cp"
+	raw_runs 'scp of the same' "$T/scp"
+	row "cube cp of $MB MB / scp's wall time" "$(calc %.2f "$(median "$T/cp") / $(median "$T/scp")")" x 1.0
+	fresh
+	rm -f "$T/file"
+}
+
+many_by_cube() { cube cp -q "$T/file" 'h[1-32]:by-cube'; }
+many_by_clush() { clush -q -f 64 -o "-F $LAB_CONFIG" -w 'h[1-32]' --copy "$T/file" --dest by-clush; }
+
+bench_cpmany() {
+	local i h
+	command -v clush >/dev/null || die 'clush is not installed (clustershell)'
+	fleet
+	fresh
+	head -c 10000000 /dev/urandom >"$T/file"
+	rm -f "$T"/{cp,clush}
+	cube spawn -w 'h[1-32]' >/dev/null 2>&1 || die 'spawn'
+	for ((i = 0; i < RUNS; i++)); do
+		timed "$T/cp" many_by_cube
+		for h in {1..32}; do arrived "h$h" by-cube; done
+		timed "$T/clush" many_by_clush
+		for h in {1..32}; do arrived "h$h" by-clush; done
+	done
+	raw_runs 'cube cp of 10 MB to 32 joined hosts' "$T/cp"
+	raw_runs 'clush --copy of the same' "$T/clush"
+	row "cube cp of 10 MB to 32 hosts / clush's wall time" "$(calc %.2f "$(median "$T/cp") / $(median "$T/clush")")" x 0.7
+	fresh
+	rm -f "$T/file"
+}
+
 [ -x "$B/cube" ] || die 'run make first'
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(size idle fleet logs latency tasks many resolve)
+[ $# -gt 0 ] || wanted=(size idle fleet logs latency tasks many resolve cp cpmany)
 echo "raw figures ($(nproc) cores, $RUNS runs a side):"
 for w in "${wanted[@]}"; do "bench_$w"; done
 echo

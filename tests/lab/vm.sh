@@ -24,6 +24,7 @@
 #   home=WHAT          noexec, ro, missing, full:SIZE (that much room), quota:SIZE (the user's)
 #   mount=PATH:WHAT    the same for any path, as mount=/tmp:noexec; WHAT may be any tmpfs options
 #   net=own            a network of its own with no way out; ssh comes over a veth pair
+#   net=of:NAME        the network of that host, and only its loopback: NAME is the way there
 #   logind='LINE'      a line of [Login] in /etc/systemd/logind.conf
 #   init=systemd       systemd, logind and user sessions (pam=yes is implied); see systemd.sh
 #   arch=aarch64       another machine's userland: its busybox, run by qemu-user; see arch.sh
@@ -239,6 +240,7 @@ lab_vm_start() {
 	rm -f "$dir/pid" "$dir/root/run/sshd.pid"
 	[ ! -s "$dir/link" ] || into=(unshare -n bash -c "$(declare -f lab_vm_inner_net); lab_vm_inner_net \"\$@\"" lab
 		"$(cat "$dir/link")" "$(cat "$dir/address")" $$)
+	[ ! -s "$dir/net" ] || into=(nsenter -t "$(cat "$LAB/$(cat "$dir/net")/pid")" -n)
 	[ ! -s "$dir/cgroup" ] || into+=(bash -c "$(declare -f lab_systemd_enter); lab_systemd_enter \"\$@\"" lab "$(cat "$dir/cgroup")")
 	env -i PATH="$PATH" "${into[@]}" unshare -m -u -p -f --propagation private bash -c \
 		"$(declare -f lab_vm_boot lab_systemd_boot lab_arch_register); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
@@ -267,7 +269,11 @@ lab_vm_outer_net() {
 lab_vm_settled() {
 	lab_pid_gone "$(cat "$LAB/$1/outer")" || { [ -s "$LAB/$1/pid" ] && lab_vm_answers "$1"; }
 }
-lab_vm_answers() { (exec 3<>"/dev/tcp/$(cat "$LAB/$1/address")/$(cat "$LAB/$1/port")") 2>/dev/null; }
+lab_vm_answers() {
+	if [ -s "$LAB/$1/net" ]; then
+		nsenter -t "$(cat "$LAB/$1/pid")" -n bash -c "exec 3<>/dev/tcp/127.0.0.1/$(cat "$LAB/$1/port")"
+	else (exec 3<>"/dev/tcp/$(cat "$LAB/$1/address")/$(cat "$LAB/$1/port")"); fi 2>/dev/null
+}
 
 lab_vm_server() {
 	local port=$1
@@ -291,10 +297,13 @@ lab_vm() {
 	while [ $((tries += 1)) -lt 20 ]; do
 		VM_address=127.0.0.1
 		while lab_connects $((LAB_PORT += 1)); do :; done
-		if [ "$VM_net" ]; then
+		case $VM_net in
+		of:*) echo "${VM_net#of:}" >"$dir/net" ;;
+		own)
 			VM_address=10.213.$((LAB_PORT / 64 % 256)).$((LAB_PORT % 64 * 4 + 2))
 			echo "cl$LAB_PORT" >"$dir/link"
-		fi
+			;;
+		esac
 		echo $LAB_PORT >"$dir/port"
 		echo "$VM_address" >"$dir/address"
 		[ ! "$VM_init" ] || echo "$(lab_systemd_cgroups)/lab-$LAB_PORT" >"$dir/cgroup"

@@ -138,7 +138,8 @@ static int ask_partial(struct ssh_auth *a) {
 /* Keys that only the ssh program can use come before questions, as they do in ssh itself. */
 static int fall_back(struct ssh_auth *a) {
 	struct cube_err err;
-	if (!a->reason[0] || !cube_ssh_program_there()) return AUTH_NEXT;
+	bool key_taken = a->partial && !in_list(a->partial, "publickey");
+	if (!a->reason[0] || key_taken || !cube_ssh_program_there()) return AUTH_NEXT;
 	cube_fail(&err, CUBE_ELIBRARY, "%s", a->reason);
 	cube_ssh_fail(a->c, &err);
 	return CUBE_ELIBRARY;

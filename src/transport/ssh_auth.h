@@ -29,6 +29,7 @@ struct ssh_auth {
 	char *methods;
 	char *partial; /* what the server still wants after a key it took: "keyboard-interactive" */
 	/* keys */
+	bool looked; /* for the agent and for what we cannot use */
 	bool trying; /* a key is at the server */
 	LIBSSH2_AGENT *agent;
 	struct libssh2_agent_publickey *identity;

@@ -55,7 +55,6 @@ static bool usable_type(struct ssh_auth *a, const char *type) {
 
 static void add_file(struct ssh_auth *a, const char *path) {
 	struct cube_keyfile k;
-	cube_autofree char *cert = cube_strf("%s-cert.pub", path);
 	cube_keyfile_read(path, &k);
 	a->files = cube_realloc_array(a->files, a->nfiles + 1, sizeof *a->files);
 	a->files[a->nfiles++] = (struct key_file){
@@ -66,7 +65,6 @@ static void add_file(struct ssh_auth *a, const char *path) {
 		.locked = k.locked,
 	};
 	memcpy(a->files[a->nfiles - 1].type, k.type, sizeof k.type);
-	if (access(cert, R_OK) == 0) cube_auth_reason(a, "certificates need the ssh program");
 }
 
 void cube_auth_keys_init(struct ssh_auth *a) {
@@ -75,9 +73,21 @@ void cube_auth_keys_init(struct ssh_auth *a) {
 	else
 		for (size_t i = 0; i < config->identities.len; i++)
 			add_file(a, config->identities.v[i]);
+}
+
+static void reason_certificate(struct ssh_auth *a, const char *file) {
+	if (access(file, R_OK) == 0) cube_auth_reason(a, "certificates need the ssh program");
+}
+
+/* What a server that takes keys may get from the ssh program only. */
+static void note_others(struct ssh_auth *a) {
+	const struct cube_ssh_config *config = &a->c->config;
+	for (size_t i = 0; i < a->nfiles; i++) {
+		cube_autofree char *cert = cube_strf("%s-cert.pub", a->files[i].path);
+		reason_certificate(a, cert);
+	}
 	for (size_t i = 0; i < config->certificates.len; i++)
-		if (access(config->certificates.v[i], R_OK) == 0)
-			cube_auth_reason(a, "certificates need the ssh program");
+		reason_certificate(a, config->certificates.v[i]);
 	if (config->pkcs11) cube_auth_reason(a, "PKCS11Provider needs the ssh program");
 }
 
@@ -186,7 +196,11 @@ static int try_agent(struct ssh_auth *a, unsigned max) {
 
 int cube_auth_agent(struct ssh_auth *a) {
 	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
-	if (!a->agent) open_agent(a);
+	if (!a->looked) {
+		a->looked = true;
+		note_others(a);
+		open_agent(a);
+	}
 	return try_agent(a, usable_files(a) ? AGENT_TRIES : UINT_MAX);
 }
 

@@ -453,6 +453,30 @@ START_TEST(test_two_factors) {
 	again();
 	target.ask = false;
 	must_fail(&target, CUBE_ELOGIN, "needs keyboard-interactive");
+	/* the key that was right needs no help of the ssh program's */
+	again();
+	cube_autofree char *file = cube_strf("%s/others", server.dir);
+	cube_autofree char *text =
+		cube_strf("CertificateFile %s/id.pub\nInclude %s\n", server.dir, config);
+	write_file(server.dir, "others", 0600, text);
+	target.ssh_config = file;
+	target.ask = true;
+	me.answers[0] = SECRET;
+	must_open(&target);
+}
+END_TEST
+
+/* Nor does a server that takes no keys. */
+START_TEST(test_password_and_certificate) {
+	struct cube_target target = tester();
+	cube_autofree char *file = cube_strf("%s/others", server.dir);
+	cube_autofree char *text =
+		cube_strf("CertificateFile %s/id.pub\nInclude %s\n", server.dir, config);
+	write_file(server.dir, "others", 0600, text);
+	serve_login(PASSWORD);
+	target.ssh_config = file;
+	me.answers[0] = SECRET;
+	must_open(&target);
 }
 END_TEST
 
@@ -479,6 +503,7 @@ int main(void) {
 	tcase_add_test(tc, test_keyboard_refused);
 	tcase_add_test(tc, test_keyboard_rounds);
 	tcase_add_test(tc, test_two_factors);
+	tcase_add_test(tc, test_password_and_certificate);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);
 	srunner_run_all(sr, CK_NORMAL);

@@ -213,7 +213,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = open_stream(cli, a, words, &s, &err);
 	if (rc == CUBE_ENOTFOUND)
-		rc = cube_fail(&err, rc,
+		rc = cube_fail(&err, CUBE_ECONFLICT,
 			       "there is no node %.80s; `cube spawn --workers=%.80s` adds it",
 			       words[0], words[0]);
 	int code = rc ? cube_cli_fail(&err) : attend(&s, words[0]);

@@ -98,6 +98,7 @@ static bool take_answer(struct login *l) {
 	if (!begin) return false;
 	begin += strlen(l->mark) + 1;
 	last = find_mark(l, begin, end);
+	while (last && last[-1]) last = find_mark(l, last + 1, end); /* CUBE_LOGIN_MARK's own */
 	return last && keep(l, begin, last);
 }
 

@@ -2,7 +2,6 @@
 # Hosts reached by a program: OpenSSH's ssh, command templates, and the fall-back to OpenSSH where
 # libssh2 cannot log in.
 # on: openssh
-# smoke
 . "$(dirname "$0")/lib.sh"
 
 WHY='using OpenSSH.s ssh: '

@@ -2,12 +2,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "asking.h"
 #include "commands.h"
 #include "connopts.h"
 #include "cube/lines.h"
 #include "cube/mem.h"
 #include "render.h"
 #include "signals.h"
+#include "watch.h"
 
 struct args {
 	struct cube_common common;
@@ -73,16 +75,29 @@ static int take(void *arg, const void *bytes, size_t n) {
 	return cube_lines_feed(&v->lines, bytes, n, on_line, v);
 }
 
+static int on_event(void *arg, const char *event, const json_t *data) {
+	cube_asking_event(arg, event, data);
+	return 0;
+}
+
+/* Until the examination is over; what it needs a person for is asked meanwhile. */
 static int wait_for(struct cube_cli *cli, struct cube_transfer *t, struct cube_err *err) {
 	static const int stops[] = {SIGINT, SIGTERM, 0};
+	struct cube_asking asking = {0};
+	struct cube_watch watch = {0};
 	struct cube_signals signals;
 	int signo = 0;
 	cube_signals_open(&signals, stops);
+	cube_asking_start(&asking, cli, NULL, NULL);
+	if (asking.started) cube_watch_start_asking(&watch, cli, -1, on_event, &asking);
 	while (!cube_transfer_ended(t) && !signo) {
 		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
 		cube_client_turn(cli->client, &p, 1, -1);
 		signo = cube_signals_next(&signals);
+		if (signo == SIGINT) cube_client_interrupted(cli->client);
 	}
+	if (asking.started) cube_watch_stop(&watch);
+	cube_asking_stop(&asking);
 	cube_signals_close(&signals);
 	if (!signo) return cube_transfer_result(t, err);
 	cube_fail(err, CUBE_ECANCELED, "interrupted");

@@ -12,6 +12,7 @@ struct patient {
 	struct visit *visit;
 	char *name;
 	struct cube_node_settings set;
+	bool ask;
 	struct cube_doctor *doctor;
 };
 
@@ -51,7 +52,8 @@ static const struct cube_doctor_events doctor_events = {.found = on_found, .done
 static void begin_next(struct visit *v) {
 	while (v->next < v->n && v->busy < AT_ONCE) {
 		struct patient *p = &v->patients[v->next++];
-		cube_doctor_new(v->pages.api->m, p->name, &p->set, &doctor_events, p, &p->doctor);
+		cube_doctor_new(v->pages.api->m, p->name, &p->set, p->ask, &doctor_events, p,
+				&p->doctor);
 		v->busy++;
 	}
 }
@@ -88,8 +90,9 @@ void cube_api_doctor_post(void *arg, struct cube_request *req) {
 		v->patients = cube_realloc_array(NULL, list.n + 1, sizeof *v->patients);
 		v->n = list.n;
 		for (size_t i = 0; i < list.n; i++) {
-			v->patients[i] =
-				(struct patient){.visit = v, .name = cube_strdup(list.v[i].name)};
+			v->patients[i] = (struct patient){.visit = v,
+							  .ask = list.v[i].ask,
+							  .name = cube_strdup(list.v[i].name)};
 			cube_node_settings_copy(&v->patients[i].set, &list.v[i].set);
 		}
 		cube_pages_reply(api, req, "application/x-ndjson", &v->pages);

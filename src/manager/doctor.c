@@ -11,6 +11,7 @@
 #include "cube/id.h"
 #include "cube/mem.h"
 #include "cube/text.h"
+#include "prompts.h"
 
 #define NOISE_MAX (1u << 20)
 #define LINE_MAX_ 4096u
@@ -24,6 +25,7 @@ struct cube_doctor {
 	char *name;
 	struct cube_node_settings set;
 	struct cube_transport *transport;
+	struct cube_asker asker;
 	struct cube_timer *timer;
 	uint64_t last; /* mono, of the finding before */
 	enum cube_transport_step step;
@@ -32,7 +34,7 @@ struct cube_doctor {
 	struct cube_buf line;
 	size_t noise;
 	char tail[TAIL_MAX + 1]; /* the newest noise or stderr */
-	bool by_openssh, over, gone;
+	bool ask, by_openssh, over, gone;
 };
 
 static const char *const verdicts[] = {"ok", "note", "warning", "failed"};
@@ -65,16 +67,18 @@ static void tell(struct cube_doctor *d, enum cube_verdict verdict, const char *c
 	found(d, &f);
 }
 
-static void hang_up(struct cube_doctor *d) {
+static void hang_up(struct cube_doctor *d, int code) {
+	cube_prompts_end(d->m->prompts, &d->asker, code);
 	cube_transport_free(d->transport);
 	d->transport = NULL;
 	cube_timer_disarm(d->timer);
 }
 
-static void finish(struct cube_doctor *d) {
+/* code: why, as for cube_prompts_end. */
+static void finish(struct cube_doctor *d, int code) {
 	if (d->over || d->gone) return;
 	d->over = true;
-	hang_up(d);
+	hang_up(d, code);
 	d->events->done(d->arg);
 }
 
@@ -131,12 +135,12 @@ static void on_fail(void *arg, const struct cube_err *err) {
 		tell(d, CUBE_VERDICT_NOTE, "transport", err->msg,
 		     "none needed: OpenSSH's ssh is used instead");
 		d->by_openssh = true;
-		hang_up(d);
+		hang_up(d, err->code);
 		cube_loop_defer(d->m->loop, reopen, d);
 		return;
 	}
 	tell(d, CUBE_VERDICT_FAILED, checks[d->step], err->msg, fix_for(d, err));
-	finish(d);
+	finish(d, err->code);
 }
 
 /* --- the host --- */
@@ -153,7 +157,9 @@ static void ask_host(struct cube_doctor *d) {
 }
 
 static void on_open(void *arg) {
-	ask_host(arg);
+	struct cube_doctor *d = arg;
+	cube_prompts_passed(d->m->prompts, &d->asker);
+	ask_host(d);
 }
 
 static void remember(struct cube_doctor *d, const uint8_t *bytes, size_t n) {
@@ -219,7 +225,17 @@ static void on_end(void *arg, int status) {
 		tell_noise(d);
 		cube_examination_tell(d->exam, found, d);
 	}
-	finish(d);
+	finish(d, 0);
+}
+
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	struct cube_doctor *d = arg;
+	cube_prompts_ask(d->m->prompts, &d->asker, ask);
+}
+
+static void on_answer(void *arg, const char *const *answers, const char *why) {
+	struct cube_doctor *d = arg;
+	if (d->transport) cube_transport_answer(d->transport, answers);
 }
 
 static const struct cube_transport_events transport_events = {
@@ -230,32 +246,36 @@ static const struct cube_transport_events transport_events = {
 	.on_end = on_end,
 	.on_fail = on_fail,
 	.on_fact = on_fact,
+	.on_ask = on_ask,
 };
 
 static void on_timer(void *arg) {
 	struct cube_doctor *d = arg;
 	tell(d, CUBE_VERDICT_FAILED, "shell", "no answer within 20 s",
 	     "does `ssh HOST true` come back? rc files of the login shell may wait for something");
-	finish(d);
+	finish(d, CUBE_ETIMEOUT);
 }
 
 /* --- life --- */
 
 static void open_transport(struct cube_doctor *d) {
 	struct cube_err err;
-	int rc = cube_node_open(d->m, d->name, &d->set, d->by_openssh, false, &transport_events, d,
+	cube_prompts_begin(d->m->prompts, &d->asker, d->ask);
+	int rc = cube_node_open(d->m, d->name, &d->set, d->by_openssh, d->ask, &transport_events, d,
 				&d->transport, &err);
 	if (rc < 0) on_fail(d, &err);
 }
 
 void cube_doctor_new(struct cube_manager *m, const char *name,
-		     const struct cube_node_settings *settings,
+		     const struct cube_node_settings *settings, bool ask,
 		     const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret) {
 	struct cube_doctor *d = cube_alloc(sizeof *d);
 	d->m = m;
 	d->events = events;
 	d->arg = arg;
 	d->name = cube_strdup(name);
+	d->asker = (struct cube_asker){.name = d->name, .answer = on_answer, .arg = d};
+	d->ask = ask;
 	cube_node_settings_copy(&d->set, settings);
 	cube_buf_init(&d->line, LINE_MAX_);
 	d->timer = cube_timer_add(m->loop, on_timer, d);
@@ -276,7 +296,7 @@ static void destroy(void *arg) {
 void cube_doctor_free(struct cube_doctor *d) {
 	if (!d || d->gone) return;
 	d->gone = true;
-	hang_up(d);
+	hang_up(d, CUBE_ECANCELED);
 	cube_timer_del(d->timer);
 	cube_loop_defer(d->m->loop, destroy, d);
 }

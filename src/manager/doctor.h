@@ -24,9 +24,10 @@ struct cube_doctor_events {
 };
 
 struct cube_doctor;
-/* settings are copied. Never calls back inside the call. */
+/* settings are copied. ask: somebody is there to answer questions. Never calls back inside the
+ * call. */
 void cube_doctor_new(struct cube_manager *m, const char *name,
-		     const struct cube_node_settings *settings,
+		     const struct cube_node_settings *settings, bool ask,
 		     const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret);
 void cube_doctor_free(struct cube_doctor *d); /* any time; NULL is fine */
 

@@ -8,6 +8,7 @@ setup() {
 	hosts 0
 	lab_vm well shell=/usr/bin/fish
 	lab_vm tight home=noexec mount=/var/tmp:ro logind='KillUserProcesses=yes' logind='KillExcludeUsers='
+	lab_vm asks key=none password=geheim
 	lab_vm forced sshd='ForceCommand /bin/echo go away'
 	lab_vm nowhere home=noexec mount=/var/tmp:noexec mount=/tmp:noexec mount=/dev/shm:noexec
 }
@@ -23,6 +24,13 @@ test_a_host_that_is_well() {
 	ssh -F "$LAB_CONFIG" well true # fish makes its folders at the first login
 	before=$(lab_vm_files well)
 	ok cube doctor well --output json
+	finding well configuration ok 'User=user .*Port='
+	finding well connect ok '^127.0.0.1 port [0-9]+$'
+	finding well server ok '^SSH-2.0-OpenSSH'
+	finding well 'key exchange' ok 'sha2'
+	finding well 'host key' ok '^ssh-ed25519 SHA256:[A-Za-z0-9+/]{43} (new|known)$'
+	finding well methods ok publickey
+	finding well login ok "^publickey .*/id$"
 	finding well shell ok '/usr/bin/fish'
 	finding well home ok '^/home/user, umask 0022'
 	finding well folder ok '/home/user/.cache/cube.*the worker goes there'
@@ -45,6 +53,14 @@ test_a_command_of_the_hosts_own() {
 	rc_is 1
 	out_has 'failed +shell +the host did not run our command.*go away'
 	out_has '-> a ForceCommand'
+}
+
+test_a_password_is_wanted_and_nobody_is_there() {
+	run timeout 60 cube doctor asks
+	rc_is 1
+	out_has 'ok +methods .*password'
+	out_has 'failed +login .*needs a password'
+	out_has '-> run .cube spawn. or .cube login'
 }
 
 test_no_folder() {

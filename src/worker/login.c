@@ -1,7 +1,7 @@
 #include "login.h"
 
 #include <errno.h>
-#include <pwd.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "cube/clock.h"
 #include "cube/id.h"
 #include "cube/mem.h"
+#include "cube/parse.h"
 #include "cube/spawn.h"
 
 #define LIMIT_NS (10 * CUBE_NS_PER_S)
@@ -39,13 +40,52 @@ struct login {
 	char mark[CUBE_ID_HEX];
 };
 
-const char *login_shell(void) {
-	const char *shell = getenv("SHELL");
-	struct passwd *pw;
+/* The shell of "name:x:UID:GID:comment:home:shell" where UID is ours, cut in place. Not getpwuid,
+ * which in a static program knows no more than this file and costs 6 KB. */
+static const char *shell_in(char *line) {
+	char *at = line, *field[7] = {line};
+	uint64_t uid;
 
-	if (shell && shell[0] == '/' && access(shell, X_OK) == 0) return shell;
-	pw = getpwuid(getuid());
-	return pw && pw->pw_shell && pw->pw_shell[0] == '/' ? pw->pw_shell : "/bin/sh";
+	for (int i = 1; i < 7; i++) {
+		at = strchr(at, ':');
+		if (!at) return NULL;
+		*at++ = '\0';
+		field[i] = at;
+	}
+	if (cube_parse_u64(field[2], 0, UINT32_MAX, &uid, NULL) < 0 || uid != getuid()) return NULL;
+	return field[6][0] == '/' ? field[6] : NULL;
+}
+
+static void shell_of_passwd(char *shell, size_t size) {
+	int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	struct cube_buf text;
+	uint8_t *space;
+	ssize_t n = 0;
+
+	cube_buf_init(&text, TEXT_MAX);
+	while (fd >= 0 && cube_buf_reserve(&text, CHUNK, &space) == 0 &&
+	       (n = read(fd, space, CHUNK)) > 0)
+		cube_buf_commit(&text, (size_t)n);
+	if (fd >= 0) close(fd);
+	for (char *line = (char *)cube_buf_str(&text), *next; line; line = next) {
+		const char *found;
+
+		next = strchr(line, '\n');
+		if (next) *next++ = '\0';
+		found = shell_in(line);
+		if (!found) continue;
+		snprintf(shell, size, "%s", found);
+		break;
+	}
+	cube_buf_done(&text);
+}
+
+void login_shell(char *shell, size_t size) {
+	const char *set = getenv("SHELL");
+
+	snprintf(shell, size, "/bin/sh");
+	if (set && set[0] == '/' && access(set, X_OK) == 0) snprintf(shell, size, "%s", set);
+	else shell_of_passwd(shell, size);
 }
 
 void login_argv0(const char *shell, char *name, size_t size) {
@@ -60,8 +100,11 @@ void login_argv0(const char *shell, char *name, size_t size) {
 static const char *find_mark(const struct login *l, const char *from, const char *end) {
 	size_t n = strlen(l->mark) + 1;
 
-	return from && (size_t)(end - from) >= n ? memmem(from, (size_t)(end - from), l->mark, n)
-						 : NULL;
+	while (from && (size_t)(end - from) >= n) {
+		if (memcmp(from, l->mark, n) == 0) return from;
+		from = memchr(from + 1, l->mark[0], (size_t)(end - from) - 1);
+	}
+	return NULL;
 }
 
 /* What belongs to the shell that was asked, not to the user's environment. */
@@ -155,8 +198,10 @@ static const char *last_words(struct login *l) {
 
 static void fail(struct login *l, const char *what) {
 	const char *said = last_words(l);
+	char shell[256];
 
-	cube_fail(&l->failed, CUBE_ESYS, "the login shell %.60s %s%s%.100s", login_shell(), what,
+	login_shell(shell, sizeof shell);
+	cube_fail(&l->failed, CUBE_ESYS, "the login shell %.60s %s%s%.100s", shell, what,
 		  *said ? ": " : "", said);
 	stop_asking(l, true);
 	tell(l);
@@ -264,8 +309,8 @@ static const char **shell_environ(const struct login *l, char *program, size_t s
 }
 
 static int spawn_shell(struct login *l, int out, int err_fd, struct cube_err *err) {
-	char program[4096 + 32], mark[CUBE_ID_HEX + 20], name[256];
-	const char *shell = login_shell(), *const argv[] = {name, "-c", COMMAND, NULL};
+	char program[4096 + 32], mark[CUBE_ID_HEX + 20], name[256], shell[256];
+	const char *const argv[] = {name, "-c", COMMAND, NULL};
 	const char **env = shell_environ(l, program, sizeof program, mark);
 	struct cube_spawn s = {.argv = argv,
 			       .file = shell,
@@ -277,6 +322,7 @@ static int spawn_shell(struct login *l, int out, int err_fd, struct cube_err *er
 			       .session = true};
 	int rc = env ? 0 : cube_fail_sys(err, ENOMEM, "login shell");
 
+	login_shell(shell, sizeof shell);
 	login_argv0(shell, name, sizeof name);
 	if (rc == 0) rc = cube_spawn(&s, &l->pid, err);
 	if (rc < 0) l->pid = 0;

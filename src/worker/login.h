@@ -6,6 +6,7 @@
 #define WORKER_LOGIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "cube/err.h"
 #include "cube/list.h"
@@ -32,8 +33,8 @@ char *const *login_environ(const struct login *l);
 void login_ask(struct login *l, struct login_wait *w);
 void login_forget(struct login_wait *w); /* done will not be called */
 
-/* The user's login shell: passwd's, else $SHELL, else /bin/sh. Static storage of the C library. */
-const char *login_shell(void);
+/* The user's login shell: $SHELL, which sshd sets, else passwd's, else /bin/sh. */
+void login_shell(char *shell, size_t size);
 /* argv[0] that makes a shell a login shell: "-bash". */
 void login_argv0(const char *shell, char *name, size_t size);
 

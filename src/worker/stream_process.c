@@ -300,12 +300,14 @@ void stream_resize(struct stream *st) {
 }
 
 /* What is run: the worker's own file, the words, or the login shell. */
-static char **make_argv(const struct stream *st, char *name, size_t size, const char **ret_file) {
+static char **make_argv(const struct stream *st, char *name, char *sh, size_t size,
+			const char **ret_file) {
 	bool own = st->flags & CUBE_OPEN_OWN, shell = !own && !st->spec->argv.count;
 	char **argv = start_spec_argv(st->spec, own || shell);
 
 	if (!argv) return NULL;
-	*ret_file = own ? st->s->self : shell ? login_shell() : NULL;
+	if (shell) login_shell(sh, size);
+	*ret_file = own ? st->s->self : shell ? sh : NULL;
 	/* the file may have been replaced or removed */
 	if (own && access(st->s->self, X_OK) < 0) *ret_file = "/proc/self/exe";
 	if (own) snprintf(name, size, "cube-worker");
@@ -318,8 +320,8 @@ static char **make_argv(const struct stream *st, char *name, size_t size, const 
 static int spawn(struct stream *st, struct ends *e, struct cube_err *err) {
 	const struct runner *r = st->s->runner;
 	const char *file = NULL;
-	char name[256];
-	char **argv = make_argv(st, name, sizeof name, &file);
+	char name[256], sh[256];
+	char **argv = make_argv(st, name, sh, sizeof name, &file);
 	char **env = environ_for_stream(r, st->spec, st->cookie);
 	struct cube_spawn s = {.argv = (const char *const *)argv,
 			       .file = file,

@@ -107,7 +107,7 @@ static void show(struct cube_asking *a) {
 	struct cube_buf text;
 	bool first = !a->begun;
 	if (a->shown || !at_hand(a)) return;
-	if (a->hide) a->hide(a->arg);
+	if (a->owner.hide) a->owner.hide(a->arg);
 	if (first && cube_terminal_begin(a->fd, cube_json_true(line_at_hand(a), "echo"))) return;
 	a->begun = a->shown = true;
 	cube_buf_init(&text, TEXT_MAX);
@@ -232,8 +232,19 @@ static size_t find(const struct cube_asking *a, const json_t *data) {
 	return json_array_size(a->waiting);
 }
 
+static bool is_ours(const struct cube_asking *a, const json_t *data) {
+	size_t i;
+	json_t *name;
+	json_array_foreach(json_object_get(data, "nodes"), i, name) {
+		if (json_is_string(name) && a->owner.waits_for(a->arg, json_string_value(name)))
+			return true;
+	}
+	return false;
+}
+
 static void on_prompt(struct cube_asking *a, const json_t *data) {
 	size_t i = find(a, data);
+	if (!is_ours(a, data)) return;
 	json_t *copy = json_deep_copy(data);
 	if (json_array_size(json_object_get(data, "prompts")) > CUBE_ASKING_PROMPTS) {
 		json_decref(copy);
@@ -272,8 +283,8 @@ bool cube_asking_busy(const struct cube_asking *a) {
 
 /* ---- begin and end ---- */
 
-void cube_asking_start(struct cube_asking *a, struct cube_cli *cli, void (*hide)(void *arg),
-		       void *arg) {
+void cube_asking_start(struct cube_asking *a, struct cube_cli *cli,
+		       const struct cube_asking_owner *owner, void *arg) {
 	struct rlimit none = {0, 0};
 	memset(a, 0, sizeof *a);
 	a->fd = cube_terminal_open();
@@ -282,7 +293,7 @@ void cube_asking_start(struct cube_asking *a, struct cube_cli *cli, void (*hide)
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	a->cli = cli;
-	a->hide = hide;
+	a->owner = *owner;
 	a->arg = arg;
 	a->waiting = json_array();
 	a->started = true;

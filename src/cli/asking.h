@@ -7,6 +7,12 @@
 
 enum { CUBE_ASKING_PROMPTS = 8, CUBE_ASKING_ANSWER = 1024 };
 
+struct cube_asking_owner { /* the command that waits for the nodes */
+	/* Whether it waits for this one: others' questions are for those who wait for them. */
+	bool (*waits_for)(void *arg, const char *node);
+	void (*hide)(void *arg); /* takes what it shows otherwise off the screen; may be NULL */
+};
+
 struct cube_asking { /* zero-initialise */
 	struct cube_cli *cli;
 	int fd;
@@ -18,15 +24,15 @@ struct cube_asking { /* zero-initialise */
 	size_t used;
 	char answers[CUBE_ASKING_PROMPTS][CUBE_ASKING_ANSWER + 2];
 	struct cube_client_hook hook;
-	void (*hide)(void *arg); /* takes what we show otherwise off the screen */
+	struct cube_asking_owner owner;
 	void *arg;
 };
 
 /* Whether somebody is there who could be asked: the request's field "ask". */
 bool cube_asking_possible(void);
-/* Nothing is asked where that is not possible. hide may be NULL. */
-void cube_asking_start(struct cube_asking *a, struct cube_cli *cli, void (*hide)(void *arg),
-		       void *arg);
+/* Nothing is asked where that is not possible. */
+void cube_asking_start(struct cube_asking *a, struct cube_cli *cli,
+		       const struct cube_asking_owner *owner, void *arg);
 /* From the events; others than questions are ignored. */
 void cube_asking_event(struct cube_asking *a, const char *event, const json_t *data);
 bool cube_asking_busy(const struct cube_asking *a); /* a question is on the screen, or soon will */

@@ -18,6 +18,11 @@ static int check(const struct going *g) {
 	return json_object_size(g->pending) == 0 ? ALL_GONE : 0;
 }
 
+static bool waits_for(void *arg, const char *node) {
+	const struct going *g = arg;
+	return json_object_get(g->pending, node) != NULL;
+}
+
 static int on_event(void *arg, const char *event, const json_t *data) {
 	struct going *g = arg;
 	const char *name = cube_json_str(data, "node", ""), *now = cube_json_str(data, "new", "");
@@ -58,7 +63,7 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 	struct cube_watch watch;
 	int rc = look(cli, g, err);
 	if (rc || check(g)) return rc;
-	cube_asking_start(&g->asking, cli, NULL, NULL);
+	cube_asking_start(&g->asking, cli, &(struct cube_asking_owner){waits_for, NULL}, g);
 	if (g->asking.started) cube_watch_start_asking(&watch, cli, after, on_event, g);
 	else cube_watch_start(&watch, cli, after, true, on_event, g);
 	rc = cube_watch_wait(&watch, cli, err);

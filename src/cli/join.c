@@ -47,6 +47,11 @@ static void hide_progress(void *arg) {
 	cube_progress_hide(&j->progress);
 }
 
+static bool waits_for(void *arg, const char *node) {
+	struct cube_join *j = arg;
+	return cube_progress_has(&j->progress, node);
+}
+
 static int on_event(void *arg, const char *event, const json_t *data) {
 	struct cube_join *j = arg;
 	const char *node = cube_json_str(data, "node", NULL);
@@ -81,7 +86,8 @@ void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *re
 		for (size_t i = 0; i < j->progress.n; i++) cube_progress_note(&j->progress, i);
 	int64_t after = (int64_t)cube_json_num(reply, "event", 0);
 	draw(j, true);
-	cube_asking_start(&j->asking, cli, hide_progress, j);
+	cube_asking_start(&j->asking, cli, &(struct cube_asking_owner){waits_for, hide_progress},
+			  j);
 	if (j->asking.started) cube_watch_start_asking(&j->watch, cli, after, on_event, j);
 	else cube_watch_start(&j->watch, cli, after, true, on_event, j);
 	finish(j);

@@ -132,6 +132,7 @@ static void node_free(struct cube_mnode *node) {
 	cube_list_remove(&node->link);
 	node->m->nodes->count--;
 	node->m->nodes->ids[node->id].node = NULL;
+	if (node->m->nodes->count == 0) cube_prompts_forget(node->m->prompts);
 	/* Callers up the stack (a transport's event) may still look at it. */
 	cube_loop_defer(node->m->loop, node_release, node);
 }

@@ -374,6 +374,10 @@ void cube_prompts_end(struct cube_prompts *p, struct cube_asker *a, int code) {
 	if (--p->active == 0) forget_passwords(p);
 }
 
+void cube_prompts_forget(struct cube_prompts *p) {
+	cube_list_each (&p->secrets, s, struct secret, link) secret_free(p, s);
+}
+
 static struct cube_prompt *prompt_for(struct cube_prompts *p, const struct cube_ask *ask) {
 	cube_list_each (&p->prompts, q, struct cube_prompt, link) {
 		if (is_shared(ask->kind, ask->n) && q->kind == ask->kind && q->n == 1 &&
@@ -517,6 +521,6 @@ void cube_prompts_free(struct cube_prompts *p) {
 		cube_list_each (&q->askers, a, struct cube_asker, link) leave(a);
 		prompt_free(q);
 	}
-	cube_list_each (&p->secrets, s, struct secret, link) secret_free(p, s);
+	cube_prompts_forget(p);
 	free(p);
 }

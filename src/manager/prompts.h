@@ -7,8 +7,8 @@
  * the rest ask anew. So a wrong password costs one attempt on one host.
  *
  * Accepted passphrases and become-passwords stay in memory, as in ssh-agent, so that links are made
- * again without a person; passwords only while some asker is at work; answers to KEYBOARD never.
- * Everything is wiped when it goes.
+ * again without a person, until the last node is gone; passwords only while some asker is at work;
+ * answers to KEYBOARD never. Everything is wiped when it goes.
  *
  * Whoever shows prompts to people is a watcher. A question without one is given up after 10 s, and
  * one without an answer after 100 s (sshd waits 120 s for a login).
@@ -57,6 +57,8 @@ void cube_prompts_passed(struct cube_prompts *p, struct cube_asker *a);
 /* The round is over, well or not. code: 0; CUBE_ELOGIN: what it was given last was refused; any
  * other says nothing about that. May be called twice. */
 void cube_prompts_end(struct cube_prompts *p, struct cube_asker *a, int code);
+/* All that is kept, when there is no node left to need it. */
+void cube_prompts_forget(struct cube_prompts *p);
 
 /* --- for people --- */
 

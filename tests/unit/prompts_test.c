@@ -280,6 +280,10 @@ START_TEST(these_stay) {
 		expect(i, " secret");
 		end(i, CUBE_ECONNECT);
 	}
+	cube_prompts_forget(p);
+	begin(0, false);
+	ask(0, kind);
+	expect_why(0, "nobody");
 }
 END_TEST
 

@@ -21,10 +21,13 @@ struct cube_dial {
 	struct cube_loop *loop;
 	struct cube_resolver *resolver;
 	struct cube_limit *limit;
+	struct cube_jumps *jumps;
+	struct cube_jump_group *from;
 	const struct cube_ssh_config *config;
 	const struct cube_dial_events *events;
 	void *arg;
 	char *host, *file;
+	char *jump_list; /* ProxyJump with its tokens replaced, or NULL */
 	const uint64_t *deadline;
 	struct cube_ticket target, bastion; /* entered in this order */
 	void (*then)(struct cube_dial *d);  /* when the place that is waited for is there */
@@ -36,6 +39,9 @@ struct cube_dial {
 	struct cube_io *io;
 	struct cube_timer *timer;
 	struct cube_proxy *proxy;
+	struct cube_jump *way; /* through jump hosts */
+	bool strict;
+	uint64_t timeout_ns;
 	struct cube_err last; /* of the newest failed address */
 	char where[160];
 	bool gone;
@@ -46,7 +52,8 @@ const char *cube_dial_where(const struct cube_dial *d) {
 }
 
 const char *cube_dial_proxy_says(struct cube_dial *d) {
-	return d->proxy ? cube_proxy_says(d->proxy) : NULL;
+	if (d->proxy) return cube_proxy_says(d->proxy);
+	return d->way ? cube_jump_says(d->way) : NULL;
 }
 
 static void hang_up(struct cube_dial *d) {
@@ -227,7 +234,8 @@ static void resolve(struct cube_dial *d) {
 static void start_proxy(struct cube_dial *d) {
 	struct cube_err err;
 	int fd;
-	struct cube_proxy_spec spec = {.host = d->host, .file = d->file, .config = d->config};
+	struct cube_proxy_spec spec = {
+		.host = d->host, .file = d->file, .jumps = d->jump_list, .config = d->config};
 	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
 		cube_wrap(&err, "connecting to %s", d->where);
 		fail(d, &err);
@@ -238,31 +246,83 @@ static void start_proxy(struct cube_dial *d) {
 
 static void enter_bastion(struct cube_dial *d) {
 	cube_autofree char *endpoint =
-		cube_strf("jump %s\n%s", d->config->proxyjump, d->file ? d->file : "");
+		cube_strf("jump %s\n%s", d->jump_list, d->file ? d->file : "");
 	in_turn(d, &d->bastion, endpoint, start_proxy);
+}
+
+/* ---- jump hosts -------------------------------------------------------------------------- */
+
+static void on_way(void *arg, int fd) {
+	struct cube_dial *d = arg;
+	d->events->connected(d->arg, fd);
+}
+
+static void on_no_way(void *arg, const struct cube_err *err) {
+	struct cube_dial *d = arg;
+	if (err->code == CUBE_ELIBRARY) {
+		d->events->waits(d->arg, false);
+		enter_bastion(d);
+	} else {
+		fail(d, err);
+	}
+}
+
+static void on_way_waits(void *arg, bool on) {
+	struct cube_dial *d = arg;
+	d->events->waits(d->arg, on);
+}
+
+static const struct cube_jump_events JUMP_EVENTS = {
+	.connected = on_way, .failed = on_no_way, .waits = on_way_waits};
+
+static void find_way(struct cube_dial *d) {
+	struct cube_jump_spec spec = {.jumps = d->jump_list,
+				      .file = d->file,
+				      .host = d->config->hostname,
+				      .port = d->config->port,
+				      .strict = d->strict,
+				      .timeout_ns = d->timeout_ns,
+				      .from = d->from};
+	d->way = cube_jump_start(d->jumps, &spec, &JUMP_EVENTS, d);
+}
+
+/* "Host *, ProxyJump bastion" is not meant for the bastion. */
+static bool jumps_to_itself(const struct cube_dial *d) {
+	struct cube_jump_hop hop;
+	const struct cube_ssh_config *c = d->config;
+	if (strchr(d->jump_list, ',')) return false;
+	cube_jump_parse(d->jump_list, &hop);
+	cube_autofree char *port = cube_strf("%u", c->port);
+	bool same = !strcmp(hop.host, d->host) && (!hop.user || !strcmp(hop.user, c->user)) &&
+		    (!hop.port || !strcmp(hop.port, port));
+	cube_jump_hop_done(&hop);
+	return same;
 }
 
 static void through_jump(struct cube_dial *d) {
 	cube_autofree char *endpoint =
 		cube_strf("%s port %u\n%s\n%s", d->config->hostname, d->config->port,
 			  d->config->proxyjump, d->file ? d->file : "");
-	in_turn(d, &d->target, endpoint, enter_bastion);
+	in_turn(d, &d->target, endpoint, find_way);
 }
 
-static void through_proxy(struct cube_dial *d) {
+static void through_proxy(struct cube_dial *d, bool jump) {
 	snprintf(d->where, sizeof d->where, "%.100s through its %s", d->config->hostname,
-		 d->config->proxyjump ? "jump host" : "proxy command");
+		 jump ? "jump host" : "proxy command");
 	d->events->step(d->arg, CUBE_STEP_CONNECT);
 	if (d->gone) return;
 	/* What the command reaches is its secret: the command itself counts as one endpoint. */
-	if (d->config->proxyjump) through_jump(d);
+	if (jump) through_jump(d);
 	else in_turn(d, &d->target, d->config->proxycommand, start_proxy);
 }
 
 static void begin(void *arg) {
 	struct cube_dial *d = arg;
 	if (d->gone) return;
-	if (d->config->proxyjump || d->config->proxycommand) through_proxy(d);
+	struct cube_proxy_spec spec = {.host = d->host, .config = d->config};
+	if (d->config->proxyjump) d->jump_list = cube_proxy_expand(d->config->proxyjump, &spec);
+	bool jump = d->jump_list && !jumps_to_itself(d);
+	if (jump || d->config->proxycommand) through_proxy(d, jump);
 	else resolve(d);
 }
 
@@ -273,6 +333,10 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	d->loop = loop;
 	d->resolver = resolver;
 	d->limit = spec->limit;
+	d->jumps = spec->jumps;
+	d->from = spec->from;
+	d->strict = spec->strict;
+	d->timeout_ns = spec->timeout_ns;
 	d->config = spec->config;
 	d->events = events;
 	d->arg = arg;
@@ -290,6 +354,7 @@ static void destroy(void *arg) {
 	struct cube_dial *d = arg;
 	free(d->host);
 	free(d->file);
+	free(d->jump_list);
 	free(d);
 }
 
@@ -299,6 +364,7 @@ void cube_dial_free(struct cube_dial *d) {
 	hang_up(d);
 	cube_resolve_cancel(d->question);
 	cube_proxy_free(d->proxy);
+	cube_jump_free(d->way);
 	cube_timer_del(d->timer);
 	cube_loop_defer(d->loop, destroy, d);
 }

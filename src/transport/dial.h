@@ -4,6 +4,7 @@
 #define CUBE_TRANSPORT_DIAL_H
 
 #include "cube/transport.h"
+#include "jump.h"
 #include "limit.h"
 #include "resolve.h"
 #include "ssh_config.h"
@@ -25,6 +26,10 @@ struct cube_dial_spec {                       /* borrowed during the call */
 	const struct cube_ssh_config *config; /* must outlive the dial, as must what follows */
 	const uint64_t *deadline;             /* loop time; shared out among the addresses */
 	struct cube_limit *limit;
+	struct cube_jumps *jumps;
+	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */
+	bool strict;                  /* refuse jump hosts never seen */
+	uint64_t timeout_ns;          /* for connecting to a jump host; 0: as configured */
 };
 
 /* Never calls back inside the call. */
@@ -42,7 +47,8 @@ void cube_dial_dropped(struct cube_dial *d); /* hung up on in favour of others, 
 
 /* "10.0.0.9 port 22", "web1 through its proxy command": what is being connected to. */
 const char *cube_dial_where(const struct cube_dial *d);
-/* The last line the proxy wrote to its stderr, or NULL: why a link through it broke. */
+/* The last line the proxy wrote to its stderr, what broke the connection to the jump host, or NULL:
+ * why a link through it broke. */
 const char *cube_dial_proxy_says(struct cube_dial *d);
 
 #endif

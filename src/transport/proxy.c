@@ -9,6 +9,7 @@
 #include "cube/buf.h"
 #include "cube/spawn.h"
 #include "cube/text.h"
+#include "jump.h"
 #include "proxy.h"
 
 enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
@@ -50,28 +51,20 @@ char *cube_proxy_expand(const char *command, const struct cube_proxy_spec *spec)
 	return text ? text : cube_strdup("");
 }
 
-/* "ssh://user@[host]:port", each part but host optional. */
-static void split_jump(const char *jump, struct cube_strv *argv) {
-	if (!strncmp(jump, "ssh://", 6)) jump += 6;
-	const char *at = strrchr(jump, '@');
-	const char *host = at ? at + 1 : jump, *end = host + strlen(host), *port = NULL;
-	if (*host == '[' && strchr(host, ']')) {
-		end = strchr(host++, ']');
-		if (end[1] == ':') port = end + 2;
-	} else if (strchr(host, ':') && strchr(host, ':') == strrchr(host, ':')) {
-		end = strchr(host, ':');
-		port = end + 1;
-	}
-	if (at) {
+static void add_jump(const char *jump, struct cube_strv *argv) {
+	struct cube_jump_hop hop;
+	cube_jump_parse(jump, &hop);
+	if (hop.user) {
 		cube_strv_add(argv, "-l");
-		cube_strv_addn(argv, jump, (size_t)(at - jump));
+		cube_strv_add(argv, hop.user);
 	}
-	if (port) {
+	if (hop.port) {
 		cube_strv_add(argv, "-p");
-		cube_strv_add(argv, port);
+		cube_strv_add(argv, hop.port);
 	}
 	cube_strv_add(argv, "--");
-	cube_strv_addn(argv, host, (size_t)(end - host));
+	cube_strv_add(argv, hop.host);
+	cube_jump_hop_done(&hop);
 }
 
 /* The last of the list is the one we talk to; ssh -J reaches it through the others. */
@@ -92,12 +85,12 @@ void cube_proxy_jump_argv(const char *jumps, const struct cube_proxy_spec *spec,
 	}
 	cube_strv_add(argv, "-W");
 	cube_strv_add(argv, dest);
-	split_jump(comma ? comma + 1 : jumps, argv);
+	add_jump(comma ? comma + 1 : jumps, argv);
 }
 
 static void proxy_argv(const struct cube_proxy_spec *spec, struct cube_strv *argv) {
-	if (spec->config->proxyjump) {
-		cube_proxy_jump_argv(spec->config->proxyjump, spec, argv);
+	if (spec->jumps) {
+		cube_proxy_jump_argv(spec->jumps, spec, argv);
 		return;
 	}
 	cube_autofree char *command = cube_proxy_expand(spec->config->proxycommand, spec);

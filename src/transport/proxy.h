@@ -8,6 +8,7 @@ struct cube_proxy;
 
 struct cube_proxy_spec {         /* borrowed during the call */
 	const char *host, *file; /* as in cube_dial_spec */
+	const char *jumps;       /* jump hosts, tokens replaced; NULL: the proxy command */
 	const struct cube_ssh_config *config;
 };
 

@@ -33,6 +33,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 	cube_ssh_configs_new(loop, cache_dir, &ssh->configs);
 	cube_limit_new(loop, &ssh->limit);
 	cube_list_init(&ssh->dying);
+	cube_jumps_new(ssh, loop, &ssh->jumps);
 	ssh->feed = cube_alloc(SSH_FEED);
 	ssh->plain = cube_alloc(SSH_PLAIN);
 	*ret = ssh;
@@ -41,6 +42,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 
 void cube_ssh_free(struct cube_ssh *ssh) {
 	if (!ssh) return;
+	cube_jumps_free(ssh->jumps);
 	cube_hang_up_all(&ssh->dying);
 	cube_resolver_free(ssh->resolver);
 	cube_ssh_configs_free(ssh->configs);
@@ -181,7 +183,11 @@ void cube_ssh_dial(struct ssh_conn *c) {
 				      .file = c->file,
 				      .config = &c->config,
 				      .deadline = &c->deadline,
-				      .limit = c->ssh->limit};
+				      .limit = c->ssh->limit,
+				      .jumps = c->ssh->jumps,
+				      .from = c->jumps_from,
+				      .strict = c->strict,
+				      .timeout_ns = c->timeout_given ? c->timeout_ns : 0};
 	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
 }
 
@@ -367,6 +373,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->strict = target->strict_host_keys;
 	c->may_ask = target->ask && events->on_ask;
 	c->timeout_ns = target->timeout_ns;
+	c->timeout_given = target->timeout_ns != 0;
 	c->fd = -1;
 	init_buffers(c);
 	c->timer = cube_timer_add(ssh->loop, on_timer, c);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cube/text.h"
+#include "ssh_carrier.h"
 #include "ssh_priv.h"
 
 enum { AGENT_MS = 5000 };
@@ -197,6 +198,7 @@ static bool work(struct ssh_conn *c) {
 	case SSH_EXEC:
 	case SSH_RUN:
 	case SSH_CLOSE: return cube_ssh_channel_pump(c);
+	case SSH_CARRY: cube_carrier_pump(c->carrier); return false;
 	default: return false;
 	}
 }
@@ -219,6 +221,7 @@ static void pump(struct ssh_conn *c) {
 	if (cube_ssh_over(c) || !c->session) return;
 	keep_rest(c);
 	cube_ssh_link_flush(c);
+	if (c->state == SSH_CARRY) cube_carrier_flushed(c->carrier);
 	if (c->link_eof && !output_waits(c)) {
 		cube_ssh_link_fail(c, NULL);
 		return;

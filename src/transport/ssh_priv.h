@@ -37,6 +37,7 @@ struct cube_ssh {
 	struct cube_resolver *resolver;
 	struct cube_ssh_configs *configs;
 	struct cube_limit *limit;
+	struct cube_jumps *jumps;
 	struct cube_link dying; /* children on their way out: hangup.h */
 	uint8_t *feed, *plain;  /* scratch of the connection at work */
 };
@@ -51,6 +52,7 @@ enum ssh_state {
 	SSH_RUN,
 	SSH_CLOSE,
 	SSH_FLUSH, /* the command has ended, its output waits to be taken */
+	SSH_CARRY, /* no commands: other hosts' connections */
 	SSH_FAILED,
 };
 
@@ -68,6 +70,7 @@ struct ssh_conn {
 	bool strict;
 	bool may_ask;
 	uint64_t timeout_ns;
+	bool timeout_given; /* not the configuration's */
 	/* opening */
 	enum ssh_state state;
 	enum cube_transport_step step;
@@ -83,6 +86,8 @@ struct ssh_conn {
 	struct cube_ssh_config config;
 	struct cube_dial *dial;
 	struct ssh_auth *auth;
+	struct cube_carrier *carrier;       /* it is a jump host's, or NULL */
+	struct cube_jump_group *jumps_from; /* .. and these are behind it */
 	/* the link */
 	int fd;
 	struct cube_io *io;

@@ -301,8 +301,8 @@ static bool jumps_to_itself(const struct cube_dial *d) {
 
 static void through_jump(struct cube_dial *d) {
 	cube_autofree char *endpoint =
-		cube_strf("%s port %u\n%s\n%s", d->config->hostname, d->config->port,
-			  d->config->proxyjump, d->file ? d->file : "");
+		cube_strf("%s port %u\n%s\n%s", d->config->hostname, d->config->port, d->jump_list,
+			  d->file ? d->file : "");
 	in_turn(d, &d->target, endpoint, find_way);
 }
 

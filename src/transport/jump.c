@@ -164,6 +164,11 @@ const char *cube_jump_says(const struct cube_jump *j) {
 
 /* ---- what a carrier tells ---------------------------------------------------------------- */
 
+/* The jump host that failed is named, not all those that are reached through it. */
+static void name_it(struct cube_jump_group *g, struct cube_err *err) {
+	if (strncmp(err->msg, "jump host ", 10) != 0) cube_wrap(err, "jump host %.60s", g->name);
+}
+
 static void fail(struct cube_jump *j, const struct cube_err *err) {
 	struct cube_err copy = *err;
 	j->at = NULL;
@@ -192,7 +197,7 @@ static void on_opened(void *arg, int fd, const struct cube_err *err) {
 		if (fd >= 0) close(fd);
 	} else if (err) {
 		struct cube_err copy = *err;
-		cube_wrap(&copy, "jump host %.60s", k->group->name);
+		name_it(k->group, &copy);
 		fail(j, &copy);
 	} else {
 		j->events->connected(j->arg, fd);
@@ -239,7 +244,7 @@ static void on_failed(void *arg, const struct cube_err *err) {
 	struct cube_err copy = *err;
 	struct cube_jump *j = k->opening;
 	bool was_connected = k->connected, soon;
-	cube_wrap(&copy, "jump host %.60s", g->name);
+	name_it(g, &copy);
 	if (was_connected) carrier_broke(k, err);
 	if (j && j->at == k) j->at = NULL;
 	carrier_free(k);
@@ -319,7 +324,7 @@ static void serve(void *arg) {
 				  g->name);
 			fail_first(g, &err);
 		} else if (new_carrier(g, &err) < 0) {
-			cube_wrap(&err, "jump host %.60s", g->name);
+			name_it(g, &err);
 			fail_first(g, &err);
 		}
 	}

@@ -73,7 +73,9 @@ lab_sshd_config() {
 	local dir=$1 port=$2 pam=no
 	# Without PAM sshd refuses an account whose password is locked.
 	if [ "$(id -u)" = 0 ] && grep -q "^$(id -un):!" /etc/shadow 2>/dev/null; then pam=yes; fi
+	# sshd takes the first value it finds.
 	cat <<-END
+		$([ ! -f "$dir/sshd_extra" ] || cat "$dir/sshd_extra")
 		ListenAddress 127.0.0.1
 		Port $port
 		HostKey $dir/host_key
@@ -88,7 +90,6 @@ lab_sshd_config() {
 		PrintMotd no
 		LogLevel ${LAB_SSHD_LOG:-ERROR}
 		SetEnv HOME=$dir/home XDG_RUNTIME_DIR= XDG_CACHE_HOME= CUBE_DIR= LAB_HOST=${dir##*/} LOGNAME=lab-$port ${LAB_SETENV:-}
-		$([ ! -f "$dir/sshd_extra" ] || cat "$dir/sshd_extra")
 	END
 }
 

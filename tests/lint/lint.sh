@@ -175,11 +175,23 @@ rule_worker() {
 	done
 }
 
+# The table of tests/README.md names tests that there are.
+rule_named() {
+	local file name
+	grep -oE '`(unit/)?[a-z_]+:[a-z0-9_]+`' tests/README.md | tr -d '\140' | sort -u | while IFS=: read -r file name; do
+		case $file:$name in
+		script:function | unit/module:function) ;;
+		unit/*) grep -qE "^START_TEST\($name\)" "tests/${file}_test.c" || echo "tests/README.md: there is no $file:$name" ;;
+		*) grep -qE "^$name\(" "tests/e2e/$file.sh" || echo "tests/README.md: there is no $file:$name" ;;
+		esac
+	done 2>/dev/null | findings
+}
+
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
 rules=("$@")
-[ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker)
+[ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker named)
 for rule in "${rules[@]}"; do
 	found=0
 	"rule_$rule"

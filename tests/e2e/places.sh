@@ -41,6 +41,12 @@ test_home_missing() {
 	lives_also_in missing /var/tmp/cube-user
 }
 
+# Root could make it, and it would stay.
+test_home_of_root_missing() {
+	lab_vm rootless user=root home=missing
+	lives_also_in rootless /var/tmp/cube-root
+}
+
 test_home_and_tmp_without_exec() {
 	lab_vm shm home=noexec mount=/tmp:noexec mount=/var/tmp:noexec
 	lives_also_in shm /dev/shm/cube-user
@@ -108,6 +114,17 @@ test_full_everywhere_and_repaired() {
 	is "$(lab_vm_processes tight2)" '' processes
 	lab_vm_in tight2 mount -o remount,size=64M /home/user
 	lives_also_in tight2 /home/user/.cache/cube
+}
+
+small_files_rc() { echo 'ulimit -f 64' >"$2/home/user/.bashrc"; }
+test_file_size_limit() {
+	lab_vm small setup=small_files_rc
+	lab_vm_files small >before
+	run cube spawn -w small
+	rc_is 1
+	err_has 'small failed: .*no folder can hold the worker \(.*(too large|limit exceeded).*: /home/user/\.cache/cube'
+	lab_vm_files small | diff before - >&2 || fail 'something stayed'
+	is "$(lab_vm_processes small)" '' processes
 }
 
 # It fits, but nothing more does: tasks' output goes to the manager all the same.

@@ -264,7 +264,8 @@ box_works() { # NAME TEMPLATE
 
 # One that has this environment: it looks programs up in the PATH it was started with.
 new_manager() {
-	api POST /v1/shutdown >/dev/null 2>&1 || true
+	# It may have left by itself.
+	curl -s --unix-socket "$CUBE_STATE_DIR/default/sock" -X POST -o /dev/null http://cube/v1/shutdown || true
 	soon no_manager
 }
 no_manager() { ! curl -s --unix-socket "$CUBE_STATE_DIR/default/sock" http://cube/healthz; }

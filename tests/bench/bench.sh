@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: speed and size, each ratio measured side by side in one run, as a table.
-# tests/bench/bench.sh [ROW...] with ROW of: size idle fleet logs latency tasks many resolve cp cpmany
+# tests/bench/bench.sh [ROW...] with ROW of: size jump idle fleet logs latency tasks many resolve cp cpmany
 # RUNS is how often each side is run (5), in turn; medians count. Raw figures come first.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -171,6 +171,40 @@ bench_fleet() {
 	fresh
 }
 
+no_error_said() { # of 40 that join
+	grep -q '^40 ready' "$T/err" && ! grep -qiE 'error|fail|refused|closed|reset' "$T/err"
+}
+spawn_direct() { cube spawn -w 'j[1-40]' && no_error_said; }
+spawn_jump() { cube spawn -F "$T/jump_config" -w 'j[1-40]' && no_error_said; }
+
+# The bastion's sshd has its own defaults. It lies on this machine too, so all of its work, and the
+# second encryption, is paid by the same cores.
+bench_jump() {
+	local i
+	[ ! "${FLEET:-}" ] || die 'jump makes a fleet of its own: run it alone, or first'
+	lab_open "$T/jump-lab"
+	mkdir -p "$LAB/bastion1" && echo 'MaxStartups 10:30:100' >"$LAB/bastion1/sshd_extra"
+	LAB_ONE_KEY=1 lab_openssh bastion 1 || die 'no bastion'
+	LAB_ONE_KEY=1 lab_openssh j 40 || die 'no hosts'
+	lab_know
+	export CUBE_SSH_CONFIG=$LAB_CONFIG
+	{ echo 'Host j*'; echo '	ProxyJump bastion1'; cat "$LAB_CONFIG"; } >"$T/jump_config"
+	rm -f "$T"/{direct,jump}
+	for ((i = 0; i < RUNS; i++)); do
+		fresh
+		rm -rf "$LAB"/j*/home/.cache
+		timed "$T/direct" spawn_direct
+		fresh
+		rm -rf "$LAB"/j*/home/.cache
+		timed "$T/jump" spawn_jump
+	done
+	raw_runs '40 hosts, cold, direct' "$T/direct"
+	raw_runs 'the same behind one bastion' "$T/jump"
+	row "40 hosts behind one bastion, cold / the same direct" "$(calc %.2f "$(median "$T/jump") / $(median "$T/direct")")" x 1.5
+	fresh
+	lab_close
+}
+
 MB=256
 log_by_cube() { cube wait "$(cube run -d -- cat "$T/log")"; }
 log_by_ssh() { ssh -F "$LAB_CONFIG" h1 cat "$T/log" >/dev/null; }
@@ -308,7 +342,7 @@ bench_cpmany() {
 
 [ -x "$B/cube" ] || die 'run make first'
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(size idle fleet logs latency tasks many resolve cp cpmany)
+[ $# -gt 0 ] || wanted=(size jump idle fleet logs latency tasks many resolve cp cpmany)
 echo "raw figures ($(nproc) cores, $RUNS runs a side):"
 for w in "${wanted[@]}"; do "bench_$w"; done
 echo

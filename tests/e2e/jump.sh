@@ -12,6 +12,7 @@ setup() {
 	mkdir -p "$T/lab"/h{1,2,3}
 	echo 'MaxStartups 10:30:100' | tee "$T/lab/h1/sshd_extra" >"$T/lab/h2/sshd_extra"
 	echo 'MaxStartups 100' >"$T/lab/h3/sshd_extra"
+	LAB_SSHD_LINES='' # bastions forward
 	hosts 3
 	W=h3
 	{

@@ -107,8 +107,9 @@ int connect_main(int argc, char **argv) {
 	rc = getaddrinfo(host, port, &hints, &list);
 	if (rc) return complain(host, port, gai_strerror(rc));
 	sock = dial(list);
-	if (sock < 0) return complain(host, port, strerror(errno));
+	rc = errno;
 	freeaddrinfo(list);
+	if (sock < 0) return complain(host, port, strerror(rc));
 	sigaction(SIGPIPE, &ignore, NULL);
 	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	cube_set_nonblock(sock, true);

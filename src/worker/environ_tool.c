@@ -29,9 +29,10 @@ int environ_main(int argc, char **argv) {
 		ssize_t done = write(1, at, n);
 
 		if (done < 0 && errno == EINTR) continue;
-		if (done < 0) return 1;
+		if (done < 0) break;
 		at += done;
 		n -= (size_t)done;
 	}
-	return 0;
+	free(text);
+	return n > 0;
 }

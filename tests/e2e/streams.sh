@@ -158,6 +158,7 @@ test_terminal_is_restored_when_the_peer_is_gone() {
 }
 
 test_a_slow_reader_costs_no_memory() {
+	[ "$ON" != dropbear ] || skip 'the worker there is the same'
 	local bg worker manager before
 	manager=$(manager_pid)
 	worker=$(worker_of 1)
@@ -205,7 +206,9 @@ test_a_cut_link_is_told() {
 	grep -q "stream to $N broke" "$T/e" || fail "$(cat "$T/e")"
 	nothing() { ! mine | grep -q 'sleep 95.4'; }
 	soon nothing
-	soon cube exec "$N" -- true
+	ready_again() { cube nodes -o json | jq -e '[.nodes[] | select(.state == "ready")] | length == 2'; }
+	soon ready_again
+	[ "$ON" = openssh ] || return 0 # whose server can be stopped and started
 	cut_links "$N"
 	lab_stop "$N"
 	away() { cube nodes -o json | jq -e '[.nodes[] | select(.state == "ready")] | length == 1'; }
@@ -213,12 +216,8 @@ test_a_cut_link_is_told() {
 	run cube exec "$N" -- true
 	rc_is 125
 	err_has "$N is [a-z-]+: "
-	if [ "$ON" = openssh ]; then
-		lab_sshd_start "$N"
-		lab_sshd_ready "$N"
-	else
-		lab_dropbear_start "$N"
-	fi
+	lab_sshd_start "$N"
+	lab_sshd_ready "$N"
 	soon cube exec "$N" -- true
 }
 # Kills the server's processes of sessions to host $1.

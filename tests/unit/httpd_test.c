@@ -48,6 +48,9 @@ static struct fixture {
 	struct sink sink;
 	unsigned frees, gones, ends, handled;
 	bool wake_in_hook;
+	struct cube_upgraded *up;
+	int up_fd;
+	char early[16];
 } fx;
 
 static uint8_t pattern(uint64_t at) {
@@ -158,6 +161,18 @@ static void take(void *arg, struct cube_request *req) {
 	cube_request_sink(req, &sink, &fx.sink);
 }
 
+static void upgraded(void *arg, struct cube_request *req, struct cube_upgraded *up, int fd,
+		     const void *early, size_t n) {
+	fx.up = up;
+	fx.up_fd = fd;
+	ck_assert_str_eq(cube_request_segment(req, "name"), "it");
+	snprintf(fx.early, sizeof fx.early, "%.*s", (int)n, (const char *)early);
+}
+
+static void upgrade(void *arg, struct cube_request *req) {
+	cube_reply_upgrade(req, "test/1", upgraded, NULL);
+}
+
 static void head(void *arg, struct cube_request *req) {
 	cube_reply(req, 204, "text/x-head", NULL, 0);
 }
@@ -169,10 +184,11 @@ static void refuse(void *arg, struct cube_request *req) {
 }
 
 static const struct cube_route routes[] = {
-	{"GET", "/hello", hello, 0},   {"GET", "/w/{a}/x/{b}", words, 0},
-	{"POST", "/body", body, 64},   {"POST", "/later", later, 64},
-	{"GET", "/stream", stream, 0}, {"POST", "/sink", take, SIZE_MAX},
-	{"GET", "/both", hello, 0},    {"HEAD", "/both", head, 0},
+	{"GET", "/hello", hello, 0},        {"GET", "/w/{a}/x/{b}", words, 0},
+	{"POST", "/body", body, 64},        {"POST", "/later", later, 64},
+	{"GET", "/stream", stream, 0},      {"POST", "/sink", take, SIZE_MAX},
+	{"GET", "/both", hello, 0},         {"HEAD", "/both", head, 0},
+	{"POST", "/up/{name}", upgrade, 0},
 };
 
 /* --- the client --- */
@@ -662,6 +678,56 @@ struct upload {
 	uint64_t at, total;
 };
 
+static int dial_upgrade(void) {
+	int fd = dial();
+	say(fd, "POST /up/it HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: Upgrade\r\n"
+		"Upgrade: test/1\r\n\r\n");
+	hear(fd, answer, sizeof answer, "\r\n\r\n", 1);
+	ck_assert_int_eq(strncmp(answer, "HTTP/1.1 101 ", 13), 0);
+	ck_assert_ptr_nonnull(strstr(answer, "Upgrade: test/1\r\n"));
+	turns(5);
+	ck_assert_ptr_nonnull(fx.up);
+	return fd;
+}
+
+/* Bytes both ways that are no HTTP, beside requests that are; then the end, from either side. */
+START_TEST(upgrades) {
+	char text[32] = "";
+	for (int server_first = 0; server_first < 2; server_first++) {
+		int fd = dial_upgrade();
+		say(fd, "ping");
+		turns(5);
+		ck_assert_int_eq(recv(fx.up_fd, text, sizeof text, 0), 4);
+		ck_assert_int_eq(strncmp(text, "ping", 4), 0);
+		ck_assert_int_eq(send(fx.up_fd, "GET / pong", 10, MSG_NOSIGNAL), 10);
+		hear(fd, text, sizeof text, "pong", 1);
+		ask("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", "hello");
+		ck_assert_uint_eq(cube_httpd_connections(fx.h), 1);
+		if (!server_first) close(fd);
+		close(fx.up_fd);
+		cube_upgraded_close(fx.up);
+		fx.up = NULL;
+		turns(5);
+		ck_assert_uint_eq(cube_httpd_connections(fx.h), 0);
+		if (!server_first) continue;
+		ck_assert_int_eq(hear(fd, text, sizeof text, NULL, 0), 0);
+		close(fd);
+	}
+}
+END_TEST
+
+/* The server ends first; whoever has the connection still closes it. */
+START_TEST(freed_while_upgraded) {
+	int fd = dial_upgrade();
+	cube_httpd_free(fx.h);
+	fx.h = NULL;
+	ck_assert_int_eq(send(fx.up_fd, "still", 5, MSG_NOSIGNAL), 5);
+	close(fx.up_fd);
+	cube_upgraded_close(fx.up);
+	close(fd);
+}
+END_TEST
+
 static size_t curl_read(char *to, size_t size, size_t n, void *arg) {
 	struct upload *u = arg;
 	size_t k = size * n < u->total - u->at ? size * n : u->total - u->at;
@@ -747,6 +813,8 @@ int main(void) {
 	tcase_add_test(tc, client_vanishes);
 	tcase_add_test(tc, freed_while_busy);
 	tcase_add_test(tc, many_connections);
+	tcase_add_test(tc, upgrades);
+	tcase_add_test(tc, freed_while_upgraded);
 	tcase_add_test(tc, with_libcurl);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);

@@ -18,7 +18,7 @@
 
 #define LIMIT_NS (10 * CUBE_NS_PER_S)
 
-enum { TEXT_MAX = 1 << 20, SAID_MAX = 4096, CHUNK = 16384 };
+enum { TEXT_MAX = 1 << 20, SAID_MAX = 4096, SAID_SHOWN = 100, CHUNK = 16384 };
 
 /* One word for all of bash, dash, ash, zsh, fish and tcsh: the names come by the environment, since
  * no two of these shells quote alike. */
@@ -200,8 +200,9 @@ static void fail(struct login *l, const char *what) {
 	const char *said = last_words(l);
 	char shell[256];
 
+	if (strlen(said) > SAID_SHOWN) said += strlen(said) - SAID_SHOWN; /* why comes last */
 	login_shell(shell, sizeof shell);
-	cube_fail(&l->failed, CUBE_ESYS, "the login shell %.60s %s%s%.100s", shell, what,
+	cube_fail(&l->failed, CUBE_ESYS, "the login shell %.40s %s%s%s", shell, what,
 		  *said ? ": " : "", said);
 	stop_asking(l, true);
 	tell(l);

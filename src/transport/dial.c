@@ -40,7 +40,7 @@ struct cube_dial {
 	struct cube_timer *timer;
 	struct cube_proxy *proxy;
 	struct cube_jump *way; /* through jump hosts */
-	bool strict;
+	bool strict, ask;
 	uint64_t timeout_ns;
 	struct cube_err last; /* of the newest failed address */
 	char where[160];
@@ -272,8 +272,17 @@ static void on_way_waits(void *arg, bool on) {
 	d->events->waits(d->arg, on);
 }
 
+static void on_way_asks(void *arg, const struct cube_ask *ask) {
+	struct cube_dial *d = arg;
+	d->events->asks(d->arg, ask);
+}
+
+void cube_dial_answer(struct cube_dial *d, const char *const *answers) {
+	if (d->way) cube_jump_answer(d->way, answers);
+}
+
 static const struct cube_jump_events JUMP_EVENTS = {
-	.connected = on_way, .failed = on_no_way, .waits = on_way_waits};
+	.connected = on_way, .failed = on_no_way, .waits = on_way_waits, .asks = on_way_asks};
 
 static void find_way(struct cube_dial *d) {
 	struct cube_jump_spec spec = {.jumps = d->jump_list,
@@ -281,6 +290,7 @@ static void find_way(struct cube_dial *d) {
 				      .host = d->config->hostname,
 				      .port = d->config->port,
 				      .strict = d->strict,
+				      .ask = d->ask,
 				      .timeout_ns = d->timeout_ns,
 				      .from = d->from};
 	d->way = cube_jump_start(d->jumps, &spec, &JUMP_EVENTS, d);
@@ -336,6 +346,7 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	d->jumps = spec->jumps;
 	d->from = spec->from;
 	d->strict = spec->strict;
+	d->ask = spec->ask;
 	d->timeout_ns = spec->timeout_ns;
 	d->config = spec->config;
 	d->events = events;

@@ -18,6 +18,7 @@ struct cube_dial_events {
 	/* The dial waits for its turn: that time is not to count. Always in pairs, but for a dial
 	 * that is freed or fails. */
 	void (*waits)(void *arg, bool on);
+	void (*asks)(void *arg, const struct cube_ask *ask); /* a jump host does */
 };
 
 struct cube_dial_spec {                       /* borrowed during the call */
@@ -28,6 +29,7 @@ struct cube_dial_spec {                       /* borrowed during the call */
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
 	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */
+	bool ask;                     /* asks may be called */
 	bool strict;                  /* refuse jump hosts never seen */
 	uint64_t timeout_ns;          /* for connecting to a jump host; 0: as configured */
 };
@@ -44,6 +46,8 @@ void cube_dial_free(struct cube_dial *d);
 void cube_dial_greeted(struct cube_dial *d); /* the target spoke: a proxy has let us through */
 void cube_dial_logged_in(struct cube_dial *d);
 void cube_dial_dropped(struct cube_dial *d); /* hung up on in favour of others, as it seems */
+
+void cube_dial_answer(struct cube_dial *d, const char *const *answers);
 
 /* "10.0.0.9 port 22", "web1 through its proxy command": what is being connected to. */
 const char *cube_dial_where(const struct cube_dial *d);

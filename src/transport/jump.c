@@ -22,6 +22,7 @@ struct carrier {
 	struct cube_link link;
 	struct cube_jump_group *group;
 	struct cube_carrier *carrier;
+	struct cube_jump *asker;   /* who passes its question on, or NULL */
 	struct cube_jump *opening; /* whose lane is being opened; NULL also when it has gone */
 	bool connected, stuck;
 };
@@ -57,6 +58,7 @@ struct cube_jump {
 	uint16_t port;
 	struct carrier *at; /* whose lane it has, or is to get */
 	unsigned tries;
+	bool ask;
 	struct cube_err early; /* known at the start, told at the end of the turn */
 	char *says;
 	struct cube_loop *loop;
@@ -144,6 +146,15 @@ static void jump_destroy(void *arg) {
 	free(j);
 }
 
+void cube_jump_answer(struct cube_jump *j, const char *const *answers) {
+	if (!j->group) return;
+	cube_list_each (&j->group->carriers, k, struct carrier, link) {
+		if (k->asker != j) continue;
+		k->asker = NULL;
+		cube_carrier_answer(k->carrier, answers);
+	}
+}
+
 void cube_jump_free(struct cube_jump *j) {
 	struct cube_jump_group *g;
 	if (!j || j->gone) return;
@@ -151,6 +162,7 @@ void cube_jump_free(struct cube_jump *j) {
 	g = j->group;
 	if (g) {
 		cube_list_remove(&j->link);
+		cube_jump_answer(j, NULL);
 		/* Its carrier goes on with the opening: libssh2 knows no way back. */
 		if (j->at && j->at->opening == j) j->at->opening = NULL;
 		keep_or_not(g);
@@ -179,6 +191,18 @@ static void on_ready(void *arg) {
 	struct carrier *k = arg;
 	k->connected = true;
 	serve_soon(k->group);
+}
+
+/* One of those who wait for it asks for all. */
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	struct carrier *k = arg;
+	cube_list_each (&k->group->queue, j, struct cube_jump, link) {
+		if (!j->ask) continue;
+		k->asker = j;
+		j->events->asks(j->arg, ask);
+		return;
+	}
+	cube_carrier_answer(k->carrier, NULL);
 }
 
 static void on_stuck(void *arg) {
@@ -256,10 +280,19 @@ static void on_failed(void *arg, const struct cube_err *err) {
 	serve_soon(g);
 }
 
-static const struct cube_carrier_events CARRIER_EVENTS = {
-	.ready = on_ready, .opened = on_opened, .stuck = on_stuck, .failed = on_failed};
+static const struct cube_carrier_events CARRIER_EVENTS = {.ready = on_ready,
+							  .opened = on_opened,
+							  .ask = on_ask,
+							  .stuck = on_stuck,
+							  .failed = on_failed};
 
 /* ---- serving the queue ------------------------------------------------------------------- */
+
+static bool somebody_asks(struct cube_jump_group *g) {
+	cube_list_each (&g->queue, j, struct cube_jump, link)
+		if (j->ask) return true;
+	return false;
+}
 
 static int new_carrier(struct cube_jump_group *g, struct cube_err *err) {
 	const char *comma = strrchr(g->jumps, ',');
@@ -276,6 +309,7 @@ static int new_carrier(struct cube_jump_group *g, struct cube_err *err) {
 				     .ssh_config = g->file,
 				     .jump = before,
 				     .strict_host_keys = g->strict,
+				     .ask = somebody_asks(g),
 				     .timeout_ns = g->timeout_ns};
 	struct carrier *k = cube_alloc(sizeof *k);
 	k->group = g;
@@ -399,6 +433,7 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 	j->arg = arg;
 	j->host = cube_strdup(spec->host);
 	j->port = spec->port;
+	j->ask = spec->ask;
 	if (check_chain(spec->from, g, &j->early) < 0) {
 		keep_or_not(g);
 		cube_loop_defer(js->loop, fail_early, j);

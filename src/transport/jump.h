@@ -19,6 +19,8 @@ struct cube_jump_events {
 	void (*connected)(void *arg, int fd); /* the fd is the receiver's */
 	void (*failed)(void *arg, const struct cube_err *err);
 	void (*waits)(void *arg, bool on); /* for the carrier, as in cube_dial_events */
+	/* The jump host's question; may be answered at once. */
+	void (*asks)(void *arg, const struct cube_ask *ask);
 };
 
 struct cube_jump_spec {    /* borrowed during the call */
@@ -26,6 +28,7 @@ struct cube_jump_spec {    /* borrowed during the call */
 	const char *file;  /* ssh -F, or NULL */
 	const char *host;  /* the last jump host is to connect to */
 	uint16_t port;
+	bool ask;                     /* asks may be called */
 	bool strict;                  /* refuse jump hosts never seen */
 	uint64_t timeout_ns;          /* for connecting to the jump host; 0: its own */
 	struct cube_jump_group *from; /* the connection is itself a carrier of these */
@@ -38,6 +41,7 @@ void cube_jumps_free(struct cube_jumps *js); /* ends all carriers; NULL is fine 
 struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_spec *spec,
 				  const struct cube_jump_events *events, void *arg);
 void cube_jump_free(struct cube_jump *j); /* the fd that was given out is not touched */
+void cube_jump_answer(struct cube_jump *j, const char *const *answers);
 /* Why the carrier broke, or NULL. */
 const char *cube_jump_says(const struct cube_jump *j);
 

@@ -173,7 +173,13 @@ static void on_dial_waits(void *arg, bool on) {
 	else cube_ssh_clock_go(arg);
 }
 
-static const struct cube_dial_events DIAL_EVENTS = {.step = on_dial_step,
+static void on_dial_asks(void *arg, const struct cube_ask *ask) {
+	struct ssh_conn *c = arg;
+	c->events->on_ask(c->arg, ask);
+}
+
+static const struct cube_dial_events DIAL_EVENTS = {.asks = on_dial_asks,
+						    .step = on_dial_step,
 						    .connected = on_connected,
 						    .failed = on_dial_failed,
 						    .waits = on_dial_waits};
@@ -187,6 +193,7 @@ void cube_ssh_dial(struct ssh_conn *c) {
 				      .jumps = c->ssh->jumps,
 				      .from = c->jumps_from,
 				      .strict = c->strict,
+				      .ask = c->may_ask,
 				      .timeout_ns = c->timeout_given ? c->timeout_ns : 0};
 	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
 }
@@ -305,7 +312,9 @@ static void ssh_resume(struct cube_transport *t) {
 
 static void ssh_answer(struct cube_transport *t, const char *const *answers) {
 	struct ssh_conn *c = conn_of(t);
-	if (c->auth && !cube_ssh_over(c)) cube_ssh_auth_answer(c->auth, answers);
+	if (cube_ssh_over(c)) return;
+	if (c->auth) cube_ssh_auth_answer(c->auth, answers);
+	else if (c->dial) cube_dial_answer(c->dial, answers);
 }
 
 static void destroy(void *arg) {

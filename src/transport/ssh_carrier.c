@@ -260,7 +260,17 @@ static void on_fail(void *arg, const struct cube_err *err) {
 	k->events->failed(k->arg, err);
 }
 
-static const struct cube_transport_events EVENTS = {.on_open = on_open, .on_fail = on_fail};
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	struct cube_carrier *k = arg;
+	k->events->ask(k->arg, ask);
+}
+
+static const struct cube_transport_events EVENTS = {
+	.on_open = on_open, .on_fail = on_fail, .on_ask = on_ask};
+
+void cube_carrier_answer(struct cube_carrier *k, const char *const *answers) {
+	cube_transport_answer(&k->c->base, answers);
+}
 
 int cube_carrier_new(struct cube_ssh *ssh, const struct cube_target *target,
 		     struct cube_jump_group *from, const struct cube_carrier_events *events,

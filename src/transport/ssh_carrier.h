@@ -19,7 +19,9 @@ struct cube_carrier_events {      /* the carrier may be freed in each */
 	void (*ready)(void *arg); /* connected */
 	/* The lane that was asked for: fd is the receiver's, or -1 and the error. */
 	void (*opened)(void *arg, int fd, const struct cube_err *err);
-	void (*stuck)(void *arg); /* the opening under way takes long */
+	void (*ask)(void *arg,
+		    const struct cube_ask *ask); /* if target.ask; may be answered at once */
+	void (*stuck)(void *arg);                /* the opening under way takes long */
 	void (*failed)(void *arg, const struct cube_err *err); /* the connection; free it */
 };
 
@@ -29,6 +31,7 @@ int cube_carrier_new(struct cube_ssh *ssh, const struct cube_target *target,
 		     void *arg, struct cube_carrier **ret, struct cube_err *err);
 void cube_carrier_free(struct cube_carrier *k); /* ends its lanes; NULL is fine */
 
+void cube_carrier_answer(struct cube_carrier *k, const char *const *answers);
 /* Connected, and no opening under way. */
 bool cube_carrier_idle(const struct cube_carrier *k);
 void cube_carrier_open(struct cube_carrier *k, const char *host, uint16_t port); /* when idle */

@@ -271,6 +271,55 @@ START_TEST(test_jump_refuses_us) {
 }
 END_TEST
 
+/* ---- questions --------------------------------------------------------------------------- */
+
+static int asked;
+
+static void answer_it(void *arg) {
+	struct peer *peer = arg;
+	const char *const answers[] = {"secret"};
+	if (peer->t) cube_transport_answer(peer->t, answers);
+}
+
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	ck_assert_int_eq(ask->kind, CUBE_ASK_PASSPHRASE);
+	asked++;
+	cube_loop_defer(loop, answer_it, arg);
+}
+
+/* The jump host wants a key with a passphrase: one host asks for all. */
+START_TEST(test_jump_host_asks) {
+	enum { N = 5 };
+	struct cube_transport_events events = PEER_EVENTS;
+	cube_autofree char *file = cube_strf("%s/ask.config", server.dir);
+	cube_autofree char *text =
+		cube_strf("Host asks\n  IdentityFile %s/idenc\n  IdentitiesOnly yes\n"
+			  "  IdentityAgent none\n  UserKnownHostsFile %s/.ssh/known_hosts\n"
+			  "Host to*\n  ProxyJump asks\n  IdentityFile %s/id\n"
+			  "Host *\n  HostName 127.0.0.1\n  Port %u\n"
+			  "  UserKnownHostsFile %s/.ssh/known_hosts\n",
+			  server.dir, server.dir, server.dir, server.port, server.dir);
+	cube_autofree char *keys = read_file(server.dir, "authorized_keys");
+	cube_autofree char *enc = read_file(server.dir, "idenc.pub");
+	cube_autofree char *both = cube_strf("%s%s", keys, enc);
+	write_file(server.dir, "ask.config", 0600, text);
+	write_file(server.dir, "authorized_keys", 0600, both);
+	events.on_ask = on_ask;
+	for (int i = 0; i < N; i++) {
+		cube_autofree char *name = cube_strf("to%d", i);
+		struct cube_target target = host(name);
+		target.ssh_config = file;
+		target.ask = true;
+		peer_init(&peers[i], loop);
+		ck_assert_int_eq(
+			cube_transport_ssh(ssh, &target, &events, &peers[i], &peers[i].t, NULL), 0);
+	}
+	for (int i = 0; i < N; i++) peer_wait_open(&peers[i]);
+	for (int i = 0; i < N; i++) peer_done(&peers[i]);
+	ck_assert_int_eq(asked, 1);
+}
+END_TEST
+
 int main(void) {
 	Suite *suite = suite_create("transport_jump");
 	TCase *tc = tcase_create("jump");
@@ -288,6 +337,7 @@ int main(void) {
 	tcase_add_loop_test(tc, test_freed_on_the_way, 0, 14);
 	tcase_add_loop_test(tc, test_errors, 0, 5);
 	tcase_add_test(tc, test_jump_refuses_us);
+	tcase_add_test(tc, test_jump_host_asks);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);
 	srunner_run_all(sr, CK_NORMAL);

@@ -37,7 +37,7 @@ test_a_host_that_is_well() {
 	finding well architecture ok "^$(uname -m), Linux"
 	finding well clock ok 'against this machine'
 	finding well logout ok
-	diff <(echo "$before") <(lab_vm_files well) >diff || fail "$(cat diff)"
+	diff <(echo "$before") <(lab_vm_files well) >changes || fail "$(cat changes)"
 	is "$(cube nodes -q)" '' 'nodes'
 }
 

@@ -24,7 +24,7 @@ cut_off() {
 	local pid
 	for pid in $(lab_vm_in "$1" /usr/bin/pgrep -f '^sshd: user'); do lab_vm_in "$1" /usr/bin/kill -9 "$pid" || true; done
 }
-no_session() { [ ! "$(lab_vm_in "$1" /usr/bin/loginctl --no-legend list-sessions | grep -v closing)" ]; }
+no_session() { ! lab_vm_in "$1" /usr/bin/loginctl --no-legend list-sessions | grep -qv closing; }
 worker_in() { # HOST: the cgroup its worker is in
 	lab_vm_in "$1" /bin/sh -c 'for p in $(pgrep -f "cube/bin/[0-9a-f]{64} attach"); do cat /proc/$p/cgroup; done' | grep '^0::' | sort -u
 }

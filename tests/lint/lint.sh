@@ -178,6 +178,7 @@ rule_worker() {
 # The table of tests/README.md names tests that there are.
 rule_named() {
 	local file name
+	# shellcheck disable=SC2016
 	grep -oE '`(unit/)?[a-z_]+:[a-z0-9_]+`' tests/README.md | tr -d '\140' | sort -u | while IFS=: read -r file name; do
 		case $file:$name in
 		script:function | unit/module:function) ;;

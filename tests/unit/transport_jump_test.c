@@ -4,6 +4,23 @@
 
 #include "transport_shim.c"
 
+/* The resolver, with an outage of so many questions. */
+#include <dlfcn.h>
+#include <netdb.h>
+
+static _Atomic int outage, questions;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+		struct addrinfo **res) {
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (!(hints->ai_flags & AI_NUMERICHOST)) {
+		questions++;
+		if (outage && outage--) return EAI_AGAIN;
+	}
+	return real(node, service, hints, res);
+}
+
 static struct sshd server;
 static struct cube_loop *loop;
 static struct cube_ssh *ssh;
@@ -271,6 +288,56 @@ START_TEST(test_jump_refuses_us) {
 }
 END_TEST
 
+/* ---- storms ------------------------------------------------------------------------------ */
+
+/* A hundred names of one sshd at once, that takes 12 logins at a time and would drop each more. */
+START_TEST(test_a_storm_is_paced) {
+	enum { STORM = 100 };
+	static struct peer storm[STORM];
+	struct sshd one = server;
+	close(listen_any(&one.port));
+	write_file(server.dir, "sshd.log", 0600, "");
+	sshd_launch(&one, "host_key", "LogLevel VERBOSE\nMaxStartups 12:100:12\n", NULL);
+	for (int i = 0; i < STORM; i++) {
+		cube_autofree char *name = cube_strf("hop-%d", i);
+		struct cube_target target = host(name);
+		target.port = one.port;
+		target.timeout_ns = 3 * CUBE_NS_PER_S; /* waiting in line is not counted */
+		peer_init(&storm[i], loop);
+		begin(&storm[i], &target);
+	}
+	for (int i = 0; i < STORM; i++) peer_wait_open(&storm[i]);
+	for (int i = 0; i < STORM; i++) peer_done(&storm[i]);
+	cube_autofree char *path = cube_strf("%s/sshd.log", server.dir);
+	const char *argv[] = {"sh", "-c", "! grep -qi 'startups' \"$0\"", path, NULL};
+	run_program(argv);
+	sshd_stop(&one);
+}
+END_TEST
+
+/* No name server answers at first, as after a laptop's sleep. */
+START_TEST(test_names_are_asked_again) {
+	struct cube_target target = host("localhost");
+	target.port = server.port;
+	outage = 3;
+	begin(&p, &target);
+	peer_wait_open(&p);
+	ck_assert_int_eq(questions, 4);
+}
+END_TEST
+
+START_TEST(test_names_never_come) {
+	struct cube_target target = host("localhost");
+	target.timeout_ns = CUBE_NS_PER_S;
+	outage = 1000;
+	begin(&p, &target);
+	RUN_UNTIL(&p, p.open || p.failed);
+	ck_assert_int_eq(p.err.code, CUBE_ECONNECT);
+	ck_assert_msg(strstr(p.err.msg, "times: cannot resolve localhost: ") != NULL, "%s",
+		      p.err.msg);
+}
+END_TEST
+
 /* ---- questions --------------------------------------------------------------------------- */
 
 static int asked;
@@ -338,6 +405,9 @@ int main(void) {
 	tcase_add_loop_test(tc, test_errors, 0, 5);
 	tcase_add_test(tc, test_jump_refuses_us);
 	tcase_add_test(tc, test_jump_host_asks);
+	tcase_add_test(tc, test_a_storm_is_paced);
+	tcase_add_test(tc, test_names_are_asked_again);
+	tcase_add_test(tc, test_names_never_come);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);
 	srunner_run_all(sr, CK_NORMAL);

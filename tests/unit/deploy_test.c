@@ -50,6 +50,10 @@ static struct cube_transport transport = {&ops};
 
 static bool begun;
 static char failed[240];
+static int failed_code, asked;
+void cube_node_ask(struct cube_mnode *n, const struct cube_ask *ask) {
+	asked += ask->kind == CUBE_ASK_BECOME;
+}
 void cube_link_begin(struct cube_mnode *n) {
 	begun = true;
 }
@@ -57,6 +61,7 @@ void cube_node_step(struct cube_mnode *n, const char *step, double progress) {}
 void cube_node_set(struct cube_mnode *n, enum cube_node_state state, const char *reason) {}
 void cube_node_fail(struct cube_mnode *n, const struct cube_err *err) {
 	snprintf(failed, sizeof failed, "%s", err->msg);
+	failed_code = err->code;
 	cube_deploy_free(n->deploy);
 	n->deploy = NULL;
 }
@@ -248,6 +253,118 @@ START_TEST(folders_without_room) {
 }
 END_TEST
 
+/* ---- sudo -------------------------------------------------------------------------------------
+ */
+
+/* Like sudo -S: asks on stderr with the -p text, reads a line byte by byte, runs the rest. */
+static const char SUDO[] =
+	"#!/bin/sh\n"
+	"[ \"$1 $2 $3\" = '-H -S -p' ] || exit 98\n"
+	"printf '%s' \"$4\" >&2; read -r word; [ \"$word\" = 'a b$c' ] || exit 97\n"
+	"shift 4; exec \"$@\"\n";
+
+static void become(void) {
+	cube_deploy_free(node.deploy);
+	node.deploy = NULL;
+	node.set.become = true;
+	asked = failed_code = 0;
+	ck_assert_int_eq(cube_deploy_begin(&node, NULL), 0);
+	node.set.become = true;
+}
+
+/* What is run lies in the place of sudo, in $PATH. */
+static void put_sudo(const char *text) {
+	static char path[300];
+	char file[100];
+	snprintf(file, sizeof file, "%s/path", root);
+	ck_assert_int_eq(mkdir(file, 0755), 0);
+	snprintf(path, sizeof path, "%s:/usr/bin:/bin", file);
+	snprintf(file, sizeof file, "%s/path/sudo", root);
+	int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	setenv("PATH", path, 1);
+}
+
+START_TEST(line_by_sudo) {
+	const struct shell *sh = &shells[_i];
+	char out[8192], input[1024], sha[65];
+	unsigned long size;
+	if (!shell_here(sh)) return;
+	put_sudo(SUDO);
+	setenv("CUBE_DIR", root, 1);
+	become();
+	cube_worker_image(cube_worker_machine(0), &size, sha);
+	snprintf(input, sizeof input, "a b$c\n%s\n%s", sha, WORKER);
+	run_line(sh, input, out, sizeof out);
+	ck_assert_msg(strstr(out, node.deploy->become.marker) && strstr(out, " hello\n") &&
+			      strstr(out, "none Linux ") && strstr(out, " installed\n"),
+		      "%s: %s", sh->path, out);
+	node.set.become = false;
+}
+END_TEST
+
+START_TEST(marker_at_any_byte) {
+	become();
+	char text[200];
+	int n = snprintf(text, sizeof text, "the usual lecture\n%s", node.deploy->become.marker);
+	for (int cut = 0; cut <= n; cut++) {
+		become();
+		n = snprintf(text, sizeof text, "the usual lecture\n%s",
+			     node.deploy->become.marker);
+		cube_deploy_err(&node, (const uint8_t *)text, (size_t)cut);
+		ck_assert_int_eq(asked, cut == n);
+		cube_deploy_err(&node, (const uint8_t *)text + cut, (size_t)(n - cut));
+		ck_assert_int_eq(asked, 1);
+		cube_deploy_answer(&node, "secret");
+		cube_deploy_err(&node, (const uint8_t *)"Sorry, try again.\n", 18);
+		ck_assert_int_eq(failed_code, 0);
+		cube_deploy_err(&node, (const uint8_t *)node.deploy->become.marker,
+				strlen(node.deploy->become.marker));
+		ck_assert_int_eq(failed_code, CUBE_ELOGIN);
+	}
+	node.set.become = false;
+}
+END_TEST
+
+static const struct {
+	bool given;
+	const char *said, *reason;
+	int code;
+} ends[] = {
+	{false, "sudo: sorry, you must have a tty to run sudo\n", "requiretty", CUBE_EAUTH},
+	{true, "user is not in the sudoers file.\n", "does not allow", CUBE_EAUTH},
+	{true, "Sorry, user user may not run sudo on h.\n", "does not allow", CUBE_EAUTH},
+	{true, "sudo: 1 incorrect password attempt\n", "refused the password", CUBE_ELOGIN},
+	{false, "sudo: /etc/sudoers: syntax error\n", "syntax error", CUBE_EEXEC},
+};
+
+START_TEST(how_sudo_ends) {
+	become();
+	if (ends[_i].given) cube_deploy_answer(&node, "secret");
+	cube_deploy_err(&node, (const uint8_t *)ends[_i].said, strlen(ends[_i].said));
+	cube_deploy_end(&node, 1);
+	ck_assert_int_eq(failed_code, ends[_i].code);
+	ck_assert_msg(strstr(failed, ends[_i].reason) != NULL, "%s", failed);
+	node.set.become = false;
+}
+END_TEST
+
+START_TEST(no_sudo_and_no_answer) {
+	char answer[200];
+	become();
+	snprintf(answer, sizeof answer, "CUBE %s error sudo is not installed there\n",
+		 node.deploy->nonce);
+	feed(answer);
+	cube_deploy_end(&node, 1);
+	ck_assert_str_eq(failed, "sudo is not installed there");
+	become();
+	cube_deploy_answer(&node, NULL);
+	ck_assert_int_eq(failed_code, CUBE_ELOGIN);
+	node.set.become = false;
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("deploy");
 	TCase *t = tcase_create("deploy");
@@ -259,6 +376,10 @@ int main(void) {
 	tcase_add_test(t, endless_line);
 	tcase_add_test(t, what_the_host_says);
 	tcase_add_test(t, folders_without_room);
+	tcase_add_loop_test(t, line_by_sudo, 0, SHELLS);
+	tcase_add_test(t, marker_at_any_byte);
+	tcase_add_loop_test(t, how_sudo_ends, 0, sizeof ends / sizeof ends[0]);
+	tcase_add_test(t, no_sudo_and_no_answer);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -358,6 +358,7 @@ static void init_buffers(struct ssh_conn *c) {
 	cube_buf_init(&c->in, 2 * SSH_FEED);
 	cube_buf_init(&c->out, SSH_OUT_MAX);
 	cube_buf_init(&c->input, CUBE_INPUT_MAX);
+	cube_buf_set_secret(&c->input); /* sudo's password is among it */
 }
 
 int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,25 +24,26 @@ static bool read_text(const char *path, char *text) {
 	return n >= 0;
 }
 
-static int by_name(const void *a, const void *b) {
-	return strcmp(a, b);
+/* The first name in order that comes after `last`; false when there is none. */
+static bool next_name(const char *folder, char last[256]) {
+	char best[256] = "";
+	DIR *d = opendir(folder);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		size_t len = strlen(e->d_name);
+		if (len < 6 || strcmp(e->d_name + len - 5, ".conf")) continue;
+		if (strcmp(e->d_name, last) > 0 && (!*best || strcmp(e->d_name, best) < 0))
+			snprintf(best, sizeof best, "%s", e->d_name);
+	}
+	if (d) closedir(d);
+	snprintf(last, 256, "%s", best);
+	return *best;
 }
 
 /* Drop-ins of one folder, in the order of their names. */
 static void read_folder(struct cube_logind *l, const char *folder, char *text) {
-	static char names[FILES_MAX][256];
-	char path[512];
-	size_t n = 0;
-	DIR *d = opendir(folder);
-	for (struct dirent *e; d && n < FILES_MAX && (e = readdir(d));) {
-		size_t len = strlen(e->d_name);
-		if (len > 5 && !strcmp(e->d_name + len - 5, ".conf"))
-			snprintf(names[n++], sizeof names[0], "%s", e->d_name);
-	}
-	if (d) closedir(d);
-	qsort(names, n, sizeof names[0], by_name);
-	for (size_t i = 0; i < n; i++) {
-		snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+	char name[256] = "", path[512];
+	for (int i = 0; i < FILES_MAX && next_name(folder, name); i++) {
+		snprintf(path, sizeof path, "%s/%s", folder, name);
 		if (read_text(path, text)) cube_logind_read(l, text);
 	}
 }
@@ -63,9 +63,9 @@ static void read_logind(struct cube_logind *l, char *text) {
 	for (size_t i = 0; i < 3; i++) read_folder(l, FOLDERS[i], text);
 }
 
+/* As sshd, login and sudo set it. Not getpwuid: 6 KB in a static program. */
 static const char *user_name(void) {
-	const struct passwd *pw = getpwuid(getuid());
-	const char *name = pw ? pw->pw_name : getenv("LOGNAME");
+	const char *name = getenv("LOGNAME");
 	return name ? name : "";
 }
 

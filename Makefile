@@ -31,8 +31,8 @@ all: $(B)/cube
 # An architecture has a compiler command; deploy/README.md says how to add one.
 WCSTD   := -std=gnu17 -D_GNU_SOURCE -Iinclude
 WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
-           -fno-unwind-tables -fno-stack-protector -fmerge-all-constants -fomit-frame-pointer
-WLD     := -static -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -s
+           -fno-unwind-tables -fno-stack-protector -fno-pie -fmerge-all-constants -fomit-frame-pointer
+WLD     := -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -s
 WARCHES ?= x86_64 aarch64
 NATIVE  := $(shell uname -m)
 wcc      = $(if $(filter $(NATIVE),$(1)),musl-gcc,$(or $(shell deploy/musl-cc $(1)),$(1)-linux-gnu-gcc))

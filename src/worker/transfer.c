@@ -57,12 +57,27 @@ static bool flush(struct cube_buf *out) {
 	return n >= 0 || again(n);
 }
 
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int signo) {
+	stopped = 1;
+}
+
+/* HUP and TERM come only in here: what is begun is tidied up after them. */
+static void wait_for(struct pollfd p[2], bool wait) {
+	static const struct timespec now;
+	sigset_t none;
+
+	sigemptyset(&none);
+	ppoll(p, 2, wait ? NULL : &now, &none);
+}
+
 static int receive_all(struct cube_receiver *r, uint8_t *space) {
 	struct cube_buf *out = cube_receiver_out(r);
 	struct cube_err err;
 	size_t held = 0, at = 0, used;
 
-	while (!cube_receiver_done(r) || cube_buf_len(out) > 0) {
+	while (!stopped && (!cube_receiver_done(r) || cube_buf_len(out) > 0)) {
 		bool busy = cube_receiver_busy(r) || at < held;
 		struct pollfd p[2] = {
 			{.fd = busy ? -1 : STDIN_FILENO, .events = POLLIN},
@@ -70,7 +85,7 @@ static int receive_all(struct cube_receiver *r, uint8_t *space) {
 		};
 		/* what is held waits for room in the output, unless there is work to do */
 		bool idle = cube_buf_len(out) && at < held && !cube_receiver_busy(r);
-		poll(p, 2, busy && !idle ? 0 : -1);
+		wait_for(p, !busy || idle);
 		if (cube_buf_len(out) && (p[1].revents & (POLLOUT | POLLERR)) && !flush(out))
 			return 1;
 		if (p[0].revents) {
@@ -83,20 +98,20 @@ static int receive_all(struct cube_receiver *r, uint8_t *space) {
 			return fail("put", err.msg);
 		at += used;
 	}
-	return 0;
+	return stopped;
 }
 
 static int send_all(struct cube_sender *s, uint8_t *space) {
 	struct cube_slice out = {NULL, 0};
 	struct cube_err err;
-	bool busy = false;
+	bool busy = true;
 
-	while (!cube_sender_done(s)) {
+	while (!stopped && !cube_sender_done(s)) {
 		struct pollfd p[2] = {
 			{.fd = STDIN_FILENO, .events = POLLIN},
 			{.fd = out.n ? STDOUT_FILENO : -1, .events = POLLOUT},
 		};
-		poll(p, 2, busy ? 0 : -1);
+		wait_for(p, !busy);
 		if (p[0].revents) {
 			ssize_t n = take(STDIN_FILENO, space, PIECE);
 			if (n == 0) return 1;
@@ -110,13 +125,21 @@ static int send_all(struct cube_sender *s, uint8_t *space) {
 		}
 		busy = cube_sender_next(s, &out) == 0 && out.n == 0;
 	}
-	return 0;
+	return stopped;
 }
 
 static int start(uint8_t **ret_space) {
-	static const struct sigaction ignore = {.sa_handler = SIG_IGN};
+	static const struct sigaction ignore = {.sa_handler = SIG_IGN},
+				      stop = {.sa_handler = on_stop};
+	sigset_t stops;
 
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGHUP, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGHUP);
+	sigaddset(&stops, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stops, NULL);
 	prepare(STDIN_FILENO);
 	prepare(STDOUT_FILENO);
 	*ret_space = malloc(PIECE);

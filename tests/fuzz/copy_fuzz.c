@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
-static char top[64];
+static char top[64], in[80], source[80]; /* absolute: the fuzzer reads its inputs by their paths */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
 	if (ftw->level == 0) return 0;
@@ -25,7 +25,6 @@ static void empty(const char *dir) {
 }
 
 static void finish(void) {
-	if (chdir("/") < 0) abort();
 	empty(top);
 	rmdir(top);
 }
@@ -33,15 +32,17 @@ static void finish(void) {
 static void start(void) {
 	FILE *f;
 	snprintf(top, sizeof top, "/tmp/copy-fuzz.XXXXXX");
-	if (!mkdtemp(top) || chdir(top) < 0) abort();
+	if (!mkdtemp(top)) abort();
 	atexit(finish);
-	if (mkdir("in", 0755) < 0 || !(f = fopen("source", "w"))) abort();
+	snprintf(in, sizeof in, "%s/in", top);
+	snprintf(source, sizeof source, "%s/source", top);
+	if (mkdir(in, 0755) < 0 || !(f = fopen(source, "w"))) abort();
 	for (int i = 0; i < 300000; i++) fputs("0123456", f);
 	fclose(f);
 }
 
 static void nothing_else(void) {
-	DIR *d = opendir(".");
+	DIR *d = opendir(top);
 	unsigned count = 0;
 	while (readdir(d)) count++;
 	closedir(d);
@@ -49,7 +50,7 @@ static void nothing_else(void) {
 }
 
 static void receive(const uint8_t *bytes, size_t n) {
-	struct cube_receiver_config config = {.dest = "in"};
+	struct cube_receiver_config config = {.dest = in};
 	struct cube_receiver *r = cube_receiver_new(&config);
 	struct cube_buf *out = cube_receiver_out(r);
 	struct cube_err err;
@@ -61,11 +62,11 @@ static void receive(const uint8_t *bytes, size_t n) {
 	}
 	cube_receiver_free(r);
 	nothing_else();
-	empty("in");
+	empty(in);
 }
 
 static void send_to(const uint8_t *bytes, size_t n) {
-	const char *paths[] = {"source"};
+	const char *paths[] = {source};
 	struct cube_sender_config config = {.paths = paths, .n = 1};
 	struct cube_sender *s = cube_sender_new(&config);
 	struct cube_slice out;

@@ -5,6 +5,8 @@
 
 setup() {
 	hosts 0
+	NONE7=$(lab_vm_lacks armv7l)
+	[ "$NONE7" ] || lab_vm arm7 arch=armv7l
 	LACKS=$(lab_vm_lacks aarch64)
 	[ ! "$LACKS" ] || return 0
 	lab_vm arm arch=aarch64
@@ -38,6 +40,41 @@ gone_from_both() {
 	ok cube spawn -w arm,native
 	ok cube down --purge
 	is "$(find "$LAB/arm/root" "$LAB/native/root" -name '*cube*')" '' 'files left'
+}
+
+# cube carries none for it: built here from its own sources, once, and kept for the next manager.
+test_armv7_gets_a_worker_built_on_demand() {
+	local built
+	[ ! "$NONE7" ] || skip "$NONE7"
+	command -v arm-linux-gnueabihf-gcc >/dev/null || skip 'there is no arm-linux-gnueabihf-gcc'
+	lab_vm_files arm7 >"$T/arm7.before"
+	ok cube spawn -w arm7 --connect-timeout 60s
+	is "$(machine "$LAB/arm7/root"/home/user/.cache/cube/bin/*)" ARM 'the worker there'
+	ok cube run -w arm7 -- uname -m
+	out_is 'armv7l\n'
+	built=$(echo "$HOME/.cache/cube/workers"/armv7l-*)
+	is "$(sha256sum <"$built" | cut -c1-64)" "${built##*-}" 'the kept worker'
+	ok cube down --purge arm7
+	(CUBE_CC_ARMV7L=/bin/false CUBE_STATE_DIR=$T/other && export CUBE_CC_ARMV7L CUBE_STATE_DIR
+		ok cube spawn -w arm7 --purge -- uname -m
+		out_is 'armv7l\n'
+		ok api_shutdown)
+	lives arm7
+}
+
+test_no_compiler_names_the_package() {
+	[ ! "$NONE7" ] || skip "$NONE7"
+	(CUBE_STATE_DIR=$T/none XDG_CACHE_HOME=$T/none CUBE_CC_ARMV7L='echo x.c:1: error: no such thing; false' && export CUBE_STATE_DIR XDG_CACHE_HOME CUBE_CC_ARMV7L
+		run cube spawn -w arm7
+		rc_is 1
+		err_has 'arm7.*building its worker.*error: no such thing.*armv7l.log'
+		api_shutdown)
+	mkdir "$T/bin" && cp -as /usr/bin/. "$T/bin" && rm -f "$T/bin"/*gcc*
+	(CUBE_STATE_DIR=$T/none XDG_CACHE_HOME=$T/none PATH=$T/bin && export CUBE_STATE_DIR XDG_CACHE_HOME PATH
+		run "$CUBE" spawn -F "$LAB_CONFIG" -w arm7
+		rc_is 1
+		err_has 'arm7.*apt-get install gcc-arm-linux-gnueabihf'
+		api_shutdown)
 }
 
 # A home that hosts share may hold the other one's worker at a path of ours: it is not run there.

@@ -27,7 +27,7 @@
 #   net=of:NAME        the network of that host, and only its loopback: NAME is the way there
 #   logind='LINE'      a line of [Login] in /etc/systemd/logind.conf
 #   init=systemd       systemd, logind and user sessions (pam=yes is implied); see systemd.sh
-#   arch=aarch64       another machine's userland: its busybox, run by qemu-user; see arch.sh
+#   arch=aarch64|armv7l  another machine's userland: its busybox, run by qemu-user; see arch.sh
 #   setup=FUNCTION     called with NAME and the root folder before the host starts
 
 # shellcheck source=systemd.sh
@@ -169,7 +169,7 @@ lab_vm_root() {
 	for l in bin sbin lib lib32 lib64 libx32; do
 		[ ! -L "/$l" ] || cp -P "/$l" "$root/$l"
 	done
-	[ ! "$VM_arch" ] || lab_arch_usr "$root" || return 1
+	[ ! "$VM_arch" ] || lab_arch_usr "$root" "$VM_arch" || return 1
 	lab_vm_etc "$root" "$name" && lab_vm_accounts "$root" && lab_vm_home "$root" || return 1
 	[ ! "$VM_init" ] || lab_systemd_etc "$root" || return 1
 	if [ "$VM_server" = dropbear ]; then

@@ -12,7 +12,8 @@
  * was cut off, and is taken up by the next copy of the same version of that file.
  *
  * A receiver trusts no sender: names are single components, nothing is opened through a link,
- * so nothing is made outside the destination. A sender trusts no receiver.
+ * so nothing is made outside the destination; and where it says which paths it asked for, nothing
+ * else is made in the destination either. A sender trusts no receiver.
  *
  * Problems with one entry do not stop the rest; no space, a read-only file system and a destination
  * that cannot be do. Both ends learn of all of them: `problem` is called for one's own and for
@@ -83,6 +84,9 @@ struct cube_receiver_config {
 	bool folder;      /* dest has to be a folder: there are several sources */
 	bool make;        /* with folder: make it where it is not there */
 	bool wait;        /* for another copy of the same file to end; else that is a problem */
+	const char *const *asked; /* paths there, n of them, borrowed: the sender may send what has
+				   * one of their names, and what is in it; NULL: anything */
+	size_t nasked;
 	cube_copy_problem_fn *problem; /* may be NULL */
 	void *arg;
 };

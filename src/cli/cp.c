@@ -169,6 +169,8 @@ static void begin(struct cube_cp_host *h) {
 	struct cube_receiver_config receiving = {.dest = h->dest,
 						 .folder = cp->folder,
 						 .make = cp->make,
+						 .asked = (const char *const *)h->paths.v,
+						 .nasked = h->paths.len,
 						 .problem = on_problem,
 						 .arg = h};
 	if (cp->up) h->sender = cube_sender_new(&sending);

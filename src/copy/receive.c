@@ -13,6 +13,7 @@
 #include "part.h"
 #include "place.h"
 #include "record.h"
+#include "walk.h"
 
 enum {
 	OUT_HIGH = 64 << 10, /* nothing is taken while more than that waits to be sent */
@@ -142,6 +143,20 @@ static bool plain(const char *name) {
 	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
+/* A host that is asked for notes.txt must not put a .bashrc beside it. What was named comes never
+ * as a link, since that is followed there. */
+static bool is_asked(const struct cube_receiver *r) {
+	char name[256];
+
+	if (!r->config.asked) return true;
+	if (r->rec.type == REC_LINK) return false;
+	if (r->rename[0]) return true; /* it gets our name for it */
+	for (size_t i = 0; i < r->config.nasked; i++)
+		if (walk_name(r->config.asked[i], name) && strcmp(name, r->rec.name) == 0)
+			return true;
+	return false;
+}
+
 /* Counts the entry and sees that its name is one. Not 0 ends the copy; r->lost or r->over may say
  * that the entry has no place. */
 static int begin_entry(struct cube_receiver *r, struct cube_err *err) {
@@ -154,6 +169,9 @@ static int begin_entry(struct cube_receiver *r, struct cube_err *err) {
 	r->entry++;
 	r->bad = r->lost > 0;
 	if (r->depth == 0 && !find_place(r, is_dir)) return 0;
+	if (top && !is_asked(r))
+		return cube_fail(err, CUBE_EPROTO, "copy: %.120s came, which nobody asked for",
+				 *r->rec.name ? r->rec.name : "a folder without a name");
 	if (r->rename[0] && top) {
 		if (!r->rename[1] && r->rename[0] == '/')
 			return cube_fail(err, CUBE_EPROTO, "copy: more than one entry");

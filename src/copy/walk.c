@@ -6,8 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The last component, or "" where the path names a folder without telling its name. */
-static bool take_name(const char *path, char name[256]) {
+bool walk_name(const char *path, char name[256]) {
 	size_t n = strlen(path), at;
 
 	while (n > 1 && path[n - 1] == '/') n--;
@@ -34,7 +33,7 @@ static enum walk_kind named(struct walk *w, const char *path, struct walk_entry 
 	e->file = path;
 	e->follow = 0;
 	snprintf(w->path, WALK_PATH, "%s", path);
-	if (strlen(path) >= WALK_PATH || !take_name(path, e->name)) {
+	if (strlen(path) >= WALK_PATH || !walk_name(path, e->name)) {
 		e->message = strerror(ENAMETOOLONG);
 		return WALK_PROBLEM;
 	}

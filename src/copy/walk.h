@@ -38,6 +38,9 @@ struct walk_entry {
 	int follow; /* O_NOFOLLOW, or 0 for a path that was named */
 };
 
+/* The last component, or "" where the path names a folder without telling its name (".", "..",
+ * "/"). False where it is too long. */
+bool walk_name(const char *path, char name[256]);
 enum walk_kind walk_next(struct walk *w, struct walk_entry *ret);
 /* Goes into the entry, a folder: what is in it comes next, then WALK_UP. Or its message. */
 const char *walk_enter(struct walk *w, const struct walk_entry *e);

@@ -588,8 +588,9 @@ static void evil_add(struct evil *e, uint8_t type, const char *name) {
 }
 
 /* What the receiver says to all that. */
-static int evil_end(struct evil *e) {
-	struct cube_receiver_config rc = {.dest = "dst", .problem = note};
+static int evil_to(struct evil *e, const struct cube_receiver_config *config) {
+	struct cube_receiver_config rc = *config;
+	rc.problem = note;
 	struct cube_receiver *r = cube_receiver_new(&rc);
 	size_t at = 0, used, n = cube_buf_len(&e->out);
 	int result = 0;
@@ -601,6 +602,10 @@ static int evil_end(struct evil *e) {
 	cube_receiver_free(r);
 	cube_buf_done(&e->out);
 	return result;
+}
+
+static int evil_end(struct evil *e) {
+	return evil_to(e, &(struct cube_receiver_config){.dest = "dst"});
 }
 
 START_TEST(hostile_names) {
@@ -623,6 +628,54 @@ START_TEST(hostile_names) {
 	evil_add(&e, REC_DIR, "in");
 	evil_add(&e, REC_DIR, "");
 	ck_assert_int_eq(evil_end(&e), CUBE_EPROTO);
+}
+END_TEST
+
+/* Who asks for some files gets no others beside them. */
+START_TEST(hostile_extras) {
+	static const char *const paths[] = {"logs/notes.txt", "~/tree/", "/srv/.", "x/.."};
+	struct cube_receiver_config rc = {.dest = "dst", .asked = paths, .nasked = 2};
+	struct evil e;
+	mkdir("dst", 0755);
+	for (int type = REC_DIR; type <= REC_LINK; type++) {
+		if (type != REC_DIR && type != REC_FILE && type != REC_LINK) continue;
+		evil_begin(&e);
+		snprintf(e.rec.text, sizeof e.rec.text, "nowhere");
+		evil_add(&e, REC_DIR, "tree");
+		evil_add(&e, (uint8_t)type, ".bashrc"); /* in what was asked for: fine */
+		if (type == REC_DIR) evil_add(&e, REC_UP, "");
+		e.rec.flag = 1;
+		if (type == REC_FILE) evil_add(&e, REC_END, "");
+		evil_add(&e, REC_UP, "");
+		evil_add(&e, REC_FILE, "notes.txt");
+		evil_add(&e, REC_END, "");
+		evil_add(&e, (uint8_t)type, ".bashrc");
+		ck_assert_int_eq(evil_to(&e, &rc), CUBE_EPROTO);
+		ck_assert(exists("dst/notes.txt") && exists("dst/tree/.bashrc"));
+		ck_assert(!exists("dst/.bashrc"));
+		remove("dst/tree/.bashrc");
+	}
+	evil_begin(&e); /* the destination itself, where nobody asked for a folder's contents */
+	evil_add(&e, REC_DIR, "");
+	evil_add(&e, REC_FILE, ".bashrc");
+	ck_assert_int_eq(evil_to(&e, &rc), CUBE_EPROTO);
+	evil_begin(&e); /* a link instead of the file */
+	snprintf(e.rec.text, sizeof e.rec.text, "/etc/passwd");
+	evil_add(&e, REC_LINK, "notes.txt");
+	ck_assert_int_eq(evil_to(&e, &rc), CUBE_EPROTO);
+	rc.nasked = 3;
+	evil_begin(&e);
+	evil_add(&e, REC_DIR, "");
+	evil_add(&e, REC_FILE, "anything");
+	ck_assert_int_eq(evil_to(&e, &rc), 0);
+	rc.dest = "new"; /* the one entry gets this name, whatever its own is */
+	rc.nasked = 1;
+	evil_begin(&e);
+	evil_add(&e, REC_FILE, "other");
+	e.rec.flag = 1;
+	evil_add(&e, REC_END, "");
+	ck_assert_int_eq(evil_to(&e, &rc), 0);
+	ck_assert(exists("new") && !exists("other"));
 }
 END_TEST
 
@@ -775,6 +828,7 @@ int main(void) {
 	tcase_add_test(tc, shrinking);
 	tcase_add_test(tc, full_disk);
 	tcase_add_test(tc, hostile_names);
+	tcase_add_test(tc, hostile_extras);
 	tcase_add_test(tc, hostile_links);
 	tcase_add_test(tc, hostile_order);
 	tcase_add_test(tc, hostile_parts);

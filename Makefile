@@ -33,7 +33,8 @@ all: $(B)/cube
 WCSTD   := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -Iinclude
 WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
            -fno-unwind-tables -fno-stack-protector -fno-pie -fmerge-all-constants -fomit-frame-pointer
-WLD     := -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -s
+WLD     := -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-z,common-page-size=64 \
+           -Wl,--build-id=none -s
 WARCHES ?= x86_64 aarch64
 NATIVE  := $(shell uname -m)
 wcc      = $(if $(filter $(NATIVE),$(1)),musl-gcc,$(or $(shell deploy/musl-cc $(1)),$(1)-linux-gnu-gcc))

@@ -15,10 +15,11 @@
 #include "cube/mem.h"
 #include "cube/parse.h"
 #include "cube/spawn.h"
+#include "self.h"
 
 #define LIMIT_NS (10 * CUBE_NS_PER_S)
 
-enum { TEXT_MAX = 1 << 20, SAID_MAX = 4096, SAID_SHOWN = 100, CHUNK = 16384 };
+enum { TEXT_MAX = 1 << 20, SAID_MAX = 4096, SAID_SHOWN = 100, CHUNK = 16384, CHUNKS_MAX = 16 };
 
 /* One word for all of bash, dash, ash, zsh, fish and tcsh: the names come by the environment, since
  * no two of these shells quote alike. */
@@ -238,12 +239,12 @@ static void shut(struct login *l, int i) {
 	l->fd[i] = -1;
 }
 
-/* Reads what is there. */
+/* Reads what is there; of a shell that prints without end not more than others can wait for. */
 static void take(struct login *l, int i) {
 	char chunk[CHUNK];
 	ssize_t n = 0;
 
-	while (l->fd[i] >= 0) {
+	for (int k = 0; k < CHUNKS_MAX && l->fd[i] >= 0; k++) {
 		do n = read(l->fd[i], chunk, sizeof chunk);
 		while (n < 0 && errno == EINTR);
 		if (n < 0 && errno == EAGAIN) return;
@@ -293,6 +294,7 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 
 /* The daemon's own environment with what COMMAND needs. NULL without memory. */
 static const char **shell_environ(const struct login *l, char *program, size_t size, char *mark) {
+	char proc[SELF_PROC];
 	size_t n = 0;
 	const char **env;
 
@@ -300,7 +302,7 @@ static const char **shell_environ(const struct login *l, char *program, size_t s
 	env = malloc((n + 4) * sizeof *env);
 	if (!env) return NULL;
 	memcpy(env, environ, n * sizeof *env);
-	snprintf(program, size, "CUBE_LOGIN_PROGRAM=%s", l->self);
+	snprintf(program, size, "CUBE_LOGIN_PROGRAM=%s", self_runnable(l->self, proc));
 	snprintf(mark, CUBE_ID_HEX + 20, "CUBE_LOGIN_MARK=%s", l->mark);
 	env[n] = program;
 	env[n + 1] = mark;

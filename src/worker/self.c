@@ -35,6 +35,12 @@ int self_find(struct self *self, const char *argv0, struct cube_err *err) {
 	return rc;
 }
 
+const char *self_runnable(const char *path, char proc[SELF_PROC]) {
+	if (access(path, X_OK) == 0) return path;
+	snprintf(proc, SELF_PROC, "/proc/%d/exe", (int)getpid());
+	return proc;
+}
+
 void self_parent(char *path) {
 	char *slash = strrchr(path, '/');
 

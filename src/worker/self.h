@@ -17,6 +17,10 @@ struct self {
 /* Finds and hashes it; argv0 serves where /proc is not there. */
 int self_find(struct self *self, const char *argv0, struct cube_err *err);
 
+/* path, or what names this process's program while that file is gone (somebody cleaned a cache). */
+#define SELF_PROC 24
+const char *self_runnable(const char *path, char proc[SELF_PROC]);
+
 /* The folder a path lies in, in place: "/a/b" -> "/a", "/a" -> "/", "a" -> ".". */
 void self_parent(char *path);
 

@@ -199,7 +199,8 @@ static int on_window(struct stream *st, const struct cube_msg *msg, struct cube_
 static int on_signal(struct stream *st, const struct cube_msg *msg, struct cube_err *err) {
 	if (msg->signal.signo < 1 || msg->signal.signo > 64)
 		return cube_fail(err, CUBE_EPROTO, "STREAM_SIGNAL %" PRId32, msg->signal.signo);
-	if (st->pid && !st->reaped) kill(-st->pid, msg->signal.signo);
+	if (!st->pid) st->early = (uint8_t)msg->signal.signo;
+	else if (!st->reaped) kill(-st->pid, msg->signal.signo);
 	return 0;
 }
 

@@ -47,6 +47,7 @@ struct stream {
 	uint32_t window;
 	uint16_t rows, cols;
 	uint8_t flags;
+	uint8_t early; /* the last signal that came before it began, or 0 */
 	bool reaped;
 	bool hung;   /* the manager does not know it any more */
 	bool closed; /* STREAM_CLOSED is due, as .. */

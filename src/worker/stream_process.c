@@ -12,6 +12,7 @@
 
 #include "cube/mem.h"
 #include "cube/spawn.h"
+#include "self.h"
 #include "stream_impl.h"
 
 enum {
@@ -300,16 +301,14 @@ void stream_resize(struct stream *st) {
 }
 
 /* What is run: the worker's own file, the words, or the login shell. */
-static char **make_argv(const struct stream *st, char *name, char *sh, size_t size,
+static char **make_argv(const struct stream *st, char *name, char *sh, size_t size, char *proc,
 			const char **ret_file) {
 	bool own = st->flags & CUBE_OPEN_OWN, shell = !own && !st->spec->argv.count;
 	char **argv = start_spec_argv(st->spec, own || shell);
 
 	if (!argv) return NULL;
 	if (shell) login_shell(sh, size);
-	*ret_file = own ? st->s->self : shell ? sh : NULL;
-	/* the file may have been replaced or removed */
-	if (own && access(st->s->self, X_OK) < 0) *ret_file = "/proc/self/exe";
+	*ret_file = own ? self_runnable(st->s->self, proc) : shell ? sh : NULL;
 	if (own) snprintf(name, size, "cube-worker");
 	if (shell) login_argv0(*ret_file, name, size);
 	if (own || shell) argv[0] = name;
@@ -320,8 +319,8 @@ static char **make_argv(const struct stream *st, char *name, char *sh, size_t si
 static int spawn(struct stream *st, struct ends *e, struct cube_err *err) {
 	const struct runner *r = st->s->runner;
 	const char *file = NULL;
-	char name[256], sh[256];
-	char **argv = make_argv(st, name, sh, sizeof name, &file);
+	char name[256], sh[256], proc[SELF_PROC];
+	char **argv = make_argv(st, name, sh, sizeof name, proc, &file);
 	char **env = environ_for_stream(r, st->spec, st->cookie);
 	struct cube_spawn s = {.argv = (const char *const *)argv,
 			       .file = file,
@@ -357,6 +356,9 @@ static int watch(struct stream *st, struct ends *e, struct cube_err *err) {
 	stream_watch(&st->out[1]);
 	st->in.credit = st->window;
 	stream_need(st);
+	/* what came while it waited for the login environment */
+	if (st->in.eof) stream_input(st, (struct cube_slice){NULL, 0});
+	if (st->early) kill(-st->pid, st->early);
 	return 0;
 }
 

@@ -368,6 +368,85 @@ START_TEST(test_login_environment) {
 }
 END_TEST
 
+/* A host whose login shell is bash with this .bash_profile. */
+static void host_with_profile(struct host *host, const char *name, const char *profile) {
+	char file[PATH_MAX + 40];
+
+	host_make(host, name);
+	snprintf(file, sizeof file, "%s/.bash_profile", host->base);
+	write_whole(file, profile, strlen(profile), 0600);
+	setenv("HOME", host->base, 1);
+	setenv("SHELL", "/bin/bash", 1);
+}
+
+/* Input may end before the process begins, which waits for the login environment. */
+START_TEST(test_input_ends_before_login) {
+	const char *const argv[] = {"/bin/cat", NULL};
+	struct host host;
+	struct link l;
+	struct heard h;
+
+	if (access("/bin/bash", X_OK) < 0) return;
+	host_with_profile(&host, "early", "export X=1\n");
+	link_open(&l, &host, 1);
+	heard_init(&h);
+	open_words(&l, 1, argv, CUBE_OPEN_LOGIN);
+	input(&l, 1, "");
+	both_windows(&l, 1);
+	hear_all(&l, &h, 1);
+	ck_assert_int_eq(h.closed.closed.how, CUBE_EXIT_EXITED);
+	ck_assert_int_eq(h.closed.closed.value, 0);
+	heard_done(&h);
+	link_shutdown(&l, true);
+}
+END_TEST
+
+/* So may a signal come. */
+START_TEST(test_signal_before_login) {
+	struct cube_msg m = {.type = CUBE_MSG_STREAM_SIGNAL, .task = 1, .signal.signo = SIGINT};
+	const char *const argv[] = {"/bin/sleep", "1000", NULL};
+	struct host host;
+	struct link l;
+	struct heard h;
+
+	if (access("/bin/bash", X_OK) < 0) return;
+	host_with_profile(&host, "signal", "export X=1\n");
+	link_open(&l, &host, 1);
+	heard_init(&h);
+	open_words(&l, 1, argv, CUBE_OPEN_LOGIN);
+	link_send(&l, &m);
+	both_windows(&l, 1);
+	hear_all(&l, &h, 1);
+	ck_assert_int_eq(h.closed.closed.how, CUBE_EXIT_SIGNALED);
+	ck_assert_int_eq(h.closed.closed.value, SIGINT);
+	heard_done(&h);
+	link_shutdown(&l, true);
+}
+END_TEST
+
+/* The worker's file may be gone (somebody cleaned a cache): what runs goes on to work. */
+START_TEST(test_its_file_is_gone) {
+	const char *const argv[] = {"environ", NULL};
+	struct host host;
+	struct link l;
+	struct heard h;
+
+	if (access("/bin/bash", X_OK) < 0) return;
+	host_with_profile(&host, "nofile", "export MY_VAR=kept\n");
+	link_open(&l, &host, 1);
+	ck_assert_int_eq(unlink(host.exe), 0);
+	heard_init(&h);
+	open_words(&l, 1, argv, CUBE_OPEN_OWN | CUBE_OPEN_LOGIN);
+	both_windows(&l, 1);
+	hear_all(&l, &h, 1);
+	ck_assert_msg(h.closed.closed.how == CUBE_EXIT_EXITED, "%s", h.closed.closed.message);
+	ck_assert_ptr_nonnull(memmem(cube_buf_data(&h.out[1]), cube_buf_len(&h.out[1]),
+				     "MY_VAR=kept", sizeof "MY_VAR=kept"));
+	heard_done(&h);
+	link_shutdown(&l, true);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("worker_stream");
 	TCase *t = tcase_create("streams");
@@ -381,6 +460,9 @@ int main(void) {
 	tcase_add_test(t, test_hang_up);
 	tcase_add_test(t, test_leftover_does_not_hold_it);
 	tcase_add_test(t, test_at_most_256);
+	tcase_add_test(t, test_input_ends_before_login);
+	tcase_add_test(t, test_signal_before_login);
+	tcase_add_test(t, test_its_file_is_gone);
 	tcase_add_loop_test(t, test_login_environment, 0, 6);
 	suite_add_tcase(s, t);
 	return worker_test_main(s);

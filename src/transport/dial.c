@@ -296,19 +296,6 @@ static void find_way(struct cube_dial *d) {
 	d->way = cube_jump_start(d->jumps, &spec, &JUMP_EVENTS, d);
 }
 
-/* "Host *, ProxyJump bastion" is not meant for the bastion. */
-static bool jumps_to_itself(const struct cube_dial *d) {
-	struct cube_jump_hop hop;
-	const struct cube_ssh_config *c = d->config;
-	if (strchr(d->jump_list, ',')) return false;
-	cube_jump_parse(d->jump_list, &hop);
-	cube_autofree char *port = cube_strf("%u", c->port);
-	bool same = !strcmp(hop.host, d->host) && (!hop.user || !strcmp(hop.user, c->user)) &&
-		    (!hop.port || !strcmp(hop.port, port));
-	cube_jump_hop_done(&hop);
-	return same;
-}
-
 static void through_jump(struct cube_dial *d) {
 	cube_autofree char *endpoint =
 		cube_strf("%s port %u\n%s\n%s", d->config->hostname, d->config->port, d->jump_list,
@@ -331,7 +318,7 @@ static void begin(void *arg) {
 	if (d->gone) return;
 	struct cube_proxy_spec spec = {.host = d->host, .config = d->config};
 	if (d->config->proxyjump) d->jump_list = cube_proxy_expand(d->config->proxyjump, &spec);
-	bool jump = d->jump_list && !jumps_to_itself(d);
+	bool jump = d->jump_list && !cube_jump_to_itself(d->jump_list, d->host, d->config);
 	if (jump || d->config->proxycommand) through_proxy(d, jump);
 	else resolve(d);
 }

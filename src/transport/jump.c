@@ -91,6 +91,18 @@ void cube_jump_hop_done(struct cube_jump_hop *hop) {
 	free(hop->port);
 }
 
+bool cube_jump_to_itself(const char *jumps, const char *host,
+			 const struct cube_ssh_config *config) {
+	struct cube_jump_hop hop;
+	if (strchr(jumps, ',')) return false;
+	cube_jump_parse(jumps, &hop);
+	cube_autofree char *port = cube_strf("%u", config->port);
+	bool same = !strcmp(hop.host, host) && (!hop.user || !strcmp(hop.user, config->user)) &&
+		    (!hop.port || !strcmp(hop.port, port));
+	cube_jump_hop_done(&hop);
+	return same;
+}
+
 /* ---- ends -------------------------------------------------------------------------------- */
 
 static void carrier_free(struct carrier *k) {

@@ -10,6 +10,7 @@
 #define CUBE_TRANSPORT_JUMP_H
 
 #include "cube/transport.h"
+#include "ssh_config.h"
 
 struct cube_jumps;      /* all of a process */
 struct cube_jump_group; /* the hosts behind one jump host */
@@ -51,5 +52,7 @@ struct cube_jump_hop {
 };
 void cube_jump_parse(const char *text, struct cube_jump_hop *ret);
 void cube_jump_hop_done(struct cube_jump_hop *hop);
+/* "Host *, ProxyJump bastion" is not meant for the bastion. host: as the user wrote it. */
+bool cube_jump_to_itself(const char *jumps, const char *host, const struct cube_ssh_config *config);
 
 #endif

@@ -77,11 +77,8 @@ static void add_plain(struct cube_strv *argv) {
 	add_option(argv, "LogLevel", "ERROR"); /* nothing but why it failed */
 }
 
-void cube_openssh_argv(const struct cube_openssh *o, const char *line, struct cube_strv *argv) {
+static void add_settings(const struct cube_openssh *o, struct cube_strv *argv) {
 	cube_autofree char *port = o->port ? cube_strf("%u", o->port) : NULL;
-	cube_strv_add(argv, "ssh");
-	cube_strv_add(argv, "-T");
-	add2(argv, "-F", o->file);
 	for (size_t i = 0; i < o->options.len; i++) add2(argv, "-o", o->options.v[i]);
 	add_option(argv, "BatchMode", o->ask ? "no" : "yes");
 	if (o->ask) add_number(argv, "NumberOfPasswordPrompts", 1);
@@ -94,9 +91,25 @@ void cube_openssh_argv(const struct cube_openssh *o, const char *line, struct cu
 	add2(argv, "-l", o->user);
 	add2(argv, "-p", port);
 	add_keys(o, argv);
-	add2(argv, "-J", o->jump);
+}
+
+static void add_host(const struct cube_openssh *o, struct cube_strv *argv) {
 	cube_strv_add(argv, "--");
 	cube_strv_add(argv, o->host);
+}
+
+void cube_openssh_jump_argv(const struct cube_openssh *o, struct cube_strv *argv) {
+	cube_strv_add(argv, "ssh");
+	cube_strv_add(argv, "-T");
+	add2(argv, "-F", o->file);
+	if (o->proxy) add_option(argv, "ProxyCommand", o->proxy); /* before the user's own */
+	add_settings(o, argv);
+	if (!o->proxy) add2(argv, "-J", o->jump);
+	add_host(o, argv);
+}
+
+void cube_openssh_argv(const struct cube_openssh *o, const char *line, struct cube_strv *argv) {
+	cube_openssh_jump_argv(o, argv);
 	cube_strv_add(argv, line);
 }
 
@@ -106,6 +119,7 @@ void cube_openssh_done(struct cube_openssh *o) {
 	free(o->identity);
 	free(o->file);
 	free(o->jump);
+	free(o->proxy);
 	cube_strv_done(&o->options);
 	cube_strv_done(&o->moved_hosts);
 	cube_strv_done(&o->moved_keys);

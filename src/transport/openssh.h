@@ -8,6 +8,7 @@
 
 struct cube_openssh { /* NULL, 0, false: as the configuration says */
 	char *host, *user, *identity, *file, *jump;
+	char *proxy;              /* ProxyCommand, instead of a jump */
 	struct cube_strv options; /* -o */
 	uint16_t port;
 	bool strict, ask;
@@ -20,6 +21,8 @@ void cube_openssh_init(struct cube_openssh *o, const struct cube_target *target)
 /* What `ssh -G` says; must come before the first argv. */
 void cube_openssh_config(struct cube_openssh *o, const struct cube_ssh_config *config);
 void cube_openssh_argv(const struct cube_openssh *o, const char *line, struct cube_strv *argv);
+/* ... without a line: to go through that host, with a -W yet to be put in. */
+void cube_openssh_jump_argv(const struct cube_openssh *o, struct cube_strv *argv);
 void cube_openssh_done(struct cube_openssh *o);
 
 #endif

@@ -32,9 +32,12 @@ struct cube_process {
 	struct cube_link *dying;
 	struct cube_timer *grace;      /* for stderr, then for untaken output */
 	struct cube_timer *limit;      /* for the first byte of the first line */
+	struct cube_timer *pause;      /* before the line is tried again */
 	uint64_t limit_ns;             /* 0: none, or it was kept */
 	uint64_t limit_at, limit_left; /* when it is over; what was left of it when it was held */
 	struct cube_stream *in, *out, *err;
+	int stdin_fd; /* the line's end of its stdin, until it needs no other program; or -1 */
+	char *line;
 	struct cube_outlet outlet;
 	pid_t pid;           /* 0 once reaped */
 	int status;          /* of the reaped command */
@@ -53,7 +56,13 @@ static struct cube_process *process_of(const struct cube_transport *t) {
 
 /* ---- the end: of a command, or of all ---------------------------------------------------- */
 
+static void close_stdin(struct cube_process *p) {
+	if (p->stdin_fd >= 0) close(p->stdin_fd);
+	p->stdin_fd = -1;
+}
+
 static void drop_streams(struct cube_process *p) {
+	close_stdin(p);
 	cube_stream_free(p->in);
 	cube_stream_free(p->out);
 	cube_stream_free(p->err);
@@ -75,7 +84,8 @@ static void stop(struct cube_process *p) {
 	drop_streams(p);
 	cube_timer_del(p->grace);
 	cube_timer_del(p->limit);
-	p->grace = p->limit = NULL;
+	cube_timer_del(p->pause);
+	p->grace = p->limit = p->pause = NULL;
 	if (p->kind->stop) p->kind->stop(p->of);
 }
 
@@ -93,10 +103,22 @@ static struct cube_process_end end_of(const struct cube_process *p) {
 					 .said_len = p->said_len};
 }
 
+/* The next program finds the stdin of this one untouched: one that never ran read nothing. */
+static bool try_again(struct cube_process *p, const struct cube_process_end *end) {
+	uint64_t pause = p->kind->again && !p->printed ? p->kind->again(p->of, end) : 0;
+	if (!pause) return false;
+	cube_stream_free(p->out);
+	cube_stream_free(p->err);
+	p->out = p->err = NULL;
+	cube_timer_after(p->pause, pause);
+	return true;
+}
+
 static void finish(struct cube_process *p) {
 	struct cube_process_end end = end_of(p);
 	struct cube_err err;
 	cube_timer_disarm(p->grace);
+	if (try_again(p, &end)) return;
 	cube_timer_disarm(p->limit);
 	drop_streams(p);
 	cube_outlet_drop(&p->outlet);
@@ -163,6 +185,8 @@ static size_t out_data(void *arg, const uint8_t *bytes, size_t n) {
 		p->printed = true;
 		p->limit_ns = p->limit_left = 0;
 		cube_timer_disarm(p->limit);
+		close_stdin(p);
+		if (p->kind->begun) p->kind->begun(p->of);
 	}
 	if (n > room) n = room; /* the stream keeps the rest and stops reading */
 	if (n && cube_outlet_push(&p->outlet, bytes, n) < 0) return 0;
@@ -238,28 +262,35 @@ static void close_pair(int fds[2]) {
 	}
 }
 
-static int make_streams(struct cube_process *p, int pipes[3][2], struct cube_err *err) {
-	static const struct cube_stream_limits LIMITS = {
-		.max_in = STREAM_IN_MAX, .max_out = CUBE_INPUT_MAX, .low_out = CUBE_INPUT_LOW};
-	int in = pipes[0][1], out = pipes[1][0], errfd = pipes[2][0];
-	pipes[0][1] = pipes[1][0] = pipes[2][0] = -1;
-	int rc = cube_stream_new(p->loop, -1, in, &IN_OPS, p, &LIMITS, &p->in, err);
-	if (rc < 0) close(out);
-	else rc = cube_stream_new(p->loop, out, -1, &OUT_OPS, p, &LIMITS, &p->out, err);
+static const struct cube_stream_limits LIMITS = {
+	.max_in = STREAM_IN_MAX, .max_out = CUBE_INPUT_MAX, .low_out = CUBE_INPUT_LOW};
+
+static int make_stdin(struct cube_process *p, struct cube_err *err) {
+	int fds[2];
+	int rc = cube_pipe(fds, err);
+	if (rc < 0) return rc;
+	p->stdin_fd = fds[0];
+	return cube_stream_new(p->loop, -1, fds[1], &IN_OPS, p, &LIMITS, &p->in, err);
+}
+
+static int make_streams(struct cube_process *p, int pipes[2][2], struct cube_err *err) {
+	int out = pipes[0][0], errfd = pipes[1][0];
+	pipes[0][0] = pipes[1][0] = -1;
+	int rc = cube_stream_new(p->loop, out, -1, &OUT_OPS, p, &LIMITS, &p->out, err);
 	if (rc < 0) close(errfd);
 	else rc = cube_stream_new(p->loop, errfd, -1, &ERR_OPS, p, &LIMITS, &p->err, err);
 	return rc;
 }
 
-static int start(struct cube_process *p, const char *line, int pipes[3][2], struct cube_err *err) {
+static int start(struct cube_process *p, int out, int errfd, struct cube_err *err) {
 	struct cube_strv argv = {0};
 	pid_t pid;
-	int rc = p->kind->argv(p->of, line, &argv, err);
+	int rc = p->kind->argv(p->of, p->line, &argv, err);
 	struct cube_spawn spawn = {.argv = (const char *const *)cube_strv_argv(&argv),
 				   .envp = p->kind->envp ? p->kind->envp(p->of) : NULL,
-				   .in = pipes[0][0],
-				   .out = pipes[1][1],
-				   .err = pipes[2][1],
+				   .in = p->stdin_fd,
+				   .out = out,
+				   .err = errfd,
 				   .session = true};
 	if (rc == 0) rc = cube_spawn(&spawn, &pid, err);
 	cube_strv_done(&argv);
@@ -270,27 +301,58 @@ static int start(struct cube_process *p, const char *line, int pipes[3][2], stru
 	return rc;
 }
 
+static void start_limit(struct cube_process *p) {
+	if (!p->limit_ns || cube_timer_armed(p->limit)) return;
+	p->limit_at = cube_loop_now(p->loop) + p->limit_ns;
+	cube_timer_arm(p->limit, p->limit_at);
+}
+
+static int launch(struct cube_process *p, struct cube_err *err) {
+	int pipes[2][2] = {{-1, -1}, {-1, -1}};
+	p->out_eof = p->err_eof = false;
+	p->said_len = 0;
+	int rc = cube_pipe(pipes[0], err);
+	if (rc == 0) rc = cube_pipe(pipes[1], err);
+	if (rc == 0) rc = make_streams(p, pipes, err);
+	if (rc == 0) rc = start(p, pipes[0][1], pipes[1][1], err);
+	for (int i = 0; i < 2; i++) close_pair(pipes[i]);
+	if (!p->kind->again) close_stdin(p);
+	if (rc == 0) start_limit(p);
+	return rc;
+}
+
+void cube_process_go(struct cube_process *p) {
+	struct cube_err err;
+	if (p->stopped || !p->running || p->pid) return;
+	cube_process_hold(p, false);
+	if (launch(p, &err) < 0) cube_process_fail(p, &err);
+}
+
+static bool may_start(struct cube_process *p) {
+	if (!p->kind->enter || p->kind->enter(p->of)) return true;
+	cube_process_hold(p, true);
+	return false;
+}
+
+static void on_pause(void *arg) {
+	struct cube_process *p = arg;
+	if (may_start(p)) cube_process_go(p);
+}
+
 static int process_exec(struct cube_transport *t, const char *line, struct cube_err *err) {
 	struct cube_process *p = process_of(t);
-	int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
 	if (!p->open || p->running || p->stopped)
 		return cube_fail(err, CUBE_ECONFLICT, "the transport is not ready for a command");
-	p->out_eof = p->err_eof = p->ending = p->printed = false;
-	p->said_len = 0;
-	int rc = 0;
-	for (int i = 0; i < 3 && rc == 0; i++) rc = cube_pipe(pipes[i], err);
-	if (rc == 0) rc = make_streams(p, pipes, err);
-	if (rc == 0) rc = start(p, line, pipes, err);
-	for (int i = 0; i < 3; i++) close_pair(pipes[i]);
+	p->ending = p->printed = p->out_eof = false;
+	free(p->line);
+	p->line = cube_strdup(line);
+	int rc = make_stdin(p, err);
+	if (rc == 0 && may_start(p)) rc = launch(p, err);
 	if (rc < 0) {
 		drop_streams(p);
 		return rc;
 	}
 	p->running = true;
-	if (p->limit_ns) {
-		p->limit_at = cube_loop_now(p->loop) + p->limit_ns;
-		cube_timer_arm(p->limit, p->limit_at);
-	}
 	return 0;
 }
 
@@ -340,6 +402,7 @@ static void destroy(void *arg) {
 	struct cube_process *p = arg;
 	if (p->kind->free) p->kind->free(p->of);
 	cube_outlet_done(&p->outlet);
+	free(p->line);
 	free(p);
 }
 
@@ -384,9 +447,11 @@ struct cube_process *cube_process_new(struct cube_loop *loop,
 	p->events = spec->events;
 	p->arg = spec->arg;
 	p->dying = spec->dying;
+	p->stdin_fd = -1;
 	p->limit_ns = spec->kind->late ? spec->limit_ns : 0;
 	cube_outlet_init(&p->outlet, spec->events, spec->arg, &p->stopped);
 	p->grace = cube_timer_add(loop, on_grace, p);
 	p->limit = cube_timer_add(loop, on_limit, p);
+	p->pause = cube_timer_add(loop, on_pause, p);
 	return p;
 }

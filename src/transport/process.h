@@ -20,6 +20,12 @@ struct cube_process_kind {
 	int (*argv)(void *of, const char *line, struct cube_strv *argv, struct cube_err *err);
 	/* Its environment, borrowed; NULL: this process's. */
 	const char *const *(*envp)(void *of);
+	/* Whether a line may start now; false: cube_process_go says when. NULL: always. */
+	bool (*enter)(void *of);
+	void (*begun)(void *of); /* the line's first byte of stdout is there; may be NULL */
+	/* How long after this end of a line that never ran it is to be tried anew, with all of its
+	 * stdin; 0: not at all. NULL: never. */
+	uint64_t (*again)(void *of, const struct cube_process_end *end);
 	/* 0: it is the command that ended. Else *err is why it never ran, or broke off. NULL: 0. */
 	int (*judge)(void *of, const struct cube_process_end *end, struct cube_err *err);
 	/* Words the error when nothing came in time. NULL where there is no limit. */
@@ -44,6 +50,8 @@ struct cube_transport *cube_process_transport(struct cube_process *p);
 /* Now, or never: from the loop, not from within a call into the transport. */
 void cube_process_open(struct cube_process *p);
 void cube_process_fail(struct cube_process *p, const struct cube_err *err);
+/* The line that had to wait starts; it may fail within. */
+void cube_process_go(struct cube_process *p);
 /* A question is open: the limit waits. */
 void cube_process_hold(struct cube_process *p, bool hold);
 

@@ -75,18 +75,24 @@ static void on_again(void *arg) {
 	if (!cube_ssh_over(c)) cube_ssh_dial(c);
 }
 
+uint64_t cube_ssh_again_pause(unsigned drops, bool silent_proxy) {
+	if (drops >= (silent_proxy ? DROPS_SILENT_PROXY : DROPS_MAX)) return 0;
+	uint64_t pause = PAUSE_NS << (drops < DOUBLINGS ? drops : DOUBLINGS);
+	return pause / 2 + cube_id_u64() % pause;
+}
+
 bool cube_ssh_again(struct ssh_conn *c) {
 	bool silent_proxy;
 	if (!was_dropped(c)) return false;
 	silent_proxy = c->config.proxycommand && !cube_dial_proxy_says(c->dial);
 	note_drop(c);
-	if (c->drops >= (silent_proxy ? DROPS_SILENT_PROXY : DROPS_MAX)) {
+	uint64_t pause = cube_ssh_again_pause(c->drops, silent_proxy);
+	if (!pause) {
 		cube_ssh_again_failed(c);
 		return true;
 	}
-	uint64_t pause = PAUSE_NS << (c->drops < DOUBLINGS ? c->drops : DOUBLINGS);
 	forget_link(c);
 	if (!c->again) c->again = cube_timer_add(c->ssh->loop, on_again, c);
-	cube_timer_after(c->again, pause / 2 + cube_id_u64() % pause);
+	cube_timer_after(c->again, pause);
 	return true;
 }

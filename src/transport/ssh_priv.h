@@ -143,6 +143,9 @@ void cube_ssh_link_fail(struct ssh_conn *c, const char *doing);
 /* ssh_again.c: a server that has too many logins at hand hangs up on us. */
 /* True where that is what happened and it is going to be tried again. */
 bool cube_ssh_again(struct ssh_conn *c);
+/* How long to wait after so many drops in a row; 0: it has been tried often enough. silent_proxy:
+ * what hung up may be a proxy that does not say why it cannot connect. */
+uint64_t cube_ssh_again_pause(unsigned drops, bool silent_proxy);
 /* How the time limit ran out on a connection that was dropped. */
 void cube_ssh_again_failed(struct ssh_conn *c);
 

@@ -130,6 +130,26 @@ int cube_ssh_says(const char *text, size_t n, struct cube_err *err) {
 	return cube_fail(err, CUBE_ECONNECT, "it ended and did not say why");
 }
 
+/* "kex_exchange_identification: Connection closed by remote host", and what follows from it. A
+ * proxy that could not connect makes ssh say the same, but says more itself. */
+bool cube_ssh_says_dropped(const char *text, size_t n) {
+	static const char *const WORDS[] = {"closed by remote host", "Connection reset by peer",
+					    "Broken pipe", "Exceeded MaxStartups"};
+	bool dropped = false;
+	struct line l;
+	while (next(&text, &n, &l)) {
+		bool word = false;
+		if (is_noise(l) || starts(l, "Connection closed by") ||
+		    starts(l, "Connection reset by"))
+			continue;
+		for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++)
+			word |= has(l, WORDS[i]);
+		if (!is_weak(l) || !word) return false;
+		dropped = true;
+	}
+	return dropped;
+}
+
 bool cube_ssh_says_broke(const char *text, size_t n) {
 	static const char *const WORDS[] = {
 		"client_loop: ",       "closed by remote host", "not responding", "Broken pipe",

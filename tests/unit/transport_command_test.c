@@ -519,6 +519,100 @@ START_TEST(test_openssh_jump) {
 }
 END_TEST
 
+/* Through two hosts never seen before, with a HOME that ssh would not look into. */
+START_TEST(test_openssh_new_jump) {
+	cube_autofree char *old = read_file(server.dir, ".ssh/config");
+	cube_autofree char *config =
+		cube_strf("Host first\n  HostName 127.0.0.2\n  HostKeyAlias one%%d\nHost second\n"
+			  "  HostName 127.0.0.1\n  HostKeyAlias two\n  ProxyJump first\n"
+			  "Host first second\n  Port %u\n%s",
+			  server.port, old);
+	write_file(server.dir, ".ssh/config", 0600, config);
+	sshd_launch(&server, "host_key", "ListenAddress 127.0.0.2\n", NULL);
+	open_target((struct cube_target){.command = "openssh",
+					 .jump = _i ? "second" : "first,second",
+					 .strict_host_keys = _i == 2});
+	if (_i == 2) {
+		fails("echo", CUBE_EHOSTKEY, "is known for");
+		return;
+	}
+	peer_run(&p, "echo through");
+	ck_out(&p, "through\n");
+	cube_autofree char *known = read_file(server.dir, ".ssh/known_hosts");
+	ck_assert_ptr_nonnull(strstr(known, "two "));
+	ck_assert_ptr_nonnull(strstr(known, "one"));
+}
+END_TEST
+
+enum { MANY = 12 };
+static struct peer many[MANY];
+
+static void run_many(const char *jump) {
+	struct cube_target target = {.name = "box",
+				     .host = "box",
+				     .jump = jump,
+				     .command = "openssh",
+				     .timeout_ns = 60 * CUBE_NS_PER_S};
+	for (int i = 0; i < MANY; i++) {
+		peer_init(&many[i], loop);
+		ck_assert_int_eq(cube_transport_command(ssh, &target, &PEER_EVENTS, &many[i],
+							&many[i].t, NULL),
+				 0);
+	}
+	for (int i = 0; i < MANY; i++) {
+		peer_wait_open(&many[i]);
+		peer_exec(&many[i], "cat");
+		peer_send(&many[i], 100000);
+	}
+	for (int i = 0; i < MANY; i++) {
+		RUN_UNTIL(&many[i], many[i].ended || many[i].failed);
+		ck_assert_msg(many[i].ended, "%s", many[i].err.msg);
+		ck_assert_uint_eq(many[i].hash, many[i].sent_hash);
+		ck_assert_uint_eq(many[i].got, 100000);
+	}
+	for (int i = 0; i < MANY; i++) peer_done(&many[i]);
+}
+
+/* sshd takes one login at a time and drops all others: they all get in, and no byte is lost. */
+START_TEST(test_openssh_max_startups) {
+	sshd_launch(&server, "host_key", "MaxStartups 1:100:1\n", NULL);
+	run_many(NULL);
+}
+END_TEST
+
+/* So does a bastion; the host behind it does not. */
+START_TEST(test_openssh_max_startups_of_jump) {
+	struct sshd bastion = server;
+	close(listen_any(&bastion.port));
+	cube_autofree char *old = read_file(server.dir, ".ssh/config");
+	cube_autofree char *config =
+		cube_strf("Host bastion\n  HostName 127.0.0.1\n  Port %u\n%s", bastion.port, old);
+	write_file(server.dir, ".ssh/config", 0600, config);
+	sshd_launch(&bastion, "host_key2", "MaxStartups 2:100:2\n", NULL);
+	sshd_launch(&server, "host_key", "MaxStartups 100\n", NULL);
+	run_many("bastion");
+	sshd_stop(&bastion);
+}
+END_TEST
+
+/* A server that hangs up on everybody is told of as such, with what was tried. */
+START_TEST(test_openssh_dropped) {
+	uint16_t port;
+	int fd = listen_any(&port);
+	pid_t pid = fork();
+	for (int one; pid == 0 && (one = accept(fd, NULL, NULL)) >= 0;) close(one);
+	close(fd);
+	open_target((struct cube_target){.host = "127.0.0.1",
+					 .port = port,
+					 .command = "openssh",
+					 .timeout_ns = CUBE_NS_PER_S});
+	fails("echo", CUBE_ETIMEOUT, "kex_exchange_identification");
+	ck_assert_ptr_nonnull(strstr(p.err.msg, "MaxStartups"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+END_TEST
+
 START_TEST(test_openssh_link_breaks) {
 	open_openssh();
 	peer_exec(&p, "echo here; read go; kill -9 $PPID; exec sleep 100");
@@ -705,6 +799,10 @@ static void add_openssh(TCase *tc) {
 	tcase_add_test(tc, test_openssh_changed_key);
 	tcase_add_loop_test(tc, test_openssh_strict, 0, 2);
 	tcase_add_test(tc, test_openssh_jump);
+	tcase_add_loop_test(tc, test_openssh_new_jump, 0, 3);
+	tcase_add_test(tc, test_openssh_max_startups);
+	tcase_add_test(tc, test_openssh_max_startups_of_jump);
+	tcase_add_test(tc, test_openssh_dropped);
 	tcase_add_test(tc, test_openssh_link_breaks);
 }
 

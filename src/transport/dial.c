@@ -14,12 +14,14 @@
 #include "cube/mem.h"
 #include "dial.h"
 #include "proxy.h"
+#include "route.h"
 
 static const uint64_t NAME_PAUSE_NS = CUBE_NS_PER_S / 4;
 
 struct cube_dial {
 	struct cube_loop *loop;
 	struct cube_resolver *resolver;
+	struct cube_ssh_configs *configs;
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
 	struct cube_jump_group *from;
@@ -39,7 +41,9 @@ struct cube_dial {
 	struct cube_io *io;
 	struct cube_timer *timer;
 	struct cube_proxy *proxy;
-	struct cube_jump *way; /* through jump hosts */
+	struct cube_jump *way;    /* through jump hosts */
+	struct cube_route *route; /* the ssh program's through them .. */
+	char *jump_command;       /* .. as a proxy command */
 	bool strict, ask;
 	uint64_t timeout_ns;
 	struct cube_err last; /* of the newest failed address */
@@ -235,7 +239,7 @@ static void start_proxy(struct cube_dial *d) {
 	struct cube_err err;
 	int fd;
 	struct cube_proxy_spec spec = {
-		.host = d->host, .file = d->file, .jumps = d->jump_list, .config = d->config};
+		.host = d->host, .command = d->jump_command, .config = d->config};
 	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
 		cube_wrap(&err, "connecting to %s", d->where);
 		fail(d, &err);
@@ -257,11 +261,32 @@ static void on_way(void *arg, int fd) {
 	d->events->connected(d->arg, fd);
 }
 
+static void on_route(void *arg, const char *command, const struct cube_err *err) {
+	struct cube_dial *d = arg;
+	d->route = NULL;
+	if (err) {
+		fail(d, err);
+		return;
+	}
+	d->jump_command = cube_strdup(command);
+	enter_bastion(d);
+}
+
+/* Nobody is there to answer questions of that ssh. */
+static void find_route(struct cube_dial *d) {
+	struct cube_route_spec spec = {
+		.jumps = d->jump_list,
+		.file = d->file,
+		.strict = d->strict,
+		.timeout_s = (unsigned)((d->timeout_ns + CUBE_NS_PER_S - 1) / CUBE_NS_PER_S)};
+	d->route = cube_route_find(d->loop, d->configs, &spec, on_route, d);
+}
+
 static void on_no_way(void *arg, const struct cube_err *err) {
 	struct cube_dial *d = arg;
 	if (err->code == CUBE_ELIBRARY) {
 		d->events->waits(d->arg, false);
-		enter_bastion(d);
+		if (!d->gone) find_route(d);
 	} else {
 		fail(d, err);
 	}
@@ -329,6 +354,7 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	struct cube_dial *d = cube_alloc(sizeof *d);
 	d->loop = loop;
 	d->resolver = resolver;
+	d->configs = spec->configs;
 	d->limit = spec->limit;
 	d->jumps = spec->jumps;
 	d->from = spec->from;
@@ -353,6 +379,7 @@ static void destroy(void *arg) {
 	free(d->host);
 	free(d->file);
 	free(d->jump_list);
+	free(d->jump_command);
 	free(d);
 }
 
@@ -363,6 +390,7 @@ void cube_dial_free(struct cube_dial *d) {
 	cube_resolve_cancel(d->question);
 	cube_proxy_free(d->proxy);
 	cube_jump_free(d->way);
+	cube_route_cancel(d->route);
 	cube_timer_del(d->timer);
 	cube_loop_defer(d->loop, destroy, d);
 }

@@ -26,6 +26,7 @@ struct cube_dial_spec {                       /* borrowed during the call */
 	const char *file;                     /* ssh -F for a jump host, or NULL */
 	const struct cube_ssh_config *config; /* must outlive the dial, as must what follows */
 	const uint64_t *deadline;             /* loop time; shared out among the addresses */
+	struct cube_ssh_configs *configs;
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
 	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */

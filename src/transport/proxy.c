@@ -9,7 +9,6 @@
 #include "cube/buf.h"
 #include "cube/spawn.h"
 #include "cube/text.h"
-#include "jump.h"
 #include "proxy.h"
 
 enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
@@ -51,49 +50,9 @@ char *cube_proxy_expand(const char *command, const struct cube_proxy_spec *spec)
 	return text ? text : cube_strdup("");
 }
 
-static void add_jump(const char *jump, struct cube_strv *argv) {
-	struct cube_jump_hop hop;
-	cube_jump_parse(jump, &hop);
-	if (hop.user) {
-		cube_strv_add(argv, "-l");
-		cube_strv_add(argv, hop.user);
-	}
-	if (hop.port) {
-		cube_strv_add(argv, "-p");
-		cube_strv_add(argv, hop.port);
-	}
-	cube_strv_add(argv, "--");
-	cube_strv_add(argv, hop.host);
-	cube_jump_hop_done(&hop);
-}
-
-/* The last of the list is the one we talk to; ssh -J reaches it through the others. */
-void cube_proxy_jump_argv(const char *jumps, const struct cube_proxy_spec *spec,
-			  struct cube_strv *argv) {
-	const char *comma = strrchr(jumps, ',');
-	cube_autofree char *moved = spec->file ? NULL : cube_ssh_moved_config();
-	cube_autofree char *dest = cube_strf("[%s]:%u", spec->config->hostname, spec->config->port);
-	cube_strv_add(argv, "ssh");
-	if (spec->file || moved) {
-		cube_strv_add(argv, "-F");
-		cube_strv_add(argv, spec->file ? spec->file : moved);
-	}
-	cube_strv_add(argv, "-oBatchMode=yes"); /* nobody is there to answer questions */
-	if (comma) {
-		cube_strv_add(argv, "-J");
-		cube_strv_addn(argv, jumps, (size_t)(comma - jumps));
-	}
-	cube_strv_add(argv, "-W");
-	cube_strv_add(argv, dest);
-	add_jump(comma ? comma + 1 : jumps, argv);
-}
-
 static void proxy_argv(const struct cube_proxy_spec *spec, struct cube_strv *argv) {
-	if (spec->jumps) {
-		cube_proxy_jump_argv(spec->jumps, spec, argv);
-		return;
-	}
-	cube_autofree char *command = cube_proxy_expand(spec->config->proxycommand, spec);
+	cube_autofree char *command =
+		cube_proxy_expand(spec->command ? spec->command : spec->config->proxycommand, spec);
 	cube_autofree char *line = cube_strf("exec %s", command);
 	cube_strv_add(argv, "/bin/sh");
 	cube_strv_add(argv, "-c");

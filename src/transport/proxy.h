@@ -6,9 +6,9 @@
 
 struct cube_proxy;
 
-struct cube_proxy_spec {         /* borrowed during the call */
-	const char *host, *file; /* as in cube_dial_spec */
-	const char *jumps;       /* jump hosts, tokens replaced; NULL: the proxy command */
+struct cube_proxy_spec {     /* borrowed during the call */
+	const char *host;    /* as in cube_dial_spec */
+	const char *command; /* NULL: the configuration's proxy command */
 	const struct cube_ssh_config *config;
 };
 
@@ -21,8 +21,5 @@ const char *cube_proxy_says(struct cube_proxy *p);
 
 /* %h %p %r %n %% replaced; other % words are left alone. Fresh. */
 char *cube_proxy_expand(const char *command, const struct cube_proxy_spec *spec);
-/* The ssh command for a jump list ("user@a:22,b"): appends to argv. */
-void cube_proxy_jump_argv(const char *jumps, const struct cube_proxy_spec *spec,
-			  struct cube_strv *argv);
 
 #endif

@@ -189,6 +189,7 @@ void cube_ssh_dial(struct ssh_conn *c) {
 				      .file = c->file,
 				      .config = &c->config,
 				      .deadline = &c->deadline,
+				      .configs = c->ssh->configs,
 				      .limit = c->ssh->limit,
 				      .jumps = c->ssh->jumps,
 				      .from = c->jumps_from,

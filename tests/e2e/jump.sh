@@ -81,6 +81,20 @@ all_are() { # STATE COUNT
 	[ "$(cube nodes -o json | jq -r --arg s "$1" '[.nodes[] | select(.state == $s)] | length')" = "$2" ]
 }
 
+# The same by the ssh program: with sshd's own MaxStartups, at the host and at the bastion.
+test_forty_by_openssh() {
+	echo 'MaxStartups 10:30:100' >"$LAB/h3/sshd_extra"
+	lab_stop h3
+	lab_sshd_start h3
+	lab_sshd_ready h3
+	ok timeout 90 cube spawn --workers="near[1-$N]" --transport=openssh
+	no_errors $N
+	teardown
+	ok timeout 90 cube spawn --workers="far[1-$N]" --transport=openssh
+	no_errors $N
+	teardown
+}
+
 # The bastion dies with all its connections, and is there again later.
 test_bastion_goes_and_comes_back() {
 	local p
@@ -104,6 +118,28 @@ test_a_bastion_that_refuses_is_named() {
 	err_has 'deep9.*jump host h1: .*connect failed'
 	lab_sshd_start h2
 	lab_sshd_ready h2
+}
+
+# All of them, the bastion too, take a key that libssh2 cannot use. None of them was seen before.
+test_forty_with_rsa_only() {
+	local h
+	if grep -aq 'rsa-sha2-512' "$(ldconfig -p | awk '/libssh2\.so\.1 / { print $NF; exit }')"; then
+		skip 'this libssh2 has RSA with SHA-2'
+	fi
+	ssh-keygen -q -t rsa -b 2048 -N '' -f "$LAB/rsa"
+	for h in h1 h3; do
+		lab_stop "$h"
+		printf '%s\n' 'MaxStartups 10:30:100' 'Match all' "AuthorizedKeysFile $LAB/rsa.pub" >"$LAB/$h/sshd_extra"
+		lab_sshd_start "$h"
+		lab_sshd_ready "$h"
+	done
+	sed -e "s,^\s*IdentityFile .*,IdentityFile $LAB/rsa," -e "s,^\s*UserKnownHostsFile .*,UserKnownHostsFile $T/known," \
+		-e '/StrictHostKeyChecking/d' "$T/config" >"$T/config.rsa"
+	ok timeout 90 cube spawn -F "$T/config.rsa" --workers="far[1-$N]"
+	err_has 'using OpenSSH.s ssh: RSA keys need libssh2 1.11'
+	no_errors $N
+	grep -q . "$T/known" || fail 'no host key was remembered'
+	ok cube down --purge
 }
 
 main "$@"

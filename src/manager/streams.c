@@ -7,13 +7,13 @@
 #include "cube/mem.h"
 #include "cube/stream.h"
 
-#define BULK_MAX (512u << 10) /* data held of a client while its turn has not come */
-#define OUT_MAX  (2 * CUBE_WINDOW_MAX + (64u << 10))
+#define BULK_MAX  (512u << 10) /* held of a client while its turn has not come */
+#define OUT_MAX   (2 * CUBE_WINDOW_MAX + (64u << 10))
+#define WAITS_MAX (1u << 20) /* while more waits for the link, clients wait too */
 
 struct cube_mstream {
-	struct cube_link link; /* in cube_mnode.streams; in cube_manager.streams_over */
-	struct cube_link
-		bulk; /* in cube_mnode.stream_bulk: a frame of data is at the front of in */
+	struct cube_link link;   /* in cube_mnode.streams; in cube_manager.streams_over */
+	struct cube_link bulk;   /* in cube_mnode.stream_bulk: the frame at the front of in waits */
 	struct cube_mnode *node; /* NULL: over; the client still gets what is queued */
 	struct cube_manager *m;
 	struct cube_upgraded *up;
@@ -22,7 +22,7 @@ struct cube_mstream {
 	uint64_t id;        /* 0: OPEN has not come */
 	uint32_t input;     /* granted by the worker and not used */
 	uint32_t output[2]; /* the same by the client, of fds 1 and 2 */
-	bool eof;           /* of input */
+	bool eof, over[2];  /* ends of file that came: of input, and of fds 1 and 2 */
 };
 
 int cube_streams_check(const struct cube_mnode *node, struct cube_err *err) {
@@ -92,13 +92,25 @@ static void relay(struct cube_mstream *st, uint8_t *p, size_t n) {
 	if (cube_buf_add(&node->outbox, p, n)) cube_node_choke(node);
 }
 
+/* Words are checked here, so that the worker sees no client's mistake as the manager's. */
+static const char *check_open(const struct cube_msg *msg) {
+	struct cube_slice word;
+	size_t pos = 0;
+	while (cube_msg_next_bytes(&msg->open.env, &pos, &word)) {
+		const uint8_t *eq = memchr(word.p, '=', word.n);
+		if (!eq || eq == word.p) return "env: no NAME=";
+	}
+	return !msg->open.argv.count && msg->open.flags & CUBE_OPEN_OWN ? "no command" : NULL;
+}
+
 static const char *check_frame(struct cube_mstream *st, const struct cube_msg *msg) {
+	const char *wrong;
 	if ((msg->type == CUBE_MSG_OPEN) != !st->id) return "a stream begins with one OPEN";
 	switch (msg->type) {
 	case CUBE_MSG_OPEN:
-		if (!msg->open.argv.count && msg->open.flags & CUBE_OPEN_OWN) return "no command";
-		st->id = ++st->node->stream_last;
-		return NULL;
+		wrong = check_open(msg);
+		if (!wrong) st->id = ++st->node->stream_last;
+		return wrong;
 	case CUBE_MSG_STREAM_WINDOW:
 		if (msg->stream.window > CUBE_WINDOW_MAX - st->output[msg->stream.fd - 1])
 			return "more granted than may be";
@@ -118,18 +130,13 @@ static const char *check_frame(struct cube_mstream *st, const struct cube_msg *m
 	}
 }
 
-/* Words are checked here, so that the worker sees no client's mistake as the manager's. */
-static const char *check_open(const struct cube_msg *msg) {
-	struct cube_slice word;
-	size_t pos = 0;
-	while (msg->type == CUBE_MSG_OPEN && cube_msg_next_bytes(&msg->open.env, &pos, &word)) {
-		const uint8_t *eq = memchr(word.p, '=', word.n);
-		if (!eq || eq == word.p) return "env: no NAME=";
-	}
-	return NULL;
+/* Data waits for its turn; the rest goes at once, but while a link is slow not without end. */
+static bool has_to_wait(const struct cube_mstream *st, enum cube_msg_type type) {
+	return (type == CUBE_MSG_STREAM_INPUT && st->id) ||
+	       cube_buf_len(&st->node->outbox) > WAITS_MAX;
 }
 
-/* Takes frames from the front up to one with data, which waits for its turn. */
+/* Takes frames from the front up to one that has to wait. */
 static void take_frames(struct cube_mstream *st) {
 	struct cube_msg msg;
 	struct cube_err err;
@@ -138,13 +145,12 @@ static void take_frames(struct cube_mstream *st) {
 		uint8_t *p = (uint8_t *)cube_buf_data(&st->in);
 		int rc = cube_msg_decode(p, cube_buf_len(&st->in), &msg, &used, &err);
 		if (rc == CUBE_AGAIN) return;
-		if (rc == 0 && msg.type == CUBE_MSG_STREAM_INPUT && st->id) {
+		if (rc == 0 && has_to_wait(st, msg.type)) {
 			if (!cube_link_linked(&st->bulk))
 				cube_list_append(&st->node->stream_bulk, &st->bulk);
 			return;
 		}
-		const char *wrong = rc ? err.msg : check_open(&msg);
-		if (!wrong) wrong = check_frame(st, &msg);
+		const char *wrong = rc ? err.msg : check_frame(st, &msg);
 		if (wrong) {
 			refuse(st, wrong);
 			return;
@@ -233,10 +239,12 @@ static int on_output(struct cube_mstream *st, const struct cube_msg *msg, struct
 	uint8_t head[CUBE_STREAM_HEAD];
 	struct cube_slice data = msg->stream.bytes;
 	uint32_t *granted = &st->output[msg->stream.fd - 1], cost = cube_msg_stream_cost(data.n);
-	if (cost > *granted)
+	bool *over = &st->over[msg->stream.fd - 1];
+	if (cost > *granted || *over)
 		return cube_fail(err, CUBE_EPROTO, "stream %llu sends more than was granted",
 				 (unsigned long long)st->id);
 	*granted -= cost;
+	*over = !data.n;
 	cube_msg_stream_head(head, CUBE_MSG_STREAM_OUTPUT, 0, msg->stream.fd, (uint32_t)data.n);
 	struct iovec iov[2] = {{head, sizeof head}, {(void *)data.p, data.n}};
 	if (cube_stream_writev(st->io, iov, data.n ? 2 : 1))

@@ -3,7 +3,7 @@
  * The manager keeps nothing of them: it gives each an id of its node's link, checks frames and
  * windows, and relays. What the worker sends is bounded by what the client granted and is queued
  * for the client; what the client sends is read from its socket only as fast as the node's link
- * takes it, in turns with other streams and with files, behind all control frames.
+ * takes it, data in turns with other streams and with files, behind all control frames.
  */
 #ifndef CUBE_STREAMS_H
 #define CUBE_STREAMS_H

@@ -7,6 +7,7 @@
 #include "cube/clock.h"
 #include "cube/nodeset.h"
 #include "cube/parse.h"
+#include "cube/text.h"
 #include "render.h"
 
 enum { DRAW_MS = 150, SAMPLES = 16 };
@@ -137,6 +138,17 @@ int cube_cp_sum(const struct cube_cp *cp, uint64_t ns, struct cube_buf *out) {
 	return rc;
 }
 
+/* What a host says may be any bytes. */
+static json_t *text_json(const char *text) {
+	struct cube_buf out;
+	cube_buf_init(&out, 64u << 10);
+	json_t *value = !text || cube_text_escape(&out, text, strlen(text))
+				? json_null()
+				: json_string(cube_buf_str(&out));
+	cube_buf_done(&out);
+	return value;
+}
+
 static json_t *host_json(const struct cube_cp_host *h) {
 	struct cube_copy_counts c = cube_cp_counts(h);
 	json_t *problems = json_array();
@@ -146,11 +158,11 @@ static json_t *host_json(const struct cube_cp_host *h) {
 		json_array_append_new(problems, json_string(text));
 	}
 	uint64_t end = h->ended ? h->ended : cube_clock_mono();
-	return json_pack("{s:s,s:b,s:I,s:I,s:I,s:i,s:f,s:o,s:s?}", "node", h->node, "ok",
+	return json_pack("{s:s,s:b,s:I,s:I,s:I,s:i,s:f,s:o,s:o}", "node", h->node, "ok",
 			 h->state == CUBE_CP_DONE && c.problems == 0, "files", (json_int_t)c.files,
 			 "bytes", (json_int_t)c.bytes, "moved", (json_int_t)c.moved, "rounds",
 			 (int)h->rounds, "seconds", h->begun ? (double)(end - h->begun) / 1e9 : 0.0,
-			 "problems", problems, "error", h->failure);
+			 "problems", problems, "error", text_json(h->failure));
 }
 
 json_t *cube_cp_json(const struct cube_cp *cp) {

@@ -61,20 +61,17 @@ static void hash(const void *bytes, size_t n, char hex[CUBE_SHA256_HEX]) {
 	cube_sha256_hex(digest, hex);
 }
 
-/* The whole of a file that is ours; NULL where it is not, or too large. */
+/* A file that is ours, or its first `max` bytes, with a NUL behind; NULL where it is not ours. */
 static uint8_t *read_file(const char *path, size_t max, size_t *ret_size) {
 	struct stat st;
 	uint8_t *bytes = NULL;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0) return NULL;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-	    (size_t)st.st_size <= max) {
-		size_t n = 0;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid()) {
+		size_t n = 0, size = (size_t)st.st_size < max ? (size_t)st.st_size : max;
 		ssize_t got;
-		bytes = cube_alloc((size_t)st.st_size + 1);
-		while (n < (size_t)st.st_size &&
-		       (got = read(fd, bytes + n, (size_t)st.st_size - n)) > 0)
-			n += (size_t)got;
+		bytes = cube_alloc(size + 1);
+		while (n < size && (got = read(fd, bytes + n, size - n)) > 0) n += (size_t)got;
 		*ret_size = n;
 	}
 	close(fd);
@@ -280,8 +277,10 @@ static void on_compiled(void *arg, int status, const struct rusage *usage) {
 	}
 	cube_autofree char *made = cube_strf("%s/cube-worker", build->dir);
 	uint8_t *bytes = read_file(made, IMAGE_MAX, &size);
-	int rc = bytes ? cube_cross_check(build->machine, bytes, size, &err)
-		       : cube_fail(&err, CUBE_EEXEC, "the compiler made no program");
+	int rc = bytes && size < IMAGE_MAX
+			 ? cube_cross_check(build->machine, bytes, size, &err)
+			 : cube_fail(&err, CUBE_EEXEC,
+				     "the compiler made no program of a sane size");
 	if (rc) {
 		free(bytes);
 		fail_build(build, err.msg);

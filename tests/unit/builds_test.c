@@ -188,6 +188,21 @@ START_TEST(complaint) {
 }
 END_TEST
 
+/* The first error of a compiler that goes on and on. */
+START_TEST(long_complaint) {
+	struct cube_err err;
+	put_file("cc",
+		 "#!/bin/sh\necho 'x.c:1: error: no such thing' >&2\n"
+		 "head -c 1000000 /dev/zero | tr '\\0' 'x' >&2\nexit 3\n",
+		 0755);
+	cube_autofree char *cc = path_of("cc");
+	setenv("CUBE_CC_S390X", cc, 1);
+	ck_assert_int_eq(ask(0, "s390x", &err), 0);
+	until_done(0);
+	ck_assert_msg(strstr(answers[0].error, "error: no such thing"), "%s", answers[0].error);
+}
+END_TEST
+
 START_TEST(cancelled) {
 	struct cube_err err;
 	setenv("CUBE_CC_S390X", "/bin/false", 1);
@@ -258,6 +273,7 @@ int main(void) {
 	tcase_add_test(t, wrong_architecture);
 	tcase_add_test(t, no_compiler);
 	tcase_add_test(t, complaint);
+	tcase_add_test(t, long_complaint);
 	tcase_add_test(t, cancelled);
 	tcase_add_loop_test(t, real_compiler, 0, sizeof reals / sizeof reals[0]);
 	suite_add_tcase(s, t);

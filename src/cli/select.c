@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cube/text.h"
 #include "readfile.h"
 
-#define FILE_MAX (16u << 20)
-#define FOLD_MAX (64u << 20)
+#define FILE_MAX   (16u << 20)
+#define FOLD_MAX   (64u << 20)
+#define REASON_MAX (64u << 10)
 
 #define ROW_WORKERS                                                                         \
 	{                                                                                   \
@@ -194,13 +196,19 @@ char *cube_fold_names(const json_t *names) {
 	return text;
 }
 
+/* A reason may be what a host said: any bytes. */
 void cube_reasons_add(json_t *reasons, const char *reason, const char *name) {
-	json_t *names = json_object_get(reasons, reason);
+	struct cube_buf key;
+	cube_buf_init(&key, REASON_MAX);
+	if (cube_text_escape(&key, reason, strlen(reason))) cube_buf_addstr(&key, "a long reason");
+	json_t *names = json_object_get(reasons, cube_buf_str(&key));
 	if (!names) {
 		names = json_array();
-		json_object_set_new(reasons, reason, names);
+		json_object_set(reasons, cube_buf_str(&key), names);
+		json_decref(names); /* the object's */
 	}
 	json_array_append_new(names, json_string(name));
+	cube_buf_done(&key);
 }
 
 void cube_reasons_print(const json_t *reasons, const char *before) {

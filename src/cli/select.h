@@ -36,7 +36,7 @@ bool cube_names_have(const json_t *names, const char *name); /* always, where na
 
 /* Names (an array of strings) folded, for people; in *ret, to be freed. */
 char *cube_fold_names(const json_t *names);
-/* {reason: [names]}: appends name under reason, which is made when new. */
+/* {reason: [names]}: appends name under reason, any bytes (escaped), which is made when new. */
 void cube_reasons_add(json_t *reasons, const char *reason, const char *name);
 /* Prints "cube: <before>web[3,7]: reason" a reason. */
 void cube_reasons_print(const json_t *reasons, const char *before);

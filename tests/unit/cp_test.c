@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cp.h"
+#include "select.h"
 
 START_TEST(operands) {
 	static const struct {
@@ -55,11 +56,24 @@ START_TEST(failures_of_any_bytes) {
 }
 END_TEST
 
+/* And told, with every host that said them. */
+START_TEST(reasons_of_any_bytes) {
+	json_t *reasons = json_object();
+	cube_reasons_add(reasons, "\xff\xfe", "n1");
+	cube_reasons_add(reasons, "\xff\xfe", "n2");
+	cube_reasons_add(reasons, "plain", "n3");
+	ck_assert_uint_eq(json_object_size(reasons), 2);
+	ck_assert_uint_eq(json_array_size(json_object_get(reasons, "\\xff\\xfe")), 2);
+	json_decref(reasons);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("cp");
 	TCase *t = tcase_create("cp");
 	tcase_add_test(t, operands);
 	tcase_add_test(t, failures_of_any_bytes);
+	tcase_add_test(t, reasons_of_any_bytes);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

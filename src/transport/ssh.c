@@ -112,7 +112,8 @@ static void timed_out(struct ssh_conn *c) {
 	double s = (double)c->timeout_ns / (double)CUBE_NS_PER_S;
 	const char *proxy = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
 	const char *silent = c->step == CUBE_STEP_KEX && !c->received ? " (no greeting came)" : "";
-	cube_fail(&err, CUBE_ETIMEOUT, "%s %s timed out after %g s%s%s%s", WORDS[c->step],
+	int code = cube_ssh_auth_asked(c->auth) ? CUBE_ELOGIN : CUBE_ETIMEOUT;
+	cube_fail(&err, code, "%s %s timed out after %g s%s%s%s", WORDS[c->step],
 		  c->step == CUBE_STEP_RESOLVE ? c->config.hostname : cube_ssh_where(c), s, silent,
 		  proxy ? "; " : "", proxy ? proxy : "");
 	cube_ssh_fail(c, &err);
@@ -142,6 +143,10 @@ void cube_ssh_clock_go(struct ssh_conn *c) {
 	if (!c->clock_stands) return;
 	c->clock_stands = false;
 	set_deadline(c, c->time_left);
+}
+
+void cube_ssh_clock_least(struct ssh_conn *c, uint64_t ns) {
+	if (!c->clock_stands && c->deadline < cube_loop_now(c->ssh->loop) + ns) set_deadline(c, ns);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */

@@ -203,5 +203,5 @@ int cube_ssh_auth_pump(struct ssh_conn *c) {
 }
 
 bool cube_ssh_auth_asked(const struct ssh_auth *a) {
-	return a && a->asked != NOT_ASKED;
+	return a && (a->asked != NOT_ASKED || a->kbd);
 }

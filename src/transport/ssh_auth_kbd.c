@@ -19,6 +19,8 @@
 
 enum { LOOKS_MAX = 64, TITLE_MAX = 4096, PROMPT_MAX = 1024, SEEN_MAX = 64 * 1024 };
 
+static const uint64_t PATIENT_NS = 100 * CUBE_NS_PER_S; /* sshd has 120 s for a login */
+
 /* What the copy says: SEEN_MORE and SEEN_END alone, SEEN_QUESTION with the number of prompts, a
  * NUL-terminated title and for each prompt '0' or '1' (echo) and its text. */
 enum { SEEN_MORE = 'm', SEEN_END = 'e', SEEN_QUESTION = 'q', SEEN_TOO_MANY = 'x' };
@@ -201,6 +203,20 @@ static int put_question(struct ssh_auth *a) {
 	return cube_auth_ask(a, &ask);
 }
 
+/* Words without a question: "Approve the login on your phone". */
+static int show_words(struct ssh_auth *a) {
+	struct ssh_conn *c = a->c;
+	const char *p = cube_buf_str(&a->kbd->seen) + 2;
+	const char *words =
+		next_text(&p, cube_buf_str(&a->kbd->seen) + cube_buf_len(&a->kbd->seen));
+	if (!words || !words[strspn(words, " \n")] || !c->events->on_note) return AUTH_NEXT;
+	cube_autofree char *line = cube_strf("%.400s", words);
+	for (char *s = line; *s; s++)
+		if (*s == '\n') *s = s[1] ? ' ' : '\0';
+	c->events->on_note(c->arg, line);
+	return cube_ssh_over(c) ? CUBE_ECANCELED : AUTH_NEXT;
+}
+
 /* What the copy saw; without a word it died of it. */
 static int judge(struct ssh_auth *a) {
 	struct kbd *k = a->kbd;
@@ -211,7 +227,8 @@ static int judge(struct ssh_auth *a) {
 	k->n = k->question ? seen[1] : 0;
 	k->stage = kind == SEEN_MORE ? QUIET : k->n ? ASKED : READY;
 	if (!k->question && kind != SEEN_END && kind != SEEN_MORE) return unreadable(a);
-	return k->stage == ASKED ? put_question(a) : AUTH_NEXT;
+	if (k->stage == ASKED) return put_question(a);
+	return k->question ? show_words(a) : AUTH_NEXT;
 }
 
 /* ---- the login --------------------------------------------------------------------------- */
@@ -255,6 +272,8 @@ static int read_on(struct ssh_auth *a) {
 	int rc = call(a);
 	k->question = false;
 	cube_auth_forget(a); /* they are sent */
+	/* The server may be waiting for a telephone now. */
+	if (rc == LIBSSH2_ERROR_EAGAIN) cube_ssh_clock_least(a->c, PATIENT_NS);
 	return finished(a, rc);
 }
 

@@ -124,6 +124,7 @@ const char *cube_ssh_where(const struct ssh_conn *c);
 /* Waiting for one's turn, or for a person, is not to use up the time for opening. */
 void cube_ssh_clock_stop(struct ssh_conn *c);
 void cube_ssh_clock_go(struct ssh_conn *c);
+void cube_ssh_clock_least(struct ssh_conn *c, uint64_t ns); /* so much is left, at least */
 void cube_ssh_dial(struct ssh_conn *c);
 /* on_fact, once a fact; true when the connection is over, since its receiver may free it. */
 bool cube_ssh_fact(struct ssh_conn *c, enum cube_transport_fact fact, const char *text);
@@ -162,7 +163,9 @@ int cube_ssh_kex_pump(struct ssh_conn *c);
 int cube_ssh_auth_pump(struct ssh_conn *c);
 void cube_ssh_auth_free(struct ssh_auth *a);
 void cube_ssh_auth_answer(struct ssh_auth *a, const char *const *answers);
-bool cube_ssh_auth_asked(const struct ssh_auth *a); /* a person was needed */
+/* A person was asked, or a server that asks itself was told to begin: who knows whom it called. Not
+ * to be done again unasked. */
+bool cube_ssh_auth_asked(const struct ssh_auth *a);
 
 /* ssh_server.c: what is known of the other programs */
 bool cube_ssh_program_there(void);              /* OpenSSH's ssh is in PATH */

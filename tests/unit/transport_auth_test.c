@@ -94,11 +94,12 @@ static void make_etc(const char *dir) {
 		"done\n"
 		"echo \"tester:$hash:19000:0:99999:7:::\" >>etc/shadow\n"
 		"echo \"old:$hash:0:0:99999:7:::\" >>etc/shadow\n"
-		"printf '%%s\\n' 'auth optional pam_exec.so quiet '$PWD/count "
+		"printf '%%s\\n' 'auth optional pam_exec.so quiet stdout '$PWD/count "
 		"'auth required pam_unix.so' 'account required pam_unix.so' "
 		"'password required pam_unix.so' 'session required pam_permit.so' "
 		">etc/pam.d/sshd\n"
-		"printf '#!/bin/sh\\necho x >>%%s/counter\\n' $PWD >count; chmod 755 count",
+		"printf '#!/bin/sh\\ncd %%s; echo x >>counter; cat words 2>/dev/null\\n' $PWD >count\n"
+		"chmod 755 count",
 		dir);
 	write_file(dir, "secret", 0600, SECRET);
 	shell(script);
@@ -422,6 +423,74 @@ START_TEST(test_keyboard_refused) {
 }
 END_TEST
 
+/* No sshd here sends words without a question; this server does, and asks for nothing else. */
+static const char SPEAKER[] =
+	"import socket, sys, paramiko\n"
+	"class Server(paramiko.ServerInterface):\n"
+	"    def get_allowed_auths(self, user): return 'keyboard-interactive'\n"
+	"    def check_auth_interactive(self, user, sub):\n"
+	"        return paramiko.InteractiveQuery('Look at', 'your\\n\\033 phone\\n')\n"
+	"    def check_auth_interactive_response(self, answers):\n"
+	"        return paramiko.AUTH_FAILED if answers else paramiko.AUTH_SUCCESSFUL\n"
+	"l = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+	"while True:\n"
+	"    t = paramiko.Transport(l.accept()[0])\n"
+	"    t.add_server_key(paramiko.Ed25519Key(filename='host_key'))\n"
+	"    try: t.start_server(server=Server())\n"
+	"    except Exception: pass\n";
+static char said[512];
+
+static void on_note(void *arg, const char *text) {
+	snprintf(said, sizeof said, "%s", text);
+	if (me.drop) peer_drop(&p);
+}
+
+START_TEST(test_keyboard_words) {
+	struct cube_target target = tester();
+	char port[8];
+	snprintf(port, sizeof port, "%u", server.port);
+	const char *argv[] = {"python3", "-c", SPEAKER, port, NULL};
+	server.pid = fork();
+	ck_assert(server.pid >= 0);
+	if (!server.pid) {
+		if (chdir(server.dir) == 0) execvp(argv[0], (char *const *)argv);
+		_exit(127);
+	}
+	while (!greets(server.port)) {
+		if (waitpid(server.pid, NULL, WNOHANG) == 0 && poll(NULL, 0, 2) == 0) continue;
+		server.pid = 0;
+		printf("skipped: no python3 with paramiko\n");
+		return;
+	}
+	events.on_note = on_note;
+	must_open(&target);
+	ck_assert_str_eq(said, "Look at your \\x1b phone");
+	ck_assert_uint_eq(me.n, 0);
+	again();
+	*said = 0;
+	me.drop = true;
+	begin(&target);
+	RUN_UNTIL(&p, *said || p.failed);
+	ck_assert_str_eq(p.err.msg, "");
+}
+END_TEST
+
+/* A server that asks itself and then falls silent is not called again unasked: it may be ringing a
+ * telephone. */
+START_TEST(test_keyboard_silence) {
+	struct cube_target target = tester();
+	cube_autofree char *words = cube_strf("%s/words", server.dir);
+	unlink(words);
+	ck_assert_int_eq(mkfifo(words, 0600), 0);
+	serve_pam(NO_KEYS);
+	target.timeout_ns = CUBE_NS_PER_S / 2;
+	must_fail(&target, CUBE_ELOGIN, "timed out after 0.5 s");
+	int fd = open(words, O_RDWR | O_NONBLOCK);
+	close(fd); /* the script ends */
+	unlink(words);
+}
+END_TEST
+
 /* An expired password: three rounds, and what PAM says between them. */
 START_TEST(test_keyboard_rounds) {
 	struct cube_target target = tester();
@@ -560,6 +629,8 @@ int main(void) {
 	tcase_add_test(tc, test_passphrase_unwanted);
 	tcase_add_loop_test(tc, test_keyboard, 0, 2);
 	tcase_add_test(tc, test_keyboard_refused);
+	tcase_add_test(tc, test_keyboard_words);
+	tcase_add_test(tc, test_keyboard_silence);
 	tcase_add_test(tc, test_keyboard_rounds);
 	tcase_add_test(tc, test_two_factors);
 	tcase_add_test(tc, test_password_and_certificate);

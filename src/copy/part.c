@@ -13,7 +13,12 @@
 #include "cube/clock.h"
 
 #define SUFFIX ".cube-part"
-enum { SUFFIX_LEN = sizeof SUFFIX - 1, NAME_KEPT = 227, TAIL = 1 + 16 + SUFFIX_LEN };
+enum {
+	SUFFIX_LEN = sizeof SUFFIX - 1,
+	NAME_KEPT = 227,
+	TAIL = 1 + 16 + SUFFIX_LEN,
+	TRIES = 64, /* others may tidy it away before it is locked */
+};
 
 static void name_part(char name[256], const char *target, uint64_t id) {
 	snprintf(name, 256, ".%.*s.%016" PRIx64 SUFFIX, NAME_KEPT, target, id);
@@ -51,6 +56,13 @@ static bool ours(int fd) {
 	       st.st_nlink == 1;
 }
 
+/* Who tidies up was faster than our lock; the name may be somebody else's part by now. */
+static bool removed(int fd) {
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 static bool is_there(int dir, const char *name, int fd) {
 	struct stat a, b;
 
@@ -64,13 +76,14 @@ const char *part_open(struct part *p, int dir, const char *target, uint64_t id, 
 	p->resumes = resumes;
 	snprintf(p->target, sizeof p->target, "%s", target);
 	name_part(p->name, target, id);
-	for (int tries = 0; tries < 4; tries++) {
+	for (int tries = 0; tries < TRIES; tries++) {
 		p->fd = openat(dir, p->name,
 			       O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 			       0600);
 		if (p->fd < 0 && errno != ELOOP && errno != ENXIO) return strerror(errno);
 		if (p->fd >= 0 && ours(p->fd)) {
-			if (flock(p->fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
+			/* a random name is only ever held by who tidies up, and not for long */
+			if (flock(p->fd, LOCK_EX | (wait || !resumes ? 0 : LOCK_NB)) < 0) {
 				close(p->fd);
 				p->fd = -1;
 				errno = 0;
@@ -81,7 +94,7 @@ const char *part_open(struct part *p, int dir, const char *target, uint64_t id, 
 				if (!resumes && ftruncate(p->fd, 0) < 0) break;
 				return NULL;
 			}
-		} else if (unlinkat(dir, p->name, 0) < 0) {
+		} else if (!removed(p->fd) && unlinkat(dir, p->name, 0) < 0 && errno != ENOENT) {
 			break;
 		}
 		if (p->fd >= 0) close(p->fd);

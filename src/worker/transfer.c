@@ -162,6 +162,7 @@ int put_main(int n, char **words) {
 	r = cube_receiver_new(&config);
 	rc = receive_all(r, space);
 	cube_receiver_free(r);
+	free(space);
 	return rc;
 }
 
@@ -180,5 +181,6 @@ int get_main(int n, char **words) {
 	s = cube_sender_new(&config);
 	rc = send_all(s, space);
 	cube_sender_free(s);
+	free(space);
 	return rc;
 }

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../src/copy/record.h"
@@ -496,6 +497,29 @@ START_TEST(concurrent) {
 }
 END_TEST
 
+/* Copies of one small file to one place at the same time tidy up behind each other, and get on. */
+START_TEST(many_to_one_place) {
+	make("one", "bytes", 5);
+	mkdir("dst", 0755);
+	pid_t pids[4];
+	for (int i = 0; i < 4; i++) {
+		pids[i] = fork();
+		if (pids[i]) continue;
+		for (int n = 0; n < 200 && !told[0]; n++) copy("one", "dst");
+		if (told[0]) fprintf(stderr, "%s", told);
+		_exit(told[0] != 0);
+	}
+	int failed = 0, status;
+	for (int i = 0; i < 4; i++) {
+		ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+		failed += status != 0;
+	}
+	ck_assert_int_eq(failed, 0);
+	same("one", "dst/one");
+	ck_assert_ptr_null(part_in("dst", NULL));
+}
+END_TEST
+
 START_TEST(goes_on_after_a_cut) {
 	struct wire w = {.cut = 7000000}, rest = {.again = true};
 	mkdir("src", 0755);
@@ -823,6 +847,7 @@ int main(void) {
 	tcase_add_test(tc, damaged_parts);
 	tcase_add_test(tc, other_versions_parts_go);
 	tcase_add_test(tc, concurrent);
+	tcase_add_test(tc, many_to_one_place);
 	tcase_add_test(tc, goes_on_after_a_cut);
 	tcase_add_test(tc, parts_of_small_files_go);
 	tcase_add_test(tc, shrinking);

@@ -81,15 +81,21 @@ test_none_of_several() {
 	json_is '[.nodes[] | select(.state != "gone") | .name] | length' 0
 }
 
+# Logins on host $1 before a new manager's: one that runs keeps a jump host's connection for a moment.
+fresh_logins() {
+	stop_manager >/dev/null 2>&1
+	logins "$1"
+}
+
 test_jump() {
 	local before
-	before=$(logins h1)
+	before=$(fresh_logins h1)
 	spawned -J h1 -w h2
 	[ "$(logins h1)" -gt "$before" ] || fail 'not through h1'
-	before=$(logins h1)
+	before=$(fresh_logins h1)
 	spawned -J "$ME@127.0.0.1:$PORT1" -w h3
 	[ "$(logins h1)" -gt "$before" ] || fail 'not through h1'
-	before=$(logins h1)
+	before=$(fresh_logins h1)
 	spawned -o ProxyJump=h1 -w h2
 	[ "$(logins h1)" -gt "$before" ] || fail 'not through h1'
 	refused '.' -J nowhere.invalid -w h2
@@ -102,11 +108,11 @@ test_hosts_file() {
 		h3 transport="ssh -F $LAB_CONFIG -o LogLevel=QUIET {host} {line}"
 		h1 transport=openssh
 	END
-	before=$(logins h1)
+	before=$(fresh_logins h1)
 	spawned -i hosts -w h2
 	[ "$(logins h1)" -gt "$before" ] || fail 'not through h1'
 	# -J goes before jump=, a host's own transport= before --transport.
-	before=$(logins h1)
+	before=$(fresh_logins h1)
 	spawned -i hosts -w h2 -J none
 	is "$(logins h1)" "$before" 'logins on h1'
 	spawned -i hosts -w h3 --transport=/nonexistent

@@ -131,7 +131,7 @@ static void reopen(void *arg) {
 /* What libssh2 cannot the ssh program may: as joining does. */
 static void on_fail(void *arg, const struct cube_err *err) {
 	struct cube_doctor *d = arg;
-	if (err->code == CUBE_ELIBRARY && !d->set.transport && !d->by_openssh) {
+	if (err->code == CUBE_ELIBRARY && !d->by_openssh && cube_node_settings_choose(&d->set)) {
 		tell(d, CUBE_VERDICT_NOTE, "transport", err->msg,
 		     "none needed: OpenSSH's ssh is used instead");
 		d->by_openssh = true;

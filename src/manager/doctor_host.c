@@ -197,7 +197,7 @@ static void tell_folders(struct telling *t) {
 		{"readonly", "cannot be written to"},
 		{"foreign", "is a link or belongs to somebody else"},
 	};
-	bool any = false;
+	bool any = *t->e->worker; /* else it goes to the first one that will do */
 	for (size_t i = 0; i < t->e->nfolders; i++) {
 		const struct folder *f = &t->e->folders[i];
 		const char *text = "no sensible answer";

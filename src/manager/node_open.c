@@ -5,13 +5,13 @@
 #include "events.h"
 #include "nodes.h"
 
-static bool chooses(const struct cube_node_settings *s) {
+bool cube_node_settings_choose(const struct cube_node_settings *s) {
 	return !s->local && (!s->transport || strcmp(s->transport, "auto") == 0);
 }
 
 static const char *choose(const struct cube_node_settings *s, bool by_openssh) {
 	if (s->local) return "local";
-	if (!chooses(s)) return s->transport;
+	if (!cube_node_settings_choose(s)) return s->transport;
 	return by_openssh ? "openssh" : "ssh";
 }
 
@@ -44,7 +44,8 @@ const char *cube_node_transport(const struct cube_mnode *node) {
 }
 
 bool cube_node_fall_back(struct cube_mnode *node, const struct cube_err *err) {
-	if (err->code != CUBE_ELIBRARY || !chooses(&node->set) || node->fallback) return false;
+	if (err->code != CUBE_ELIBRARY || !cube_node_settings_choose(&node->set) || node->fallback)
+		return false;
 	cube_autofree char *text = cube_strf("using OpenSSH's ssh: %s", err->msg);
 	node->fallback = cube_strdup(err->msg);
 	cube_node_persist(node);

@@ -32,8 +32,8 @@ struct cube_node_facts {
 
 struct cube_node_settings { /* how a node is reached; persisted, so that a new manager can */
 	char *host, *user, *identity, *labels, *ssh_config, *jump; /* NULL: none */
-	char *transport;          /* NULL: libssh2, and OpenSSH where that cannot; "ssh": libssh2
-				     only; else a template as for cube_transport_command */
+	char *transport;          /* NULL, "auto": libssh2, and OpenSSH where that cannot; "ssh":
+				     libssh2 only; else a template as for cube_transport_command */
 	struct cube_strv options; /* ssh -o */
 	uint16_t port;
 	bool local, strict_host_keys;
@@ -42,6 +42,8 @@ struct cube_node_settings { /* how a node is reached; persisted, so that a new m
 };
 void cube_node_settings_copy(struct cube_node_settings *to, const struct cube_node_settings *from);
 void cube_node_settings_done(struct cube_node_settings *s);
+/* Whether what carries the connection is ours to choose: libssh2, and OpenSSH where that cannot. */
+bool cube_node_settings_choose(const struct cube_node_settings *s);
 
 struct cube_mnode {
 	struct cube_link link; /* in cube_nodes */

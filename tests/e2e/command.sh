@@ -147,6 +147,8 @@ test_rsa_only() {
 	ssh-keygen -q -t rsa -b 2048 -N '' -f "$LAB/rsa"
 	for h in h1 h2 h3; do restart "$h" "Match all\nAuthorizedKeysFile $LAB/rsa.pub"; done
 	config=$(with_key "$LAB/rsa")
+	ok timeout 60 cube doctor -F "$config" h1
+	out_has 'note +transport +RSA keys need libssh2 1\.11'
 	ok timeout 60 cube spawn -F "$config" --workers="$W"
 	err_has "^cube: h\[1-3\]: ${WHY}RSA keys need libssh2 1\.11"
 	is "$(grep -c 'using OpenSSH' "$E")" 1 'lines that say so'

@@ -8,6 +8,7 @@ setup() {
 	hosts 0
 	lab_vm well shell=/usr/bin/fish
 	lab_vm tight home=noexec mount=/var/tmp:ro logind='KillUserProcesses=yes' logind='KillExcludeUsers='
+	lab_vm small home=full:64k
 	lab_vm asks key=none password=geheim
 	lab_vm forced sshd='ForceCommand /bin/echo go away'
 	lab_vm nowhere home=noexec mount=/var/tmp:noexec mount=/tmp:noexec mount=/dev/shm:noexec
@@ -46,6 +47,16 @@ test_what_is_odd_is_told_with_what_to_do() {
 	out_has 'note +folder +/home/user/.cache/cube: programs cannot be run'
 	out_has 'note +folder +/var/tmp/cube-user: cannot be written to'
 	out_has 'ok +folder +/dev/shm/cube-user.*the worker goes there'
+}
+
+# The home has no room for it.
+test_the_worker_is_where_it_was_put() {
+	ok cube spawn -w small -- true
+	ok cube doctor small
+	out_has 'ok +worker +is there: /var/tmp/cube-user/bin/'
+	out_lacks 'the worker goes there'
+	ok cube spawn -w small
+	ok cube down --purge
 }
 
 test_a_command_of_the_hosts_own() {

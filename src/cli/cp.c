@@ -150,7 +150,8 @@ static void begin(struct cube_cp_host *h) {
 	};
 	int rc = cube_rstream_open(cp->cli->client, &open, &ops, h, &h->stream, &err);
 	cube_strv_done(&argv);
-	if (rc == CUBE_ECONFLICT) { /* not ready: its state says whether to wait */
+	/* Not ready, or the manager is away: its state says whether to wait. */
+	if (rc == CUBE_ECONFLICT || rc == CUBE_ECONNECT) {
 		if (h->state != CUBE_CP_WAITING) h->since = cube_clock_mono();
 		h->state = CUBE_CP_WAITING;
 		return;
@@ -184,19 +185,8 @@ static void begin(struct cube_cp_host *h) {
 	h->state = CUBE_CP_RUNNING;
 }
 
-/* The link broke, or the process ended before its time. */
-static void cut_off(struct cube_cp_host *h) {
-	struct cube_rstream_outcome o = cube_rstream_result(h->stream);
-	if (o.how != CUBE_EXIT_LOST) {
-		cube_autofree char *why =
-			o.message && *o.message ? cube_strdup(o.message)
-			: cube_buf_len(&h->said)
-				? cube_strdup(cube_buf_str(&h->said))
-				: cube_strf("the copy there ended with %d", o.value);
-		why[strcspn(why, "\n")] = '\0';
-		fail(h, why);
-		return;
-	}
+/* The link to the node or the manager. */
+static void link_broke(struct cube_cp_host *h) {
 	uint64_t moved = cube_cp_counts(h).moved;
 	h->vain = moved > h->moved ? 0 : h->vain + 1;
 	hang_up(h);
@@ -209,6 +199,21 @@ static void cut_off(struct cube_cp_host *h) {
 	h->since = cube_clock_mono();
 	h->state = CUBE_CP_WAITING;
 	h->cp->looked = 0;
+}
+
+/* The link broke, or the process ended before its time. */
+static void cut_off(struct cube_cp_host *h) {
+	struct cube_rstream_outcome o = cube_rstream_result(h->stream);
+	if (o.how == CUBE_EXIT_LOST) {
+		link_broke(h);
+		return;
+	}
+	cube_autofree char *why = o.message && *o.message ? cube_strdup(o.message)
+				  : cube_buf_len(&h->said)
+					  ? cube_strdup(cube_buf_str(&h->said))
+					  : cube_strf("the copy there ended with %d", o.value);
+	why[strcspn(why, "\n")] = '\0';
+	fail(h, why);
 }
 
 static void pump_up(struct cube_cp_host *h) {
@@ -256,6 +261,10 @@ static void step(struct cube_cp_host *h, bool ready) {
 	struct cube_err err;
 	int rc = ready ? cube_rstream_step(h->stream, &err) : 0;
 	if (h->state != CUBE_CP_RUNNING) return; /* it failed in there */
+	if (rc == CUBE_ECONNECT) {
+		link_broke(h);
+		return;
+	}
 	if (rc == 0 && h->sender) pump_up(h);
 	else if (rc == 0) rc = pump_down(h, &err);
 	if (rc) {
@@ -315,6 +324,14 @@ static void tell_waiting(struct cube_cp *cp) {
 	json_decref(names);
 }
 
+/* A manager that went away is started again, and reaches the nodes again. */
+static int get_nodes(struct cube_cli *cli, json_t **ret, struct cube_err *err) {
+	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, ret, err);
+	if (rc != CUBE_ECONNECT) return rc;
+	rc = cube_client_start_manager(&cli->paths, err);
+	return rc ? rc : cube_client_json(cli->client, "GET", "/v1/nodes", NULL, ret, err);
+}
+
 /* Those that wait for their nodes. */
 static void look(struct cube_cp *cp) {
 	uint64_t now = cube_clock_mono();
@@ -325,7 +342,7 @@ static void look(struct cube_cp *cp) {
 	if (!waiting || now - cp->looked < LOOK_MS * CUBE_NS_PER_MS) return;
 	tell_waiting(cp);
 	cp->looked = now;
-	int rc = cube_client_json(cp->cli->client, "GET", "/v1/nodes", NULL, &reply, &err);
+	int rc = get_nodes(cp->cli, &reply, &err);
 	for (size_t i = 0; i < cp->n; i++) {
 		struct cube_cp_host *h = &cp->hosts[i];
 		if (h->state != CUBE_CP_WAITING) continue;

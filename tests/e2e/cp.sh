@@ -184,6 +184,21 @@ test_link_breaks() {
 	rm -f here "$(host_file "$(N 0)" big)"
 }
 
+# So does it when the manager dies: another one is started, and reaches the node again.
+test_manager_dies() {
+	local pid
+	pid=$(manager_pid)
+	cube cp -o json big "$(N 0):" >"$O" 2>"$T/broken" &
+	soon part_grows
+	kill -9 "$pid"
+	wait $! || fail "it did not go on: $(cat "$T/broken")"
+	grep -q "^cube: $(N 0): the link broke; waiting for it, at most 60 s" "$T/broken"
+	json_is '.ok, .hosts[0].bytes, .hosts[0].rounds' "$(printf 'true\n100000000\n2')"
+	[ "$(manager_pid)" != "$pid" ] || fail 'the same manager'
+	cmp big "$(host_file "$(N 0)" big)"
+	rm -f "$(host_file "$(N 0)" big)"
+}
+
 test_full_disk() {
 	local dir
 	[ "$ON" = openssh ] || return 0

@@ -46,7 +46,8 @@ struct session {
 	uint8_t *frame;  /* input is read behind a frame's head */
 	bool tty, input; /* there is input to read */
 	bool interrupted, wide;
-	int left; /* exit code, not 0: the user left */
+	bool line; /* the command is one word that looks like a line for a shell */
+	int left;  /* exit code, not 0: the user left */
 };
 
 /* ---- output ---- */
@@ -187,6 +188,7 @@ static int open_stream(struct cube_cli *cli, const struct args *a, char **words,
 	if (*argv && strcmp(*argv, "--") == 0) argv++;
 	s->tty = a->tty || (!*argv && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 	s->input = !a->no_input;
+	s->line = *argv && !argv[1] && strpbrk(*argv, " |&;<>$*");
 	struct cube_rstream_open open = {
 		.node = words[0],
 		.argv = (const char *const *)argv,
@@ -202,6 +204,21 @@ static int open_stream(struct cube_cli *cli, const struct args *a, char **words,
 	return rc;
 }
 
+static int no_node(const char *name, struct cube_err *err) {
+	if (strpbrk(name, "[],@^*"))
+		return cube_fail(err, CUBE_EUSAGE,
+				 "%.80s: this takes one node; `cube run --all` takes many", name);
+	return cube_fail(err, CUBE_ECONFLICT,
+			 "there is no node %.80s; `cube spawn --workers=%.80s` adds it", name,
+			 name);
+}
+
+/* As many write it for ssh, which hands its words to a shell. */
+static void tell_line(char **words) {
+	cube_cli_say("no shell takes a command apart; where one is to: cube exec %s -- sh -c '...'",
+		     words[0]);
+}
+
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct session s = {.signals.fd = -1};
@@ -212,11 +229,9 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 			       "where? cube exec [OPTIONS] NODE [--] COMMAND...");
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = open_stream(cli, a, words, &s, &err);
-	if (rc == CUBE_ENOTFOUND)
-		rc = cube_fail(&err, CUBE_ECONFLICT,
-			       "there is no node %.80s; `cube spawn --workers=%.80s` adds it",
-			       words[0], words[0]);
+	if (rc == CUBE_ENOTFOUND) rc = no_node(words[0], &err);
 	int code = rc ? cube_cli_fail(&err) : attend(&s, words[0]);
+	if (code == 127 && s.line) tell_line(words);
 	cube_rstream_free(s.stream);
 	return code;
 }

@@ -34,6 +34,13 @@ test_exec_is_the_command() {
 	run cube exec "$N" -- no-such-program
 	rc_is 127
 	err_has 'no-such-program'
+	err_lacks 'sh -c'
+	run cube exec "$N" 'ls | wc'
+	rc_is 127
+	err_has "cube exec $N -- sh -c"
+	run cube exec 'web[1-8]' ls
+	rc_is 2
+	err_has 'web\[1-8\]: this takes one node'
 	run cube exec "$N" -- /
 	rc_is 126
 	ok cube exec -e A=1 -e 'B=two words' -C / "$N" -- sh -c 'echo "$A/$B"; pwd; echo "$CUBE_HOST"'

@@ -93,6 +93,15 @@ static void add_question(struct cube_asking *a, struct cube_buf *out, bool whole
 	add_names(out, json_object_get(at_hand(a), "nodes"), width > n + 6 ? width - n - 6 : 0);
 }
 
+static bool asks_for(const struct cube_asking *a, const char *node) {
+	size_t i;
+	json_t *name;
+	json_array_foreach(json_object_get(at_hand(a), "nodes"), i, name) {
+		if (json_is_string(name) && strcmp(json_string_value(name), node) == 0) return true;
+	}
+	return false;
+}
+
 /* What comes once, ahead of the first line. */
 static void add_head(struct cube_asking *a, struct cube_buf *out) {
 	const char *refused = cube_json_str(at_hand(a), "refused_by", NULL);
@@ -100,7 +109,12 @@ static void add_head(struct cube_asking *a, struct cube_buf *out) {
 	add_lines(out, cube_json_str(at_hand(a), "title", ""), true);
 	if (!refused) return;
 	cube_text_escape(out, refused, strlen(refused));
-	cube_buf_addstr(out, " refused it; once more\n");
+	cube_buf_addstr(out, " refused it; once more");
+	if (!asks_for(a, refused)) {
+		cube_buf_addstr(out, ", without ");
+		cube_text_escape(out, refused, strlen(refused));
+	}
+	cube_buf_addstr(out, "\n");
 }
 
 static void show(struct cube_asking *a) {

@@ -28,11 +28,13 @@ static int by_name(const void *x, const void *y, void *arg) {
 
 static void init_row(struct cube_progress_row *r, const json_t *node) {
 	const char *reason = cube_json_str(node, "reason", NULL);
+	const char *kept = cube_json_str(node, "kept", NULL);
 	r->name = cube_strdup(cube_json_str(node, "name", "?"));
 	if (cube_node_state_parse(cube_json_str(node, "state", ""), &r->state))
 		r->state = CUBE_NODE_CONNECTING;
 	if (r->state == CUBE_NODE_LOST) r->state = CUBE_NODE_CONNECTING; /* is tried again */
 	r->before = r->state == CUBE_NODE_READY;
+	if (kept) r->kept = cube_strdup(kept);
 	if (reason && !joining(r) && r->state != CUBE_NODE_READY) r->reason = cube_strdup(reason);
 }
 
@@ -67,6 +69,7 @@ void cube_progress_done(struct cube_progress *p) {
 		free(p->rows[i].name);
 		free(p->rows[i].step);
 		free(p->rows[i].reason);
+		free(p->rows[i].kept);
 	}
 	free(p->rows);
 	free(p->sorted);
@@ -95,7 +98,12 @@ static int row_text(const struct cube_progress_row *r, struct cube_buf *out) {
 	char time[32];
 	int rc = cube_buf_printf(out, "%s ", r->name);
 	if (rc) return rc;
-	if (r->state == CUBE_NODE_READY && r->before) return cube_buf_addstr(out, "ready already");
+	if (r->state == CUBE_NODE_READY && r->before) {
+		rc = cube_buf_addstr(out, "ready already");
+		if (rc || !r->kept) return rc;
+		return cube_buf_printf(out, "; not changed: %s (`cube down %s` first)", r->kept,
+				       r->name);
+	}
 	if (r->state == CUBE_NODE_READY) {
 		uint64_t ns = (uint64_t)(r->seconds * 1e9);
 		return cube_buf_printf(out, "ready %s",
@@ -228,9 +236,11 @@ void cube_progress_hide(struct cube_progress *p) {
 	p->shown = 0;
 }
 
-static void draw(struct cube_progress *p) {
+/* last: it stays, so that nothing of a reason may be cut off; no line of it is drawn over. */
+static void draw(struct cube_progress *p, bool last) {
 	size_t width, height, lines = 0;
 	if (!cube_render_terminal(p->fd, &width, &height)) return;
+	if (last) width = SIZE_MAX;
 	struct cube_buf out;
 	cube_buf_init(&out, 16u << 20);
 	if (p->shown) cube_buf_printf(&out, "\r\033[%zuA\033[J", p->shown);
@@ -248,14 +258,14 @@ void cube_progress_draw(struct cube_progress *p, bool now) {
 	if (p->mode != CUBE_PROGRESS_LIVE) return;
 	if (!now && p->drawn && time - p->drawn < DRAW_EVERY) return;
 	p->drawn = time;
-	draw(p);
+	draw(p, false);
 }
 
 void cube_progress_finish(struct cube_progress *p) {
 	char time[32], text[128];
 	if (p->mode == CUBE_PROGRESS_QUIET) return;
 	if (p->brief) cube_progress_hide(p);
-	else cube_progress_draw(p, true);
+	else if (p->mode == CUBE_PROGRESS_LIVE) draw(p, true);
 	p->shown = 0;
 	cube_format_duration(cube_clock_mono() - p->started, time, sizeof time);
 	size_t ready = p->n - p->failed - p->pending;

@@ -15,6 +15,7 @@ struct cube_progress_row {
 	enum cube_node_state state;
 	double fraction, seconds; /* pushed so far; until it was ready */
 	char *step, *reason;      /* or NULL */
+	char *kept;               /* what was asked for and it does not have, or NULL */
 	bool before;              /* it was ready when we came */
 };
 

@@ -7,6 +7,7 @@
 #include "cube/mem.h"
 #include "cube/task.h"
 #include "events.h"
+#include "node_check.h"
 #include "tasks.h"
 
 /* --- NODE --- */
@@ -203,6 +204,13 @@ void cube_api_nodes_done(struct cube_api_nodes *nodes) {
 	free(nodes->v);
 }
 
+static void add_kept(json_t *row, const struct cube_mnode *node,
+		     const struct cube_node_request *request) {
+	char kept[CUBE_NODE_KEPT];
+	cube_node_kept(node, request, kept);
+	if (*kept) json_object_set_new(row, "kept", json_string(kept));
+}
+
 static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, json_t *nodes,
 		     json_t *added, struct cube_err *err) {
 	for (size_t i = 0; i < list->n; i++) {
@@ -210,8 +218,10 @@ static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, js
 		bool is_new;
 		int rc = cube_nodes_add(api->m->nodes, &list->v[i], &node, &is_new, err);
 		if (rc) return rc;
-		json_array_append_new(nodes, cube_api_node_json(node));
+		json_t *row = cube_api_node_json(node);
+		json_array_append_new(nodes, row);
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
+		else add_kept(row, node, &list->v[i]);
 	}
 	return 0;
 }

@@ -1,5 +1,6 @@
 #include "node_check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cube/hosts.h"
@@ -84,4 +85,46 @@ int cube_node_check(const struct cube_node_request *r, struct cube_err *err) {
 	int rc = check_names(r, err);
 	if (!rc) rc = check_lengths(&r->set, err);
 	return rc ? rc : check_reach(&r->set, err);
+}
+
+/* --- a node that is there already --- */
+
+static bool other(const char *has, const char *wanted) {
+	return wanted && (!has || strcmp(has, wanted) != 0);
+}
+
+static bool other_options(const struct cube_strv *has, const struct cube_strv *wanted) {
+	if (!wanted->len) return false;
+	if (has->len != wanted->len) return true;
+	for (size_t i = 0; i < has->len; i++)
+		if (strcmp(has->v[i], wanted->v[i]) != 0) return true;
+	return false;
+}
+
+void cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r,
+		    char out[CUBE_NODE_KEPT]) {
+	const struct cube_node_settings *has = &node->set, *wants = &r->set;
+	const struct {
+		const char *name;
+		bool differs;
+	} rows[] = {
+		{"host", other(wants->host, node->name) &&
+				 other(has->host ? has->host : node->name, wants->host)},
+		{"user", other(has->user, wants->user)},
+		{"port", wants->port && has->port != wants->port},
+		{"identity", other(has->identity, wants->identity)},
+		{"ssh-config", other(has->ssh_config, wants->ssh_config)},
+		{"jump", other(has->jump, wants->jump)},
+		{"option", other_options(&has->options, &wants->options)},
+		{"transport", !cube_node_settings_choose(wants) &&
+				      other(cube_node_transport(node), wants->transport)},
+		{"become", wants->become && !has->become},
+		{"slots", r->slots && (node->auto_slots || node->slots != r->slots)},
+	};
+	size_t used = 0;
+	out[0] = 0;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (rows[i].differs)
+			used += (size_t)snprintf(out + used, CUBE_NODE_KEPT - used, "%s%s",
+						 used ? ", " : "", rows[i].name);
 }

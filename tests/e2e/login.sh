@@ -82,7 +82,7 @@ test_wrong_password_costs_one_host_one_attempt() {
 	fresh "cube spawn -w 'p[1-3]'"
 	expect '^Password for user \(p\[1-3\]\): *$'
 	say wrong
-	expect 'p[123] refused it; once more'
+	expect 'p([123]) refused it; once more, without p[123]$'
 	expect '^Password for user \(p[0-9,[-]+\]\): *$'
 	say "$PASSWORD"
 	code 1
@@ -224,6 +224,19 @@ test_ten_drops_one_attempt() {
 	say "$PASSWORD"
 	code 0
 	is "$(pam_attempts k1)" 2 'attempts at PAM'
+}
+
+# While hosts join, a line is cut to the terminal; what stays on it is not.
+test_a_reason_is_told_whole() {
+	ok cube down --purge
+	tm resize-window -t t -x 40 -y 30
+	fresh 'cube spawn -w p1'
+	expect '^Password for user \(p1\): *$'
+	key Enter
+	code 1
+	expect '^p1 needs-login: 127.0.0.1 port [0-9]+ as user: needs a password, and none was given'
+	tm resize-window -t t -x 100 -y 30
+	ok cube down --purge
 }
 
 # ---- keys ---------------------------------------------------------------------------------------

@@ -433,6 +433,23 @@ size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n) 
 	return used;
 }
 
+/* Why a line may have ended without a word of ours. */
+static void say_end(const struct cube_mnode *node, int status, char *text, size_t size) {
+	const char *transport = cube_node_transport(node);
+	bool template = strcmp(transport, "ssh") && strcmp(transport, "openssh") &&
+			strcmp(transport, "local");
+	if (node->deploy->heard)
+		snprintf(text, size, "the login shell ended without an answer (status %d)", status);
+	else if (template)
+		snprintf(text, size, "%.*s ended with status %d and did not run our command",
+			 (int)strcspn(transport, " \t"), transport, status);
+	else if (status == 0)
+		snprintf(text, size,
+			 "the host runs a command of its own instead of ours (ForceCommand in "
+			 "sshd_config, command= in authorized_keys)");
+	else snprintf(text, size, "the login shell ended without an answer (status %d)", status);
+}
+
 void cube_deploy_end(struct cube_mnode *node, int status) {
 	struct cube_deploy *d = node->deploy;
 	struct cube_err err;
@@ -456,13 +473,7 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 		rc = run(node, PHASE_PROBE_COLD, &err);
 	} else {
 		char what[160];
-		if (!d->heard && status == 0)
-			snprintf(what, sizeof what,
-				 "the host runs a command of its own instead of ours (ForceCommand "
-				 "in sshd_config, command= in authorized_keys)");
-		else
-			snprintf(what, sizeof what,
-				 "the login shell ended without an answer (status %d)", status);
+		say_end(node, status, what, sizeof what);
 		fail(node, CUBE_EEXEC,
 		     d->phase == PHASE_ATTACH ? "starting the worker" : "deploying",
 		     *d->reason ? d->reason : what);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ struct cube_askpass {
 	void *arg;
 	struct cube_listen *listen;
 	struct cube_strv env;
+	char *host;                 /* the target, or NULL */
 	struct cube_link questions; /* in order */
 	unsigned waiting;
 	struct question *open; /* whose answer is awaited */
@@ -60,7 +62,7 @@ static void cut_key(char *key, size_t size, const char *from, size_t n) {
 	key[n] = '\0';
 }
 
-enum cube_ask_kind cube_askpass_kind(const char *prompt, char *key, size_t size) {
+enum cube_ask_kind cube_askpass_kind(const char *prompt, const char *host, char *key, size_t size) {
 	static const char PASSPHRASE[] = "Enter passphrase for ", PIN[] = "Enter PIN for ";
 	static const char PASSWORD[] = "'s password:";
 	const char *at, *end;
@@ -72,8 +74,11 @@ enum cube_ask_kind cube_askpass_kind(const char *prompt, char *key, size_t size)
 		return CUBE_ASK_PASSPHRASE;
 	}
 	at = strrchr(prompt, '@');
-	if (at && strstr(at, PASSWORD) && *prompt != '(') {
-		cut_key(key, size, prompt, (size_t)(at - prompt));
+	end = at ? strstr(at, PASSWORD) : NULL;
+	if (end && *prompt != '(') {
+		size_t n = (size_t)(end - at - 1);
+		bool ours = !host || (strlen(host) == n && !strncasecmp(at + 1, host, n));
+		cut_key(key, size, prompt, (size_t)((ours ? at : end) - prompt));
 		return CUBE_ASK_PASSWORD;
 	}
 	cut_key(key, size, prompt, strlen(prompt));
@@ -116,7 +121,7 @@ static void put(struct question *q) {
 	struct cube_askpass *a = q->a;
 	const char *prompt = prompt_of(q);
 	char key[KEY_MAX];
-	enum cube_ask_kind kind = cube_askpass_kind(prompt, key, sizeof key);
+	enum cube_ask_kind kind = cube_askpass_kind(prompt, a->host, key, sizeof key);
 	struct kept *kept = find_kept(a, kind, key);
 	a->asked = true;
 	if (kept && !kept->used) {
@@ -147,7 +152,7 @@ void cube_askpass_answer(struct cube_askpass *a, const char *answer) {
 	struct question *q = a->open;
 	char key[KEY_MAX];
 	if (!q) return;
-	enum cube_ask_kind kind = cube_askpass_kind(prompt_of(q), key, sizeof key);
+	enum cube_ask_kind kind = cube_askpass_kind(prompt_of(q), a->host, key, sizeof key);
 	struct kept *kept = find_kept(a, kind, key);
 	if (!kept && a->nkept < KEPT_MAX && kind != CUBE_ASK_KEYBOARD) kept = &a->kept[a->nkept++];
 	if (kept) {
@@ -227,10 +232,11 @@ static void make_environment(struct cube_askpass *a, const char *path) {
 	}
 	add_variable(&a->env, "SSH_ASKPASS_REQUIRE", path ? "force" : "never");
 	if (!path) return;
+	static const char GONE[] = " (deleted)";
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-	/* Replaced by a newer one meanwhile: the old is still there by this name. */
-	if (n < 0 || access(self, X_OK) < 0)
-		snprintf(self, sizeof self, "/proc/%d/exe", (int)getpid());
+	size_t len = n < 0 ? 0 : (size_t)n, tail = sizeof GONE - 1;
+	/* Replaced by a newer one meanwhile, which does as well. */
+	if (len > tail && !strcmp(self + len - tail, GONE)) self[len - tail] = '\0';
 	add_variable(&a->env, "SSH_ASKPASS", self);
 	add_variable(&a->env, VARIABLE, path);
 }
@@ -258,6 +264,11 @@ const char *const *cube_askpass_envp(const struct cube_askpass *a) {
 	return (const char *const *)cube_strv_argv(&a->env);
 }
 
+void cube_askpass_target(struct cube_askpass *a, const char *host) {
+	free(a->host);
+	a->host = cube_strdup(host);
+}
+
 void cube_askpass_next(struct cube_askpass *a) {
 	a->asked = false;
 	for (unsigned i = 0; i < a->nkept; i++) a->kept[i].used = false;
@@ -274,6 +285,8 @@ void cube_askpass_free(struct cube_askpass *a) {
 	cube_listen_free(a->listen);
 	cube_strv_done(&a->env);
 	explicit_bzero(a->kept, sizeof a->kept);
+	free(a->host);
+	a->host = NULL;
 	cube_loop_defer(a->loop, free, a); /* a question may be just being put */
 }
 

@@ -22,7 +22,12 @@ void cube_askpass_answer(struct cube_askpass *a, const char *answer);
 bool cube_askpass_asked(const struct cube_askpass *a); /* since _next */
 void cube_askpass_free(struct cube_askpass *a);        /* NULL is fine */
 
-/* What ssh wants to know by a prompt: kind and key (at most size - 1 bytes of it). */
-enum cube_ask_kind cube_askpass_kind(const char *prompt, char *key, size_t size);
+/* The target's name as ssh has it (HostName): only its password is asked for by the user's name
+ * alone, that of a jump host by "user@host". */
+void cube_askpass_target(struct cube_askpass *a, const char *host);
+
+/* What ssh wants to know by a prompt: kind and key (at most size - 1 bytes of it). host: the
+ * target's, or NULL for any. */
+enum cube_ask_kind cube_askpass_kind(const char *prompt, const char *host, char *key, size_t size);
 
 #endif

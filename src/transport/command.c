@@ -259,6 +259,7 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	}
 	if (jumps && cube_jump_to_itself(jumps, c->host, config)) jumps = NULL;
 	cube_openssh_config(&c->openssh, config);
+	cube_askpass_target(c->askpass, config->hostname);
 	name_point(c, config, jumps);
 	if (jumps) find_route(c, jumps);
 	else cube_process_open(c->process);

@@ -205,16 +205,30 @@ static void on_ready(void *arg) {
 	serve_soon(k->group);
 }
 
-/* One of those who wait for it asks for all. */
+static struct cube_jump *find_asker(struct cube_jump_group *g) {
+	cube_list_each (&g->queue, j, struct cube_jump, link)
+		if (j->ask) return j;
+	return NULL;
+}
+
+/* One of those who wait for it asks for all. The jump host's password is not the target's, even
+ * where the accounts have one name. */
 static void on_ask(void *arg, const struct cube_ask *ask) {
+	static const char JUMP[] = "jump host ";
 	struct carrier *k = arg;
-	cube_list_each (&k->group->queue, j, struct cube_jump, link) {
-		if (!j->ask) continue;
-		k->asker = j;
-		j->events->asks(j->arg, ask);
-		return;
+	const char *name = k->group->name;
+	struct cube_ask named = *ask;
+	cube_autofree char *key = cube_strf("%s@%s", ask->key, name);
+	cube_autofree char *title =
+		cube_strf("%s%s%s%s", JUMP, name, *ask->title ? ": " : "", ask->title);
+	/* One before it, which it is reached through, has its name already. */
+	if (ask->kind != CUBE_ASK_PASSPHRASE && strncmp(ask->title, JUMP, sizeof JUMP - 1) != 0) {
+		named.key = key;
+		named.title = title;
 	}
-	cube_carrier_answer(k->carrier, NULL);
+	k->asker = find_asker(k->group);
+	if (k->asker) k->asker->events->asks(k->asker->arg, &named);
+	else cube_carrier_answer(k->carrier, NULL);
 }
 
 static void on_stuck(void *arg) {
@@ -300,12 +314,6 @@ static const struct cube_carrier_events CARRIER_EVENTS = {.ready = on_ready,
 
 /* ---- serving the queue ------------------------------------------------------------------- */
 
-static bool somebody_asks(struct cube_jump_group *g) {
-	cube_list_each (&g->queue, j, struct cube_jump, link)
-		if (j->ask) return true;
-	return false;
-}
-
 static int new_carrier(struct cube_jump_group *g, struct cube_err *err) {
 	const char *comma = strrchr(g->jumps, ',');
 	cube_autofree char *before =
@@ -321,7 +329,7 @@ static int new_carrier(struct cube_jump_group *g, struct cube_err *err) {
 				     .ssh_config = g->file,
 				     .jump = before,
 				     .strict_host_keys = g->strict,
-				     .ask = somebody_asks(g),
+				     .ask = find_asker(g) != NULL,
 				     .timeout_ns = g->timeout_ns};
 	struct carrier *k = cube_alloc(sizeof *k);
 	k->group = g;

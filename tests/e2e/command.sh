@@ -285,7 +285,7 @@ test_template_says_why_not() {
 	new_manager
 	run timeout 60 cube spawn --workers=box9 --transport='docker exec -i {host}'
 	rc_is 1
-	err_has 'box9 .*No such container: box9'
+	err_has 'box9 .*docker ended with status 1 and did not run our command .*No such container: box9'
 	ok cube down
 }
 

@@ -221,6 +221,24 @@ START_TEST(test_password) {
 }
 END_TEST
 
+/* A jump host's password is another one than the target's, though the accounts have one name. */
+START_TEST(test_password_of_jump) {
+	struct cube_target target = tester();
+	cube_autofree char *lines = cube_strf("AllowTcpForwarding yes\n%s", PASSWORD);
+	serve_login(lines);
+	target.jump = "tester@box";
+	target.host = "127.0.0.1";
+	target.port = server.port;
+	me.answers[0] = me.answers[1] = SECRET;
+	must_open(&target);
+	ck_assert_uint_eq(me.n, 2);
+	ck_assert_str_eq(me.asks[0].key, "tester@tester@box");
+	ck_assert_str_eq(me.asks[0].title, "jump host tester@box");
+	ck_assert_str_eq(me.asks[1].key, "tester");
+	ck_assert_str_eq(me.asks[1].title, "");
+}
+END_TEST
+
 START_TEST(test_password_refused) {
 	struct cube_target target = tester();
 	serve_login(PASSWORD);
@@ -619,6 +637,7 @@ int main(void) {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_password, 0, 2);
+	tcase_add_test(tc, test_password_of_jump);
 	tcase_add_test(tc, test_password_refused);
 	tcase_add_test(tc, test_clock);
 	tcase_add_test(tc, test_grace);

@@ -151,8 +151,11 @@ END_TEST
 static const struct {
 	const char *prompt;
 	enum cube_ask_kind kind;
-	const char *key;
+	const char *key, *host;
 } ASKS[] = {
+	{"me@Web1's password: ", CUBE_ASK_PASSWORD, "me", "web1"},
+	{"me@bastion's password: ", CUBE_ASK_PASSWORD, "me@bastion", "web1"},
+	{"me@web's password: ", CUBE_ASK_PASSWORD, "me@web", "web1"},
 	{"Enter passphrase for key '/h/.ssh/id': ", CUBE_ASK_PASSPHRASE, "/h/.ssh/id"},
 	{"Enter passphrase for PKCS#11 token", CUBE_ASK_PASSPHRASE,
 	 "Enter passphrase for PKCS#11 token"},
@@ -167,7 +170,8 @@ static const struct {
 
 START_TEST(test_ask_kind) {
 	char key[64];
-	ck_assert_int_eq(cube_askpass_kind(ASKS[_i].prompt, key, sizeof key), ASKS[_i].kind);
+	ck_assert_int_eq(cube_askpass_kind(ASKS[_i].prompt, ASKS[_i].host, key, sizeof key),
+			 ASKS[_i].kind);
 	ck_assert_str_eq(key, ASKS[_i].key);
 }
 END_TEST

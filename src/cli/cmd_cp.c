@@ -97,10 +97,11 @@ static int place_down(struct cube_cp *cp, const char *dir, struct cube_err *err)
 	return 0;
 }
 
-/* The home itself has no name here, as it has none in "HOST:". */
-static const char *path_there(const char *path) {
+/* The home itself has no name here, as it has none in "HOST:"; and nothing is an option there. */
+static void add_path(struct cube_strv *paths, const char *path) {
 	bool home = path[0] == '~' && path[1 + strspn(path + 1, "/")] == '\0';
-	return *path && !home ? path : ".";
+	cube_autofree char *text = cube_strf("%s%s", *path == '-' ? "./" : "", path);
+	cube_strv_add(paths, *path && !home ? text : ".");
 }
 
 static int plan_down(const struct args *a, struct cube_cp *cp, char **words, size_t n,
@@ -116,7 +117,7 @@ static int plan_down(const struct args *a, struct cube_cp *cp, char **words, siz
 				words[i]);
 		if (!rc) rc = names_of(a, from.hosts, &s, err);
 		for (size_t k = 0; !rc && k < s.set.len; k++)
-			cube_strv_add(&host_of(cp, s.set.v[k].name)->paths, path_there(from.path));
+			add_path(&host_of(cp, s.set.v[k].name)->paths, from.path);
 		cube_selection_done(&s);
 		free(from.hosts);
 	}

@@ -66,6 +66,7 @@ static void flush(struct session *s, int i) {
 
 static void read_input(struct session *s) {
 	size_t room = cube_rstream_room(s->stream);
+	if (!room) return; /* used up by what was sent in this turn: reading nothing is no end */
 	ssize_t n = read(STDIN_FILENO, s->frame + CUBE_RSTREAM_HEAD, room);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
 	if (n > 0) {

@@ -98,7 +98,9 @@ static void hang_up(struct stream *st) {
 		kill(-st->pid, SIGHUP);
 		kill(-st->pid, SIGCONT); /* a stopped process takes no HUP */
 	}
-	sweep_start(s->runner->sweeper, &st->sweep, st->cookie, st->pid, kill_at, on_swept, st);
+	/* once it was reaped its number may be another session's by now */
+	sweep_start(s->runner->sweeper, &st->sweep, st->cookie, st->reaped ? 0 : st->pid, kill_at,
+		    on_swept, st);
 }
 
 void streams_on_link_end(struct streams *s) {

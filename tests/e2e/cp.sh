@@ -75,6 +75,20 @@ test_to_several_hosts_and_from_them() {
 	for node in "${NODES[@]}"; do rm -f "$(host_file "$node" large)" "$(host_file "$node" one)"; done
 }
 
+test_names_like_options_and_the_home() {
+	local home
+	home=$(user_home "$(N 0)")
+	echo dash >"$home/-a"
+	ok cube cp "$(N 0):-a" .
+	is "$(cat ./-a)" dash
+	rm ./-a "$home/-a"
+	mkdir in-home
+	echo kept >"$home/of-the-home"
+	(cd in-home && cube cp "$(N 0):~/of-the-home" .) || fail 'not copied'
+	is "$(cat in-home/of-the-home)" kept
+	rm -r in-home "$home/of-the-home"
+}
+
 test_summary_as_json() {
 	ok cube cp -o json tree/one tree/large "$(N 0):"
 	json_is '.ok, .version, .hosts[0].node, .hosts[0].files, .hosts[0].bytes, .hosts[0].moved, .hosts[0].problems' \

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "cube/copy.h"
-#include "cube/mem.h"
 
 enum { PIECE = 256 << 10 };
 
@@ -20,11 +19,11 @@ static void prepare(int fd) {
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
+/* Seen from the home, where we are. */
 static const char *expand(const char *path) {
-	const char *home = getenv("HOME");
-
-	if (path[0] != '~' || (path[1] && path[1] != '/') || !home) return path;
-	return cube_strf("%s%s", home, path + 1); /* lives as long as we do */
+	if (path[0] != '~' || (path[1] && path[1] != '/')) return path;
+	path += 1 + strspn(path + 1, "/");
+	return *path ? path : ".";
 }
 
 static int fail(const char *what, const char *why) {

@@ -9,7 +9,6 @@
 
 #define ALONE_NS   (10 * CUBE_NS_PER_S)  /* nobody there who could be asked */
 #define PATIENT_NS (100 * CUBE_NS_PER_S) /* for a person */
-#define TRIES      3                     /* wrong answers to one prompt */
 #define TEXT_LEN   1024u                 /* of what a server asks */
 #define KEPT       64u                   /* secrets; the oldest goes first */
 
@@ -17,6 +16,7 @@ struct secret { /* an answer that was accepted */
 	struct cube_link link;
 	enum cube_ask_kind kind;
 	char *key, *answer;
+	char *wrong_for[CUBE_PROMPT_TRIES]; /* who had refused it before it was accepted */
 	uint64_t number;
 };
 
@@ -46,9 +46,25 @@ static void wipe(char **text) {
 static void secret_free(struct cube_prompts *p, struct secret *s) {
 	cube_list_remove(&s->link);
 	wipe(&s->answer);
+	for (unsigned i = 0; i < CUBE_PROMPT_TRIES; i++) free(s->wrong_for[i]);
 	free(s->key);
 	free(s);
 	p->kept--;
+}
+
+/* A person may tell the same as before, which another one takes. */
+static void take_refusals(struct secret *s, struct cube_prompt *q) {
+	for (unsigned i = 0; i < q->tries; i++) {
+		if (!q->wrong[i] || strcmp(q->wrong[i], s->answer)) continue;
+		s->wrong_for[i] = q->wrong_by[i];
+		q->wrong_by[i] = NULL;
+	}
+}
+
+static bool is_wrong_for(const struct secret *s, const char *name) {
+	for (unsigned i = 0; i < CUBE_PROMPT_TRIES; i++)
+		if (s->wrong_for[i] && !strcmp(s->wrong_for[i], name)) return true;
+	return false;
 }
 
 static struct secret *secret_keep(struct cube_prompts *p, struct cube_prompt *q) {
@@ -57,6 +73,7 @@ static struct secret *secret_keep(struct cube_prompts *p, struct cube_prompt *q)
 	s->key = cube_strdup(q->key);
 	s->answer = q->answers[0];
 	q->answers[0] = NULL;
+	take_refusals(s, q);
 	s->number = ++p->last_number;
 	cube_list_push(&p->secrets, &s->link);
 	if (++p->kept > KEPT) secret_free(p, cube_container(p->secrets.prev, struct secret, link));
@@ -85,7 +102,8 @@ static struct secret *secret_for(struct cube_prompts *p, const struct cube_asker
 	cube_list_each (&p->secrets, s, struct secret, link) {
 		if (s->kind != ask->kind || strcmp(s->key, ask->key)) continue;
 		if (s->number == a->worked[ask->kind]) return s;
-		if (!found && (!refused || s->number > refused->number)) found = s;
+		if (found || is_wrong_for(s, a->name)) continue;
+		if (!refused || s->number > refused->number) found = s;
 	}
 	return found;
 }
@@ -172,6 +190,10 @@ static struct cube_prompt *prompt_new(struct cube_prompts *p, const struct cube_
 static void prompt_free(struct cube_prompt *q) {
 	touch(q);
 	wipe_answers(q);
+	for (unsigned i = 0; i < CUBE_PROMPT_TRIES; i++) {
+		wipe(&q->wrong[i]);
+		free(q->wrong_by[i]);
+	}
 	cube_list_remove(&q->link);
 	cube_timer_del(q->timer);
 	for (unsigned i = 0; i < q->n; i++) free(q->texts[i]);
@@ -287,6 +309,9 @@ static void on_passed(struct cube_prompt *q) {
 }
 
 static void on_refused(struct cube_prompt *q) {
+	q->wrong[q->tries] = q->answers[0];
+	q->wrong_by[q->tries] = cube_strdup(q->trial->name);
+	q->answers[0] = NULL;
 	wipe_answers(q);
 	free(q->refused_by);
 	q->refused_by = cube_strdup(q->trial->name);
@@ -294,7 +319,7 @@ static void on_refused(struct cube_prompt *q) {
 	q->tries++;
 	if (cube_list_empty(&q->askers)) {
 		prompt_free(q);
-	} else if (q->tries >= TRIES) {
+	} else if (q->tries >= CUBE_PROMPT_TRIES) {
 		give_up(q, "three answers were refused");
 	} else {
 		q->id = ++q->all->last_id;

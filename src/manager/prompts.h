@@ -62,6 +62,8 @@ void cube_prompts_forget(struct cube_prompts *p);
 
 /* --- for people --- */
 
+#define CUBE_PROMPT_TRIES 3 /* wrong answers to one prompt */
+
 struct cube_prompt { /* to be read only */
 	struct cube_link link;
 	struct cube_prompts *all;
@@ -76,6 +78,8 @@ struct cube_prompt { /* to be read only */
 	struct cube_link askers;  /* struct cube_asker.link, in the order they came */
 	struct cube_asker *trial; /* who tries the answer */
 	char *answers[CUBE_ASK_PROMPTS + 1];
+	/* While others wait: the answers that were refused, and by whom. */
+	char *wrong[CUBE_PROMPT_TRIES], *wrong_by[CUBE_PROMPT_TRIES];
 	struct cube_timer *timer;
 };
 const char *cube_ask_kind_name(enum cube_ask_kind kind); /* "password" */

@@ -256,6 +256,22 @@ START_TEST(one_refuses_what_others_took) {
 }
 END_TEST
 
+/* A person tells the same once more, and another one takes it: who refused it is not fed with it.
+ */
+START_TEST(refused_then_taken_by_another) {
+	ask_all(CUBE_ASK_BECOME);
+	say("secret");
+	end(0, CUBE_ELOGIN);
+	say("secret");
+	passed(1);
+	begin(0, true);
+	ask(0, CUBE_ASK_BECOME);
+	expect(0, "");
+	say("its own");
+	expect(0, " its own");
+}
+END_TEST
+
 /* ---- kinds ------------------------------------------------------------------------------------
  */
 
@@ -452,6 +468,7 @@ int main(void) {
 	tcase_add_test(t, next_one_tries);
 	tcase_add_test(t, nobody_is_left_to_try);
 	tcase_add_test(t, one_refuses_what_others_took);
+	tcase_add_test(t, refused_then_taken_by_another);
 	tcase_add_test(t, passwords_go_with_the_last);
 	tcase_add_loop_test(t, these_stay, 0, 2);
 	tcase_add_test(t, keyboard_is_ones_own);

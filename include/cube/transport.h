@@ -81,6 +81,8 @@ enum cube_transport_fact {
 };
 
 struct cube_transport_events {
+	/* Also after on_open where each line logs in anew: CONNECT while it waits for its turn,
+	 * which is not to count as time the host takes, and OPEN when it runs. */
 	void (*on_step)(void *arg, enum cube_transport_step step);
 	void (*on_open)(void *arg);
 	/* stdout of the command: returns how many bytes were taken; the rest is offered again after
@@ -178,7 +180,9 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
  *   "docker exec -i {host}"    words, parted by blanks ('..', ".." and \ quote); {host} {user}
  *                              {port} {name} are replaced in each word; "/bin/sh -c LINE" is
  *                              appended, or LINE put for a word {line}, as ssh wants it
- * on_open comes at once: whether the host can be reached is known by the first line. A program that
+ * on_open comes at once: whether the host can be reached is known by the first line. Each line of
+ * "openssh" is another login: it waits for its turn at the limiter, and is tried again where sshd
+ * dropped it. A program that
  * ends before its command printed anything, with status 255 or not found, is on_fail with the last
  * line of its stderr; "Permission denied" there is CUBE_EAUTH, a host key CUBE_EHOSTKEY. */
 int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *target,

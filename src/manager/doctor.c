@@ -93,6 +93,9 @@ static const char *const checks[] = {
 static void on_step(void *arg, enum cube_transport_step step) {
 	struct cube_doctor *d = arg;
 	d->step = step;
+	if (!d->exam) return;
+	if (step == CUBE_STEP_OPEN) cube_timer_after(d->timer, HOST_NS);
+	else cube_timer_disarm(d->timer); /* the line waits for its turn */
 }
 
 static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) {
@@ -230,11 +233,14 @@ static void on_end(void *arg, int status) {
 
 static void on_ask(void *arg, const struct cube_ask *ask) {
 	struct cube_doctor *d = arg;
+	cube_timer_disarm(d->timer);
 	cube_prompts_ask(d->m->prompts, &d->asker, ask);
 }
 
 static void on_answer(void *arg, const char *const *answers, const char *why) {
 	struct cube_doctor *d = arg;
+	if (d->exam)
+		cube_timer_after(d->timer, HOST_NS); /* the ssh program asks when the line runs */
 	if (d->transport) cube_transport_answer(d->transport, answers);
 }
 

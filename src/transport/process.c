@@ -44,6 +44,7 @@ struct cube_process {
 	char said[SAID_MAX]; /* the newest of the line's stderr */
 	size_t said_len;
 	bool open, running, ending;
+	bool waits, told_waits; /* for its turn */
 	bool printed, out_eof, err_eof;
 	bool resume_due;
 	bool stopped; /* failed or gone: no event any more */
@@ -321,16 +322,31 @@ static int launch(struct cube_process *p, struct cube_err *err) {
 	return rc;
 }
 
+static void tell_step(struct cube_process *p, enum cube_transport_step step) {
+	p->told_waits = step == CUBE_STEP_CONNECT;
+	if (p->events->on_step) p->events->on_step(p->arg, step);
+}
+
 void cube_process_go(struct cube_process *p) {
 	struct cube_err err;
 	if (p->stopped || !p->running || p->pid) return;
+	p->waits = false;
 	cube_process_hold(p, false);
 	if (launch(p, &err) < 0) cube_process_fail(p, &err);
+	else if (p->told_waits) tell_step(p, CUBE_STEP_OPEN);
+}
+
+/* Not within the exec: no event comes from there. */
+static void on_waits(void *arg) {
+	struct cube_process *p = arg;
+	if (!p->stopped && p->waits && !p->told_waits) tell_step(p, CUBE_STEP_CONNECT);
 }
 
 static bool may_start(struct cube_process *p) {
 	if (!p->kind->enter || p->kind->enter(p->of)) return true;
+	p->waits = true;
 	cube_process_hold(p, true);
+	cube_loop_defer(p->loop, on_waits, p);
 	return false;
 }
 

@@ -176,7 +176,9 @@ bool cube_streams_pump(struct cube_mnode *node) {
 		return true;
 	}
 	cube_msg_set_stream(p, st->id);
-	if (cube_transport_write(node->transport, p, used)) cube_node_choke(node);
+	/* what the transport may not take at once goes out in pieces */
+	if (used > CUBE_STREAM_HEAD + CUBE_DATA_MAX) relay(st, p, used);
+	else if (cube_transport_write(node->transport, p, used)) cube_node_choke(node);
 	cube_buf_consume(&st->in, used);
 	take_frames(st);
 	if (st->node) cube_stream_resume(st->io);

@@ -284,6 +284,29 @@ START_TEST(flood) {
 }
 END_TEST
 
+/* Frames may be longer than what they hold: the largest there can be go through as well. */
+START_TEST(long_frames) {
+	static uint8_t frame[CUBE_FRAME_MAX + 4];
+	struct client c, other;
+	one_node();
+	begin(&other, "cat");
+	begin(&c, "cat");
+	cube_msg_stream_head(frame, CUBE_MSG_STREAM_INPUT, 0, 0, 1);
+	cube_poke_u32(frame, CUBE_FRAME_MAX);
+	frame[CUBE_STREAM_HEAD] = 'x';
+	for (int i = 0; i < 20; i++) send_bytes(&c, frame, sizeof frame);
+	send_input(&c, "", 0);
+	hear_end(&c);
+	ck_assert_int_eq(c.closed.closed.how, CUBE_EXIT_EXITED);
+	ck_assert_str_eq(cube_buf_str(&c.out[1]), "xxxxxxxxxxxxxxxxxxxx");
+	hang_up(&c);
+	send_input(&other, "", 0); /* over the same link */
+	hear_end(&other);
+	ck_assert_int_eq(other.closed.closed.how, CUBE_EXIT_EXITED);
+	hang_up(&other);
+}
+END_TEST
+
 /* Workers that break the rules lose their link; the reason says why. */
 static const struct lie {
 	const char *name, *reason;
@@ -374,6 +397,7 @@ int main(int argc, char **argv) {
 	tcase_add_test(t, windows);
 	tcase_add_test(t, ends);
 	tcase_add_test(t, flood);
+	tcase_add_test(t, long_frames);
 	tcase_add_loop_test(t, lying_worker, 0, sizeof lies / sizeof lies[0]);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);

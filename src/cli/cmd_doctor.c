@@ -33,9 +33,10 @@ struct visit {
 	const char *alone; /* the only host: its findings are printed as they come */
 	bool text, jsonl, colour;
 	unsigned failed;
+	int broken; /* exit code: stdout cannot be written */
 };
 
-static void print_finding(const struct visit *v, const json_t *f) {
+static void add_finding(const struct visit *v, const json_t *f, struct cube_buf *out) {
 	static const struct {
 		const char *word, *colour;
 	} verdicts[] = {{"ok", "32"}, {"note", "36"}, {"warning", "33"}, {"failed", "31"}};
@@ -43,10 +44,16 @@ static void print_finding(const struct visit *v, const json_t *f) {
 	const char *fix = cube_json_str(f, "fix", NULL), *colour = "0";
 	for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++)
 		if (!strcmp(verdict, verdicts[i].word)) colour = verdicts[i].colour;
-	if (v->colour) printf("  \033[%sm%-7s\033[0m", colour, verdict);
-	else printf("  %-7s", verdict);
-	printf("  %-13s  %s\n", cube_json_str(f, "check", "?"), cube_json_str(f, "text", ""));
-	if (fix) printf("  %-7s  %-13s  -> %s\n", "", "", fix);
+	if (v->colour) cube_buf_printf(out, "  \033[%sm%-7s\033[0m", colour, verdict);
+	else cube_buf_printf(out, "  %-7s", verdict);
+	cube_buf_printf(out, "  %-13s  %s\n", cube_json_str(f, "check", "?"),
+			cube_json_str(f, "text", ""));
+	if (fix) cube_buf_printf(out, "  %-7s  %-13s  -> %s\n", "", "", fix);
+}
+
+static void print(struct visit *v, struct cube_buf *out) {
+	if (!v->broken) v->broken = cube_render_print(out);
+	cube_buf_done(out);
 }
 
 static int on_line(void *arg, const uint8_t *line, size_t n, bool first, bool whole) {
@@ -61,12 +68,14 @@ static int on_line(void *arg, const uint8_t *line, size_t n, bool first, bool wh
 	if (!list) json_object_set_new(v->findings, node, list = json_array());
 	json_array_append_new(list, f);
 	v->failed += strcmp(cube_json_str(f, "verdict", ""), "failed") == 0;
-	if (v->jsonl) printf("%.*s\n", (int)n, (const char *)line);
+	struct cube_buf out;
+	cube_buf_init(&out, CUBE_RENDER_MAX);
+	if (v->jsonl) cube_buf_printf(&out, "%.*s\n", (int)n, (const char *)line);
 	if (v->text && v->alone) {
-		if (json_array_size(list) == 1) printf("%s\n", v->alone);
-		print_finding(v, f);
+		if (json_array_size(list) == 1) cube_buf_printf(&out, "%s\n", v->alone);
+		add_finding(v, f, &out);
 	}
-	fflush(stdout);
+	print(v, &out);
 	return 0;
 }
 
@@ -81,7 +90,8 @@ static int on_event(void *arg, const char *event, const json_t *data) {
 }
 
 /* Until the examination is over; what it needs a person for is asked meanwhile. */
-static int wait_for(struct cube_cli *cli, struct cube_transfer *t, struct cube_err *err) {
+static int wait_for(struct cube_cli *cli, struct cube_transfer *t, const int *broken,
+		    struct cube_err *err) {
 	static const int stops[] = {SIGINT, SIGTERM, 0};
 	struct cube_asking asking = {0};
 	struct cube_watch watch = {0};
@@ -90,7 +100,7 @@ static int wait_for(struct cube_cli *cli, struct cube_transfer *t, struct cube_e
 	cube_signals_open(&signals, stops);
 	cube_asking_start(&asking, cli, NULL, NULL);
 	if (asking.started) cube_watch_start_asking(&watch, cli, -1, on_event, &asking);
-	while (!cube_transfer_ended(t) && !signo) {
+	while (!cube_transfer_ended(t) && !signo && !*broken) {
 		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
 		cube_client_turn(cli->client, &p, 1, -1);
 		signo = cube_signals_next(&signals);
@@ -99,21 +109,24 @@ static int wait_for(struct cube_cli *cli, struct cube_transfer *t, struct cube_e
 	if (asking.started) cube_watch_stop(&watch);
 	cube_asking_stop(&asking);
 	cube_signals_close(&signals);
+	if (*broken) return 0; /* nobody reads the rest */
 	if (!signo) return cube_transfer_result(t, err);
 	cube_fail(err, CUBE_ECANCELED, "interrupted");
 	err->sys = signo;
 	return CUBE_ECANCELED;
 }
 
-static void print_all(const struct visit *v) {
+static void print_all(struct visit *v) {
+	struct cube_buf out;
 	const char *node;
 	json_t *list, *f;
 	size_t i;
+	cube_buf_init(&out, CUBE_RENDER_MAX);
 	json_object_foreach(v->findings, node, list) {
-		printf("%s\n", node);
-		json_array_foreach(list, i, f) print_finding(v, f);
+		cube_buf_printf(&out, "%s\n", node);
+		json_array_foreach(list, i, f) add_finding(v, f, &out);
 	}
-	fflush(stdout);
+	print(v, &out);
 }
 
 static int print_json(const struct visit *v) {
@@ -140,13 +153,14 @@ static int examine(struct cube_cli *cli, const struct args *a, const struct cube
 		cube_lines_init(&v.lines, LINE_MAX_);
 		struct cube_transfer *t =
 			cube_client_ask(cli->client, "/v1/doctor", body, take, &v);
-		rc = wait_for(cli, t, &err);
+		rc = wait_for(cli, t, &v.broken, &err);
 		cube_transfer_free(t);
 		cube_lines_done(&v.lines);
 	}
 	if (!rc && v.text && !v.alone) print_all(&v);
 	if (!rc && !v.text && !v.jsonl) code = print_json(&v);
 	if (rc) code = rc == CUBE_ECANCELED ? 128 + err.sys : cube_cli_fail(&err);
+	else if (v.broken) code = v.broken;
 	else if (!code && v.failed) code = 1;
 	json_decref(v.findings);
 	json_decref(body);

@@ -42,6 +42,14 @@ test_a_host_that_is_well() {
 	is "$(cube nodes -q)" '' 'nodes'
 }
 
+test_output_that_nobody_takes() {
+	run eval 'cube doctor well >/dev/full'
+	rc_is 125
+	err_has 'cannot write to stdout'
+	run eval 'cube doctor well --output json >/dev/full'
+	rc_is 125
+}
+
 test_what_is_odd_is_told_with_what_to_do() {
 	ok cube doctor tight
 	out_has 'note +folder +/home/user/.cache/cube: programs cannot be run'

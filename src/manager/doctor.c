@@ -105,7 +105,10 @@ static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) 
 		[CUBE_FACT_HOST_KEY] = "host key",    [CUBE_FACT_METHODS] = "methods",
 		[CUBE_FACT_LOGIN] = "login",
 	};
-	tell(arg, CUBE_VERDICT_OK, names[fact], text, "");
+	/* what is wrong with a host key is told by the failure that follows */
+	size_t n = strlen(text), k = strlen(" changed");
+	bool changed = fact == CUBE_FACT_HOST_KEY && n > k && !strcmp(text + n - k, " changed");
+	tell(arg, changed ? CUBE_VERDICT_WARNING : CUBE_VERDICT_OK, names[fact], text, "");
 }
 
 static const char *fix_for(const struct cube_doctor *d, const struct cube_err *err) {
@@ -142,7 +145,8 @@ static void on_fail(void *arg, const struct cube_err *err) {
 		cube_loop_defer(d->m->loop, reopen, d);
 		return;
 	}
-	tell(d, CUBE_VERDICT_FAILED, checks[d->step], err->msg, fix_for(d, err));
+	const char *check = err->code == CUBE_EHOSTKEY ? "host key" : checks[d->step];
+	tell(d, CUBE_VERDICT_FAILED, check, err->msg, fix_for(d, err));
 	finish(d, err->code);
 }
 

@@ -50,6 +50,16 @@ test_output_that_nobody_takes() {
 	rc_is 125
 }
 
+test_another_host_key() {
+	cp "$LAB/known_hosts" known.before
+	sed -i "s#^\(\[127.0.0.1\]:$(cat "$LAB/well/port") [^ ]*\) .*#\1 $(ssh-keygen -y -f "$LAB/id" | cut -d' ' -f2)#" "$LAB/known_hosts"
+	run cube doctor well --output json
+	cp known.before "$LAB/known_hosts"
+	rc_is 1
+	finding well 'host key' warning 'changed$'
+	finding well 'host key' failed 'ssh-keygen -R'
+}
+
 test_what_is_odd_is_told_with_what_to_do() {
 	ok cube doctor tight
 	out_has 'note +folder +/home/user/.cache/cube: programs cannot be run'

@@ -129,6 +129,9 @@ struct cube_transport_ops {
 	/* The answers to the question that is open, as many as it has prompts (copied, and wiped
 	 * after use); NULL: there will be none. NULL where the transport never asks. */
 	void (*answer)(struct cube_transport *t, const char *const *answers);
+	/* The last line for now runs: answers kept for another login are wiped. NULL where none
+	 * are. */
+	void (*settled)(struct cube_transport *t);
 	void (*free)(struct cube_transport *t); /* hangs up */
 };
 
@@ -150,6 +153,9 @@ static inline void cube_transport_resume(struct cube_transport *t) {
 }
 static inline void cube_transport_answer(struct cube_transport *t, const char *const *answers) {
 	if (t->ops->answer) t->ops->answer(t, answers);
+}
+static inline void cube_transport_settled(struct cube_transport *t) {
+	if (t && t->ops->settled) t->ops->settled(t);
 }
 static inline void cube_transport_free(struct cube_transport *t) {
 	if (t) t->ops->free(t);

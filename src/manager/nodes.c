@@ -231,6 +231,7 @@ void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const ch
 	if (state == CUBE_NODE_READY) {
 		node->ask = false;
 		cube_prompts_end(node->m->prompts, &node->asker, 0);
+		cube_transport_settled(node->transport);
 	}
 	cube_info("%s: %s -> %s%s%s", node->name, cube_node_state_name(old),
 		  cube_node_state_name(state), *text ? ": " : "", text);

@@ -274,6 +274,11 @@ void cube_askpass_next(struct cube_askpass *a) {
 	for (unsigned i = 0; i < a->nkept; i++) a->kept[i].used = false;
 }
 
+void cube_askpass_forget(struct cube_askpass *a) {
+	explicit_bzero(a->kept, sizeof a->kept);
+	a->nkept = 0;
+}
+
 bool cube_askpass_asked(const struct cube_askpass *a) {
 	return a->asked;
 }
@@ -284,7 +289,7 @@ void cube_askpass_free(struct cube_askpass *a) {
 	cube_list_each (&a->questions, q, struct question, link) drop(q);
 	cube_listen_free(a->listen);
 	cube_strv_done(&a->env);
-	explicit_bzero(a->kept, sizeof a->kept);
+	cube_askpass_forget(a);
 	free(a->host);
 	a->host = NULL;
 	cube_loop_defer(a->loop, free, a); /* a question may be just being put */

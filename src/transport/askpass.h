@@ -18,6 +18,7 @@ int cube_askpass_new(struct cube_loop *loop, const struct cube_askpass_events *e
 const char *const *cube_askpass_envp(const struct cube_askpass *a);
 /* Another ssh is started: answers that were good for the one before are given again unasked. */
 void cube_askpass_next(struct cube_askpass *a);
+void cube_askpass_forget(struct cube_askpass *a); /* those answers */
 void cube_askpass_answer(struct cube_askpass *a, const char *answer);
 bool cube_askpass_asked(const struct cube_askpass *a); /* since _next */
 void cube_askpass_free(struct cube_askpass *a);        /* NULL is fine */

@@ -175,6 +175,11 @@ static void command_late(void *of, const struct cube_process_end *end, struct cu
 
 /* ---- its life ---------------------------------------------------------------------------- */
 
+static void command_settled(void *of) {
+	struct command *c = of;
+	if (c->askpass) cube_askpass_forget(c->askpass);
+}
+
 static void command_stop(void *of) {
 	struct command *c = of;
 	cube_ssh_lookup_cancel(c->lookup);
@@ -208,6 +213,7 @@ static const struct cube_process_kind COMMAND = {
 	.judge = command_judge,
 	.late = command_late,
 	.answer = command_answer,
+	.settled = command_settled,
 	.stop = command_stop,
 	.free = command_free,
 };

@@ -414,6 +414,11 @@ static void process_answer(struct cube_transport *t, const char *const *answers)
 	if (!p->stopped) p->kind->answer(p->of, answers);
 }
 
+static void process_settled(struct cube_transport *t) {
+	struct cube_process *p = process_of(t);
+	if (!p->stopped) p->kind->settled(p->of);
+}
+
 static void destroy(void *arg) {
 	struct cube_process *p = arg;
 	if (p->kind->free) p->kind->free(p->of);
@@ -454,6 +459,7 @@ struct cube_process *cube_process_new(struct cube_loop *loop,
 		.end_write = process_end_write,
 		.resume = process_resume,
 		.answer = spec->kind->answer ? process_answer : NULL,
+		.settled = spec->kind->settled ? process_settled : NULL,
 		.free = process_free,
 	};
 	p->base.ops = &p->ops;

@@ -31,6 +31,7 @@ struct cube_process_kind {
 	/* Words the error when nothing came in time. NULL where there is no limit. */
 	void (*late)(void *of, const struct cube_process_end *end, struct cube_err *err);
 	void (*answer)(void *of, const char *const *answers); /* NULL: never asks */
+	void (*settled)(void *of);                            /* as the transport's; may be NULL */
 	void (*stop)(void *of); /* at once when the transport is freed or failed; may be NULL */
 	void (*free)(void *of); /* at the end of the turn; may be NULL */
 };

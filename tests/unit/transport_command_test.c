@@ -714,6 +714,14 @@ START_TEST(test_asks) {
 	peer_run(&p, "echo again");
 	ck_out(&p, "again\n");
 	ck_assert_int_eq(person.asked, 1);
+	cube_transport_settled(p.t); /* nothing is kept now */
+	peer_exec(&p, "echo anew");
+	while (!p.ended && !p.failed) {
+		turn(loop);
+		if (person.owed) give();
+	}
+	ck_assert_int_eq(person.asked, 2);
+	ck_assert(!person.again);
 }
 END_TEST
 

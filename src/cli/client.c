@@ -300,7 +300,8 @@ static int read_answer(int fd, struct cube_err *err) {
 	cube_buf_init(&b, 64u << 10);
 	while (got > 0 && (!body || cube_buf_len(&b) - (size_t)(body - text) < want)) {
 		char chunk[4096];
-		got = transfer(fd, false, chunk, sizeof chunk);
+		/* what comes right behind the head of a 101 is the stream's */
+		got = transfer(fd, false, chunk, body ? sizeof chunk : 1);
 		if (got > 0 && cube_buf_add(&b, chunk, (size_t)got)) got = -1;
 		text = cube_buf_str(&b);
 		body = strstr(text, "\r\n\r\n");

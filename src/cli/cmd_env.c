@@ -48,7 +48,7 @@ static int ask(struct cube_cli *cli, const char *node, bool login, struct asking
 		.argv = argv,
 		.flags = (uint8_t)(CUBE_OPEN_OWN | (login ? CUBE_OPEN_LOGIN : 0)),
 	};
-	int rc = cube_rstream_open(cli->client, &open, &ops, a, &a->stream, err);
+	int rc = cube_rstream_open_waiting(cli->client, &open, &ops, a, &a->stream, err);
 	if (!rc) cube_rstream_end(a->stream);
 	while (!rc && !cube_rstream_closed(a->stream)) {
 		struct pollfd p = {cube_rstream_fd(a->stream), cube_rstream_events(a->stream), 0};

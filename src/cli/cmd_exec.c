@@ -200,7 +200,7 @@ static int open_stream(struct cube_cli *cli, const struct args *a, char **words,
 	cube_rawtty_size(&open.rows, &open.cols);
 	int rc = make_env(a, s->tty, &env, err);
 	open.env = (const char *const *)cube_strv_argv(&env);
-	if (!rc) rc = cube_rstream_open(cli->client, &open, &ops, s, &s->stream, err);
+	if (!rc) rc = cube_rstream_open_waiting(cli->client, &open, &ops, s, &s->stream, err);
 	cube_strv_done(&env);
 	return rc;
 }
@@ -252,7 +252,8 @@ const struct cube_command cube_cmd_exec = {
 		"no slot: it ends with this command. Standard input always goes along, as with ssh: in a\n"
 		"loop that reads its list from there, use -n. Ctrl-C interrupts the command, twice leaves\n"
 		"it (it gets HUP); with -t every key goes there. Without COMMAND: the login shell, on a\n"
-		"terminal when this is one. The node must have joined.\n",
+		"terminal when this is one. The node must have joined;\n"
+		"one that is on its way, or comes back after its link broke, is waited for 10 s.\n",
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),

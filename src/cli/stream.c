@@ -10,13 +10,16 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cube/clock.h"
 #include "cube/mem.h"
+#include "cube/node.h"
 #include "cube/task.h"
 
 #define PROTOCOL   "cube-stream/1"
 #define WINDOW     (4u << 20)
 #define CHUNK      (256u << 10)
-#define STEP_MAX   (1u << 20)   /* read in one step */
+#define STEP_MAX   (1u << 20) /* read in one step */
+#define WAIT_NS    (10 * CUBE_NS_PER_S)
 #define QUEUE_HIGH (256u << 10) /* no more input is taken over this */
 
 struct cube_rstream {
@@ -249,6 +252,40 @@ int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *ope
 	rc = send_open(s, open, err);
 	if (rc) cube_rstream_free(s);
 	else *ret = s;
+	return rc;
+}
+
+static bool on_its_way(struct cube_client *c, const char *name) {
+	json_t *reply = NULL, *node;
+	size_t i;
+	bool found = false;
+	enum cube_node_state state;
+	if (cube_client_json(c, "GET", "/v1/nodes", NULL, &reply, NULL)) return false;
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		if (strcmp(cube_json_str(node, "name", ""), name) != 0) continue;
+		if (cube_node_state_parse(cube_json_str(node, "state", ""), &state)) continue;
+		found = cube_node_joining(state) || state == CUBE_NODE_LOST ||
+			state == CUBE_NODE_READY;
+	}
+	json_decref(reply);
+	return found;
+}
+
+int cube_rstream_open_waiting(struct cube_client *c, const struct cube_rstream_open *open,
+			      const struct cube_rstream_ops *ops, void *arg,
+			      struct cube_rstream **ret, struct cube_err *err) {
+	uint64_t began = cube_clock_mono(), waited = 0;
+	bool told = false;
+	int rc;
+	while ((rc = cube_rstream_open(c, open, ops, arg, ret, err)) == CUBE_ECONFLICT &&
+	       waited < WAIT_NS && on_its_way(c, open->node)) {
+		waited = cube_clock_mono() - began;
+		if (!told && waited > CUBE_NS_PER_S) {
+			cube_cli_say("%s; waiting for it, at most 10 s", err->msg);
+			told = true;
+		}
+		poll(NULL, 0, 50);
+	}
 	return rc;
 }
 

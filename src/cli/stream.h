@@ -43,6 +43,11 @@ struct cube_rstream_ops {
 int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *open,
 		      const struct cube_rstream_ops *ops, void *arg, struct cube_rstream **ret,
 		      struct cube_err *err);
+/* The same, but a node that is on its way (joining, or lost and tried again) is waited for, at most
+ * ten seconds; that it is waited for is told after one. */
+int cube_rstream_open_waiting(struct cube_client *c, const struct cube_rstream_open *open,
+			      const struct cube_rstream_ops *ops, void *arg,
+			      struct cube_rstream **ret, struct cube_err *err);
 void cube_rstream_free(struct cube_rstream *s); /* NULL is fine; hangs up a process that runs */
 
 int cube_rstream_fd(const struct cube_rstream *s);

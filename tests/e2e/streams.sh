@@ -145,6 +145,16 @@ test_terminal() {
 	in_tmux kill-server
 }
 
+# The next manager has to reach it first.
+test_node_that_comes_back_is_waited_for() {
+	kill -9 "$(manager_pid)"
+	ok timeout 30 cube exec "$N" -- echo back
+	out_is 'back\n'
+	kill -9 "$(manager_pid)"
+	ok timeout 30 cube env "$N"
+	out_has "^CUBE_HOST=$N"
+}
+
 test_terminal_is_restored_when_the_peer_is_gone() {
 	command -v tmux >/dev/null || skip 'tmux is not installed'
 	[ "$ON" != dropbear ] || skip 'the chroot has no /dev/ptmx'

@@ -55,26 +55,35 @@ test_armv7_gets_a_worker_built_on_demand() {
 	built=$(echo "$HOME/.cache/cube/workers"/armv7l-*)
 	is "$(sha256sum <"$built" | cut -c1-64)" "${built##*-}" 'the kept worker'
 	ok cube down --purge arm7
-	(CUBE_CC_ARMV7L=/bin/false CUBE_STATE_DIR=$T/other && export CUBE_CC_ARMV7L CUBE_STATE_DIR
-		ok cube spawn -w arm7 --purge -- uname -m
-		out_is 'armv7l\n'
-		ok api_shutdown)
 	lives arm7
+}
+
+test_the_built_one_is_kept_for_other_managers() {
+	[ ! "$NONE7" ] || skip "$NONE7"
+	export CUBE_CC_ARMV7L=/bin/false CUBE_STATE_DIR=$T/other7
+	ok cube spawn -w arm7 --purge -- uname -m
+	out_is 'armv7l\n'
+	ok api_shutdown
+}
+
+# Each with a manager and a cache of its own: nothing was built for it yet.
+test_a_compiler_that_fails_is_quoted() {
+	[ ! "$NONE7" ] || skip "$NONE7"
+	export CUBE_STATE_DIR=$T/fails XDG_CACHE_HOME=$T/fails CUBE_CC_ARMV7L='echo x.c:1: error: no such thing; false'
+	run cube spawn -w arm7
+	rc_is 1
+	err_has 'arm7.*building its worker.*error: no such thing.*armv7l.log'
+	api_shutdown
 }
 
 test_no_compiler_names_the_package() {
 	[ ! "$NONE7" ] || skip "$NONE7"
-	(CUBE_STATE_DIR=$T/none XDG_CACHE_HOME=$T/none CUBE_CC_ARMV7L='echo x.c:1: error: no such thing; false' && export CUBE_STATE_DIR XDG_CACHE_HOME CUBE_CC_ARMV7L
-		run cube spawn -w arm7
-		rc_is 1
-		err_has 'arm7.*building its worker.*error: no such thing.*armv7l.log'
-		api_shutdown)
 	mkdir "$T/bin" && cp -as /usr/bin/. "$T/bin" && rm -f "$T/bin"/*gcc*
-	(CUBE_STATE_DIR=$T/none XDG_CACHE_HOME=$T/none PATH=$T/bin && export CUBE_STATE_DIR XDG_CACHE_HOME PATH
-		run "$CUBE" spawn -F "$LAB_CONFIG" -w arm7
-		rc_is 1
-		err_has 'arm7.*apt-get install gcc-arm-linux-gnueabihf'
-		api_shutdown)
+	export CUBE_STATE_DIR=$T/none XDG_CACHE_HOME=$T/none PATH=$T/bin
+	run "$CUBE" spawn -F "$LAB_CONFIG" -w arm7
+	rc_is 1
+	err_has 'arm7.*apt-get install gcc-arm-linux-gnueabihf'
+	api_shutdown
 }
 
 # A home that hosts share may hold the other one's worker at a path of ours: it is not run there.

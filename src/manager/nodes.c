@@ -570,7 +570,9 @@ bool cube_node_can_take(struct cube_mnode *node) {
 
 void cube_node_shut_down(struct cube_mnode *node) {
 	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN,
-			       .shutdown.purge = node->purge || node->other_build};
+			       .shutdown.purge = node->purge         ? 1
+						 : node->other_build ? 2
+								     : 0};
 	node->told = true;
 	cube_node_send(node, &msg);
 }

@@ -98,8 +98,8 @@ static void on_all_killed(void *arg) {
 	cube_loop_stop(w->loop);
 }
 
-void worker_shutdown(struct worker *w, bool purge) {
-	w->purge |= purge;
+void worker_shutdown(struct worker *w, enum purge_what purge) {
+	if (purge != PURGE_NOTHING && w->purge != PURGE_ALL) w->purge = purge;
 	if (w->closing) return;
 	w->closing = true;
 	cube_listen_free(w->listen);
@@ -112,7 +112,7 @@ static void on_signal(void *arg, int signo) {
 	struct worker *w = arg;
 
 	cube_info("signal %d: the end", signo);
-	worker_shutdown(w, false);
+	worker_shutdown(w, PURGE_NOTHING);
 }
 
 /* ---- the beginning -------------------------------------------------------------------------- */
@@ -149,7 +149,7 @@ static void on_lonely(void *arg) {
 	cube_timer_after(w->lonely, LONELY_NS);
 	if (w->live || w->closing || stat(".", &st) < 0 || st.st_nlink) return;
 	cube_warn("the folder is gone: the end");
-	worker_shutdown(w, false);
+	worker_shutdown(w, PURGE_NOTHING);
 }
 
 static void init(struct worker *w, const struct daemon_options *o, const char *cookie) {

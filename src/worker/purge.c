@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,9 +29,23 @@ static char *join(char *to, size_t size, const char *folder, const char *name) {
 	return to;
 }
 
-void purge_base(const char *exe, bool all) {
+/* A worker of some build, by its name; or what an upload that was cut off left. */
+static bool is_worker(const char *name) {
+	return strncmp(name, ".tmp.", 5) == 0 ||
+	       (strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64);
+}
+
+static void purge_bin(const char *bin) {
+	DIR *d = opendir(bin);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (is_worker(e->d_name)) unlinkat(dirfd(d), e->d_name, 0);
+	if (d) closedir(d);
+}
+
+void purge_base(const char *exe, enum purge_what what) {
 	char base[SELF_PATH], path[SELF_PATH + 16];
 	int made, turn;
+	bool alone;
 
 	memcpy(base, exe, strnlen(exe, sizeof base - 1) + 1);
 	self_parent(base);
@@ -39,12 +54,12 @@ void purge_base(const char *exe, bool all) {
 	 * other for the one that will remove the parent. The lock goes with the process. */
 	turn = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (turn >= 0) flock(turn, LOCK_EX);
-	if (all) {
-		unlink(exe);
-		rmdir(join(path, sizeof path, base, "bin"));
-	}
-	rmdir(join(path, sizeof path, base, "run"));
-	if (!all) return;
+	alone = rmdir(join(path, sizeof path, base, "run")) == 0;
+	if (what == PURGE_NOTHING) return;
+	unlink(exe);
+	join(path, sizeof path, base, "bin");
+	if (what == PURGE_ALL && alone) purge_bin(path);
+	rmdir(path);
 	made = unlink(join(path, sizeof path, base, ".made-parent"));
 	if (rmdir(base) == 0) {
 		self_parent(base);

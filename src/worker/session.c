@@ -269,7 +269,7 @@ static int on_live(struct session *s, const struct cube_msg *m, struct cube_err 
 	case CUBE_MSG_STREAM_SIGNAL:
 	case CUBE_MSG_STREAM_CLOSE: return streams_on_msg(&s->w->streams, m, err);
 	case CUBE_MSG_PING: on_ping(s, m); return 0;
-	case CUBE_MSG_SHUTDOWN: worker_shutdown(s->w, m->shutdown.purge); return 0;
+	case CUBE_MSG_SHUTDOWN: worker_shutdown(s->w, (enum purge_what)m->shutdown.purge); return 0;
 	default: return cube_fail(err, CUBE_EPROTO, "unexpected %s", cube_msg_name(m->type));
 	}
 }

@@ -10,6 +10,7 @@
 #include "cube/listen.h"
 #include "cube/loop.h"
 #include "files.h"
+#include "purge.h"
 #include "runner.h"
 #include "sampler.h"
 #include "self.h"
@@ -43,12 +44,13 @@ struct worker {
 	const struct daemon_options *options;
 	const struct self *self;
 	bool managed; /* started by attach: the folder is all ours */
-	bool closing, purge, failed;
+	bool closing, failed;
+	enum purge_what purge;
 	int ready_fd; /* told when it listens; -1 afterwards */
 };
 
 /* Kills every task, removes the folder (with purge also what the bootstrap left), then ends the
  * loop; sessions are closed last. From SHUTDOWN and from SIGTERM. */
-void worker_shutdown(struct worker *w, bool purge);
+void worker_shutdown(struct worker *w, enum purge_what purge);
 
 #endif

@@ -373,8 +373,49 @@ START_TEST(purge_leaves_nothing) {
 }
 END_TEST
 
+static void earlier_build(const struct host *h, char *path, size_t size) {
+	snprintf(path, size, "%s/bin/%064d", h->base, 7);
+	write_whole(path, "old", 3, 0700);
+}
+
+/* Also what an earlier build of cube left, but nothing that is not a worker's. */
+START_TEST(purge_takes_earlier_builds) {
+	char old[PATH_MAX + 80], mine[PATH_MAX + 16];
+	struct host h;
+	struct link l;
+
+	host_make(&h, "earlier");
+	earlier_build(&h, old, sizeof old);
+	snprintf(mine, sizeof mine, "%s/bin/notes", h.base);
+	write_whole(mine, "", 0, 0600);
+	link_open(&l, &h, 1);
+	link_shutdown(&l, true);
+	ck_assert(!exists(old) && !exists(h.exe));
+	ck_assert(exists(mine));
+}
+END_TEST
+
+/* One that is replaced leaves its successor's file alone. */
+START_TEST(replaced_takes_its_own) {
+	char next[PATH_MAX + 80];
+	struct cube_msg m = {.type = CUBE_MSG_SHUTDOWN, .shutdown.purge = 2};
+	struct host h;
+	struct link l;
+
+	host_make(&h, "replaced");
+	earlier_build(&h, next, sizeof next);
+	link_open(&l, &h, 1);
+	link_send(&l, &m);
+	while (link_next(&l, &m)) {}
+	link_close(&l);
+	ck_assert(wait_gone(l.daemon, 10000));
+	ck_assert(!exists(h.exe));
+	ck_assert(exists(next));
+}
+END_TEST
+
 START_TEST(purge_leaves_other_clusters) {
-	char other[PATH_MAX + 64], made[PATH_MAX + 16];
+	char other[PATH_MAX + 64], made[PATH_MAX + 16], old[PATH_MAX + 80];
 	struct host h;
 	struct link l;
 
@@ -384,8 +425,10 @@ START_TEST(purge_leaves_other_clusters) {
 	ck_assert_int_eq(mkdir(other, 0700), 0);
 	snprintf(made, sizeof made, "%s/.made-parent", h.base);
 	write_whole(made, "", 0, 0600);
+	earlier_build(&h, old, sizeof old); /* may be what the other one runs */
 	link_shutdown(&l, true);
 	ck_assert(!exists(h.run));
+	ck_assert(exists(old));
 	ck_assert(exists(other));
 	ck_assert(exists(made));
 }
@@ -530,6 +573,8 @@ int main(void) {
 	tcase_add_test(tc, metric_arrives);
 	tcase_add_test(tc, shutdown_keeps_the_binary);
 	tcase_add_test(tc, purge_leaves_nothing);
+	tcase_add_test(tc, purge_takes_earlier_builds);
+	tcase_add_test(tc, replaced_takes_its_own);
 	tcase_add_test(tc, purge_leaves_other_clusters);
 	tcase_add_test(tc, sigterm_cleans_up);
 	tcase_add_test(tc, shutdown_takes_adopted);

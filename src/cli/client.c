@@ -148,8 +148,11 @@ static int fail_curl(CURL *easy, CURLcode code, const char *text, struct cube_er
 		if (err) err->sys = sys ? (int)sys : ECONNREFUSED;
 		return CUBE_ECONNECT;
 	}
-	return cube_fail(err, CUBE_ECONNECT,
-			 "the manager went away (%s); the next command starts it again",
+	if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING ||
+	    code == CURLE_PARTIAL_FILE)
+		return cube_fail(err, CUBE_ECONNECT,
+				 "the manager went away; the next command starts it again");
+	return cube_fail(err, CUBE_ECONNECT, "talking to the manager: %s",
 			 text[0] ? text : curl_easy_strerror(code));
 }
 

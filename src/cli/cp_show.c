@@ -62,6 +62,8 @@ int cube_cp_line(const struct cube_cp *cp, double rate, size_t width, struct cub
 	if (!rc && s.known && s.c.total_bytes)
 		rc = cube_buf_printf(&line, " of %s",
 				     cube_format_size(s.c.total_bytes, b, sizeof b));
+	/* The end is what a narrow terminal cuts off. */
+	if (!rc && cp->n > 1) rc = cube_buf_printf(&line, "  %zu/%zu hosts", s.ended, cp->n);
 	if (!rc && rate > 0)
 		rc = cube_buf_printf(&line, "  %s/s",
 				     cube_format_size((uint64_t)rate, a, sizeof a));
@@ -71,7 +73,6 @@ int cube_cp_line(const struct cube_cp *cp, double rate, size_t width, struct cub
 			rc = cube_buf_printf(&line, "  %s left",
 					     cube_format_duration((uint64_t)left, b, sizeof b));
 	}
-	if (!rc && cp->n > 1) rc = cube_buf_printf(&line, "  %zu/%zu hosts", s.ended, cp->n);
 	if (!rc) rc = cube_buf_addstr(&line, "  ");
 	if (!rc) rc = add_names(cp, CUBE_CP_QUEUED, CUBE_CP_WAITING, &line);
 	if (!rc) rc = cube_render_cut(cube_buf_str(&line), width, out);

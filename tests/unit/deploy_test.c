@@ -54,6 +54,9 @@ static int failed_code, asked;
 void cube_node_ask(struct cube_mnode *n, const struct cube_ask *ask) {
 	asked += ask->kind == CUBE_ASK_BECOME;
 }
+const char *cube_node_transport(const struct cube_mnode *n) {
+	return "ssh";
+}
 void cube_link_begin(struct cube_mnode *n) {
 	begun = true;
 }

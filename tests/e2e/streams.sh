@@ -148,7 +148,7 @@ test_terminal() {
 # The next manager has to reach it first.
 test_node_that_comes_back_is_waited_for() {
 	kill -9 "$(manager_pid)"
-	ok timeout 30 cube exec "$N" -- echo back
+	ok timeout 30 cube exec "$N" -- sh -c 'echo back'
 	out_is 'back\n'
 	kill -9 "$(manager_pid)"
 	ok timeout 30 cube env "$N"

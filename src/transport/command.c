@@ -107,8 +107,8 @@ static uint64_t command_again(void *of, const struct cube_process_end *end) {
 
 static int tell_dropped(const struct command *c, struct cube_err *err) {
 	return cube_fail(err, CUBE_ECONNECT,
-			 "tried %u time%s: %.190s (too many logins at once, see MaxStartups in "
-			 "sshd_config, or a firewall)",
+			 "tried %u time%s: %.100s (too many logins at once or failed ones before, "
+			 "see MaxStartups and PerSourcePenalties in sshd_config, or a firewall)",
 			 c->drops, c->drops == 1 ? "" : "s", c->dropped.msg);
 }
 

@@ -74,7 +74,10 @@ static void add_plain(struct cube_strv *argv) {
 	add_option(argv, "RemoteCommand", "none");
 	add_option(argv, "PermitLocalCommand", "no");
 	add_option(argv, "ClearAllForwardings", "yes");
-	add_option(argv, "LogLevel", "ERROR"); /* nothing but why it failed */
+	add_option(argv, "LogLevel", "ERROR"); /* nothing but why it failed ... */
+	/* ... all of which comes from here, though ssh has some of it for mere information: that
+	 * the server hung up, or has no algorithm in common. Since OpenSSH 8.5. */
+	add_option(argv, "LogVerbose", "packet.c:sshpkt_vfatal():*");
 }
 
 static void add_settings(const struct cube_openssh *o, struct cube_strv *argv) {

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,7 +37,8 @@ struct cube_process {
 	uint64_t limit_ns;             /* 0: none, or it was kept */
 	uint64_t limit_at, limit_left; /* when it is over; what was left of it when it was held */
 	struct cube_stream *in, *out, *err;
-	int stdin_fd; /* the line's end of its stdin, until it needs no other program; or -1 */
+	int stdin_fd;     /* the line's end of its stdin, until it needs no other program; or -1 */
+	uint64_t written; /* to the line's stdin, queued or in the pipe */
 	char *line;
 	struct cube_outlet outlet;
 	pid_t pid;           /* 0 once reaped */
@@ -104,9 +106,17 @@ static struct cube_process_end end_of(const struct cube_process *p) {
 					 .said_len = p->said_len};
 }
 
-/* The next program finds the stdin of this one untouched: one that never ran read nothing. */
+/* What is in the pipe is all that ever left the queue. */
+static bool stdin_untouched(const struct cube_process *p) {
+	int unread = 0;
+	if (p->stdin_fd < 0 || ioctl(p->stdin_fd, FIONREAD, &unread) < 0) return false;
+	return p->written == (uint64_t)unread + (p->in ? cube_stream_queued(p->in) : 0);
+}
+
+/* The next program finds the stdin of this one as it was: one that read of it has run. */
 static bool try_again(struct cube_process *p, const struct cube_process_end *end) {
-	uint64_t pause = p->kind->again && !p->printed ? p->kind->again(p->of, end) : 0;
+	if (!p->kind->again || p->printed || !stdin_untouched(p)) return false;
+	uint64_t pause = p->kind->again(p->of, end);
 	if (!pause) return false;
 	cube_stream_free(p->out);
 	cube_stream_free(p->err);
@@ -360,6 +370,7 @@ static int process_exec(struct cube_transport *t, const char *line, struct cube_
 	if (!p->open || p->running || p->stopped)
 		return cube_fail(err, CUBE_ECONFLICT, "the transport is not ready for a command");
 	p->ending = p->printed = p->out_eof = false;
+	p->written = 0;
 	free(p->line);
 	p->line = cube_strdup(line);
 	int rc = make_stdin(p, err);
@@ -377,7 +388,9 @@ static int process_exec(struct cube_transport *t, const char *line, struct cube_
 static int process_write(struct cube_transport *t, const void *bytes, size_t n) {
 	struct cube_process *p = process_of(t);
 	if (!p->running || p->ending) return CUBE_ECONFLICT;
-	return p->in ? cube_stream_write(p->in, bytes, n) : 0;
+	int rc = p->in ? cube_stream_write(p->in, bytes, n) : 0;
+	if (rc == 0) p->written += n;
+	return rc;
 }
 
 static size_t process_queued(const struct cube_transport *t) {

@@ -10,6 +10,7 @@
 #include "cube/spawn.h"
 #include "cube/text.h"
 #include "proxy.h"
+#include "ssh_says.h"
 
 enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
 
@@ -145,8 +146,11 @@ const char *cube_proxy_says(struct cube_proxy *p) {
 	size_t start = end;
 	while (start && p->text[start - 1] != '\n') start--;
 	if (start == end) return NULL;
-	if (end - start > LINE_MAX_SHOWN) end = start + LINE_MAX_SHOWN;
+	const char *text = p->text + start;
+	size_t n = end - start;
+	cube_ssh_says_untag(&text, &n);
+	if (n > LINE_MAX_SHOWN) n = LINE_MAX_SHOWN;
 	cube_buf_clear(&p->line);
-	if (cube_text_escape(&p->line, p->text + start, end - start) < 0) return NULL;
+	if (cube_text_escape(&p->line, text, n) < 0) return NULL;
 	return cube_buf_str(&p->line);
 }

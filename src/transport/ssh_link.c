@@ -303,7 +303,8 @@ void cube_ssh_link_fail(struct ssh_conn *c, const char *doing) {
 	if (!doing && c->state < SSH_IDLE) doing = DOING[c->state];
 	if (c->state == SSH_KEX && !greeted && proxy)
 		cube_fail(&err, CUBE_ECONNECT, "connecting to %s: %s", cube_ssh_where(c), proxy);
-	else if (c->state == SSH_KEX && !greeted && !c->link_sys) say_hello_trouble(c, &err);
+	else if (c->state == SSH_KEX && !greeted && (c->received || !c->link_sys))
+		say_hello_trouble(c, &err); /* a reset may follow: it did not read our greeting */
 	else if (doing)
 		cube_fail(&err, CUBE_ECONNECT, "%s %s: %s%s%s", doing, cube_ssh_where(c),
 			  cause(c, &text), proxy ? "; " : "", proxy ? proxy : "");

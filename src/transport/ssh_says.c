@@ -16,8 +16,18 @@ struct line {
 	size_t n;
 };
 
+void cube_ssh_says_untag(const char **text, size_t *n) {
+	static const char TAG[] = "packet.c:sshpkt_vfatal():", END[] = "): ";
+	if (*n < sizeof TAG || memcmp(*text, TAG, sizeof TAG - 1)) return;
+	const char *end = memmem(*text + sizeof TAG, *n - sizeof TAG, END, sizeof END - 1);
+	if (!end) return;
+	*n -= (size_t)(end + sizeof END - 1 - *text);
+	*text = end + sizeof END - 1;
+}
+
 /* Without blanks, the frame around a warning, and the program's own name. */
 static struct line trimmed(const char *s, size_t n) {
+	cube_ssh_says_untag(&s, &n);
 	if (n > 5 && !memcmp(s, "ssh: ", 5)) s += 5, n -= 5;
 	while (n && memchr(" \t\r@", *s, 4)) s++, n--;
 	while (n && memchr(" \t\r@", s[n - 1], 4)) n--;
@@ -49,12 +59,20 @@ static bool is_noise(struct line l) {
 
 /* ... and those that only repeat that something went wrong. */
 static bool is_weak(struct line l) {
-	return has(l, "closed by UNKNOWN") || starts(l, "kex_exchange_identification:") ||
-	       starts(l, "ssh_exchange_identification:") || starts(l, "banner exchange:");
+	return has(l, "closed by UNKNOWN") || has(l, "reset by UNKNOWN") ||
+	       starts(l, "kex_exchange_identification:") ||
+	       starts(l, "ssh_exchange_identification:") || starts(l, "banner exchange:") ||
+	       starts(l, "Disconnected from ");
+}
+
+/* Said by ssh's last function, of the peer or of a proxy's. */
+static bool is_hung_up(struct line l) {
+	if (starts(l, "connect to host ")) return has(l, ": Connection reset by peer");
+	return starts(l, "Connection closed by ") || starts(l, "Connection reset by ");
 }
 
 struct said { /* the telling lines, n 0 where there was none */
-	struct line last, weak, denied, load, host_key, keygen, offending, changed;
+	struct line last, hung_up, weak, denied, load, host_key, keygen, offending, changed;
 };
 
 static void sort_in(struct said *s, struct line l) {
@@ -68,6 +86,7 @@ static void sort_in(struct said *s, struct line l) {
 	else if (has(l, "Permission denied") || has(l, "Too many authentication failures"))
 		s->denied = l;
 	else if (is_weak(l)) s->weak = l;
+	else if (is_hung_up(l)) s->hung_up = l;
 	else if (!is_noise(l)) s->last = l;
 }
 
@@ -125,13 +144,15 @@ int cube_ssh_says(const char *text, size_t n, struct cube_err *err) {
 	if (s.host_key.n) return tell(err, CUBE_EHOSTKEY, "", s.host_key);
 	if (s.denied.n) return tell_denied(&s, err);
 	if (s.last.n) return tell(err, CUBE_ECONNECT, "", s.last);
+	if (s.hung_up.n) return tell(err, CUBE_ECONNECT, "", s.hung_up);
 	if (s.weak.n) return tell(err, CUBE_ECONNECT, "", s.weak);
 	if (s.load.n) return tell(err, CUBE_ECONNECT, "", s.load);
 	return cube_fail(err, CUBE_ECONNECT, "it ended and did not say why");
 }
 
-/* "kex_exchange_identification: Connection closed by remote host", and what follows from it. A
- * proxy that could not connect makes ssh say the same, but says more itself. */
+/* "kex_exchange_identification: Connection closed by remote host" until OpenSSH 9.7, and what
+ * follows from it; from 9.8 on the latter alone. A proxy that could not connect makes ssh say the
+ * same, but says more itself. */
 bool cube_ssh_says_dropped(const char *text, size_t n) {
 	static const char *const WORDS[] = {"closed by remote host", "Connection reset by peer",
 					    "Broken pipe", "Exceeded MaxStartups"};
@@ -139,9 +160,11 @@ bool cube_ssh_says_dropped(const char *text, size_t n) {
 	struct line l;
 	while (next(&text, &n, &l)) {
 		bool word = false;
-		if (is_noise(l) || starts(l, "Connection closed by") ||
-		    starts(l, "Connection reset by"))
+		if (is_noise(l)) continue;
+		if (is_hung_up(l)) {
+			dropped = true;
 			continue;
+		}
 		for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++)
 			word |= has(l, WORDS[i]);
 		if (!is_weak(l) || !word) return false;
@@ -151,9 +174,10 @@ bool cube_ssh_says_dropped(const char *text, size_t n) {
 }
 
 bool cube_ssh_says_broke(const char *text, size_t n) {
-	static const char *const WORDS[] = {
-		"client_loop: ",       "closed by remote host", "not responding", "Broken pipe",
-		"Connection reset by", "Read from remote host", "Connection to "};
+	static const char *const WORDS[] = {"client_loop: ",         "closed by remote host",
+					    "not responding",        "Broken pipe",
+					    "Connection reset by",   "Connection closed by",
+					    "Read from remote host", "Connection to "};
 	struct line l, last = {0};
 	while (next(&text, &n, &l))
 		if (!is_noise(l)) last = l;

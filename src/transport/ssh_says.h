@@ -11,9 +11,11 @@
 /* text: the newest of its stderr. Sets *err to the line that tells why, made safe for terminals:
  * CUBE_EHOSTKEY, CUBE_EAUTH, else CUBE_ECONNECT; returns that code. */
 int cube_ssh_says(const char *text, size_t n, struct cube_err *err);
-/* True where all that went wrong is that the server hung up before the key exchange. */
+/* True where all that went wrong is that the server hung up before a session was there. */
 bool cube_ssh_says_dropped(const char *text, size_t n);
 /* True where its last line tells that a connection broke which had been there. */
 bool cube_ssh_says_broke(const char *text, size_t n);
+/* A line without the mark of its source, which ssh gives to those that LogVerbose asks for. */
+void cube_ssh_says_untag(const char **text, size_t *n);
 
 #endif

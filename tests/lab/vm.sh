@@ -158,6 +158,7 @@ lab_vm_sshd_config() {
 		PrintMotd $([ "$VM_pam" = yes ] && echo no || echo yes)
 		Subsystem sftp /usr/lib/openssh/sftp-server
 		LogLevel ${LAB_SSHD_LOG:-ERROR}
+		$(lab_sshd_penalties "$3")
 	END
 }
 
@@ -307,7 +308,7 @@ lab_vm() {
 		echo $LAB_PORT >"$dir/port"
 		echo "$VM_address" >"$dir/address"
 		[ ! "$VM_init" ] || echo "$(lab_systemd_cgroups)/lab-$LAB_PORT" >"$dir/cgroup"
-		lab_vm_sshd_config "$VM_address" $LAB_PORT >"$root/etc/ssh/sshd_config"
+		lab_vm_sshd_config "$VM_address" $LAB_PORT "$root/etc/ssh/host_key" >"$root/etc/ssh/sshd_config"
 		lab_vm_server $LAB_PORT >"$dir/server"
 		lab_vm_start "$name"
 		lab_until lab_vm_settled "$name" || break

@@ -182,7 +182,8 @@ START_TEST(next_folder) {
 	ck_assert_msg(strstr(out, dir), "%s: %s", sh->path, out);
 	snprintf(dir, sizeof dir, "; damaged on its way: %s/.cache/cube\n", root);
 	ck_assert_msg(strstr(out, dir), "%s: %s", sh->path, out);
-	snprintf(dir, sizeof dir, "%s/.cache", root);
+	snprintf(bin, sizeof bin, "%s/.cache/fish", root); /* fish 4 makes it for itself */
+	snprintf(dir, sizeof dir, "%s/.cache%s", root, access(bin, F_OK) ? "" : "/cube");
 	ck_assert_msg(access(dir, F_OK) < 0, "%s leaves %s", sh->path, dir);
 }
 END_TEST

@@ -114,6 +114,18 @@ static const struct {
 	 CUBE_ECONNECT, "nc: no route"},
 	{"kex_exchange_identification: Connection closed by remote host\r\n", CUBE_ECONNECT,
 	 "kex_exchange_identification: Connection closed by remote host"},
+	{"kex_exchange_identification: read: Connection reset by peer\r\n"
+	 "packet.c:sshpkt_vfatal():1920 (pid=7): Connection reset by 1.2.3.4 port 22\r\n",
+	 CUBE_ECONNECT, "Connection reset by 1.2.3.4 port 22"},
+	{"packet.c:sshpkt_vfatal():2009 (bin=ssh, pid=7): Unable to negotiate with 1.2.3.4 port 22: "
+	 "no matching cipher found. Their offer: x\r\n",
+	 CUBE_ECONNECT,
+	 "Unable to negotiate with 1.2.3.4 port 22: no matching cipher found. Their offer: x"},
+	{"packet.c:sshpkt_vfatal():20", CUBE_ECONNECT, "packet.c:sshpkt_vfatal():20"},
+	{"packet.c:sshpkt_vfatal():2009 (pid=7): ", CUBE_ECONNECT, "it ended and did not say why"},
+	{"Received disconnect from 1.2.3.4 port 22:11: off you go\r\n"
+	 "packet.c:sshpkt_vfatal():2009 (pid=7): Disconnected from 1.2.3.4 port 22\r\n",
+	 CUBE_ECONNECT, "Received disconnect from 1.2.3.4 port 22:11: off you go"},
 	{"Warning: Permanently added 'x' (ED25519) to the list of known hosts.\r\n", CUBE_ECONNECT,
 	 "it ended and did not say why"},
 	{"", CUBE_ECONNECT, "it ended and did not say why"},
@@ -143,6 +155,41 @@ START_TEST(test_says) {
 	ck_assert_int_eq(cube_ssh_says(SAYS[_i].text, strlen(SAYS[_i].text), &err), SAYS[_i].code);
 	ck_assert_int_eq(err.code, SAYS[_i].code);
 	ck_assert_str_eq(err.msg, SAYS[_i].msg);
+}
+END_TEST
+
+/* As OpenSSH 9.2 and 10.0 say it; what else there is means that it is something else. */
+static const struct {
+	const char *text;
+	bool dropped;
+} DROPS[] = {
+	{"kex_exchange_identification: Connection closed by remote host\n"
+	 "packet.c:sshpkt_vfatal():1909 (pid=7): Connection closed by 127.0.0.1 port 2\n",
+	 true},
+	{"packet.c:sshpkt_vfatal():2009 (bin=ssh, pid=7): Connection closed by 127.0.0.1 port 2\n",
+	 true},
+	{"packet.c:sshpkt_vfatal():2020 (bin=ssh, pid=7): Connection reset by UNKNOWN port -1\n",
+	 true},
+	{"Connection closed by 127.0.0.1 port 2\n"
+	 "packet.c:sshpkt_vfatal():2009 (bin=ssh, pid=7): Connection closed by UNKNOWN port 65535\n",
+	 true},
+	{"kex_exchange_identification: read: Connection reset by peer\n", true},
+	{"ssh: connect to host 127.0.0.1 port 2: Connection reset by peer\r\n", true},
+	{"ssh: connect to host 127.0.0.1 port 2: Connection refused\r\n", false},
+	{"", false},
+	{"nc: no route\n"
+	 "packet.c:sshpkt_vfatal():2009 (bin=ssh, pid=7): Connection closed by UNKNOWN port 65535\n",
+	 false},
+	{"packet.c:sshpkt_vfatal():9 (bin=ssh, pid=7): Unable to negotiate with x port 2: no\n",
+	 false},
+	{"packet.c:sshpkt_vfatal():9 (bin=ssh, pid=7): Disconnected from 127.0.0.1 port 2\n",
+	 false},
+	{"Connection to box closed by remote host.\n", false},
+};
+
+START_TEST(test_says_dropped) {
+	ck_assert(cube_ssh_says_dropped(DROPS[_i].text, strlen(DROPS[_i].text)) ==
+		  DROPS[_i].dropped);
 }
 END_TEST
 
@@ -602,21 +649,68 @@ START_TEST(test_openssh_max_startups_of_jump) {
 }
 END_TEST
 
+/* Before its greeting, after it, and with a reset, which ssh has different words for. */
+static void hang_up(int fd, int how) {
+	static const struct linger at_once = {.l_onoff = 1};
+	char text[256];
+	if (how == 1) (void)!write(fd, "SSH-2.0-x\r\n", 11);
+	if (how == 1) (void)!read(fd, text, sizeof text);
+	if (how == 2) setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	close(fd);
+}
+
 /* A server that hangs up on everybody is told of as such, with what was tried. */
 START_TEST(test_openssh_dropped) {
 	uint16_t port;
 	int fd = listen_any(&port);
 	pid_t pid = fork();
-	for (int one; pid == 0 && (one = accept(fd, NULL, NULL)) >= 0;) close(one);
+	for (int one; pid == 0 && (one = accept(fd, NULL, NULL)) >= 0;) hang_up(one, _i);
 	close(fd);
 	open_target((struct cube_target){.host = "127.0.0.1",
 					 .port = port,
 					 .command = "openssh",
 					 .timeout_ns = CUBE_NS_PER_S});
-	fails("echo", CUBE_ETIMEOUT, "kex_exchange_identification");
+	fails("echo", CUBE_ETIMEOUT, ": Connection ");
 	ck_assert_ptr_nonnull(strstr(p.err.msg, "MaxStartups"));
+	ck_assert_ptr_nonnull(strstr(p.err.msg, "; tried "));
+	ck_assert_ptr_null(strstr(p.err.msg, "vfatal"));
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+END_TEST
+
+/* A line that has read of its input is not run again on the rest of it. */
+START_TEST(test_openssh_hangs_up_later) {
+	cube_autofree char *count = cube_strf("%s/count", server.dir);
+	cube_autofree char *bin = cube_strf("%s/bin", server.dir);
+	cube_autofree char *path = cube_strf("%s:%s", bin, getenv("PATH"));
+	cube_autofree char *fake = cube_strf(
+		"#!/bin/sh\nfor a; do [ \"$a\" != -TG ] || exec /usr/bin/ssh \"$@\"; done\n"
+		"echo >>%s\nread first\necho 'Connection reset by 1.2.3.4 port 22' >&2\nexit 255\n",
+		count);
+	ck_assert_int_eq(mkdir(bin, 0700), 0);
+	write_file(server.dir, "bin/ssh", 0755, fake);
+	setenv("PATH", path, 1);
+	open_command("openssh");
+	peer_exec(&p, "cat");
+	cube_transport_write(p.t, "one\ntwo\n", 8);
+	RUN_UNTIL(&p, p.ended || p.failed);
+	ck_assert_msg(p.failed && p.err.code == CUBE_ECONNECT, "%d %s", p.err.code, p.err.msg);
+	ck_assert_str_eq(p.err.msg, "Connection reset by 1.2.3.4 port 22");
+	cube_autofree char *times = read_file(server.dir, "count");
+	ck_assert_str_eq(times, "\n");
+}
+END_TEST
+
+/* ssh's reason, though it takes it for mere information. */
+START_TEST(test_openssh_no_cipher) {
+	struct cube_strv options = {0};
+	sshd_start(&server, "host_key", "Ciphers aes128-ctr\n");
+	cube_strv_add(&options, "Ciphers=aes256-ctr");
+	open_target((struct cube_target){.command = "openssh", .options = &options});
+	fails("echo", CUBE_ECONNECT, "Unable to negotiate with 127.0.0.1 port ");
+	ck_assert_ptr_nonnull(strstr(p.err.msg, ": no matching cipher found."));
+	cube_strv_done(&options);
 }
 END_TEST
 
@@ -817,7 +911,9 @@ static void add_openssh(TCase *tc) {
 	tcase_add_loop_test(tc, test_openssh_new_jump, 0, 3);
 	tcase_add_test(tc, test_openssh_max_startups);
 	tcase_add_test(tc, test_openssh_max_startups_of_jump);
-	tcase_add_test(tc, test_openssh_dropped);
+	tcase_add_loop_test(tc, test_openssh_dropped, 0, 3);
+	tcase_add_test(tc, test_openssh_hangs_up_later);
+	tcase_add_test(tc, test_openssh_no_cipher);
 	tcase_add_test(tc, test_openssh_link_breaks);
 }
 
@@ -829,6 +925,7 @@ int main(int argc, char **argv) {
 	tcase_add_loop_test(pure, test_template_refused, 0, sizeof BAD / sizeof BAD[0]);
 	tcase_add_test(pure, test_template_values);
 	tcase_add_loop_test(pure, test_says, 0, sizeof SAYS / sizeof SAYS[0]);
+	tcase_add_loop_test(pure, test_says_dropped, 0, sizeof DROPS / sizeof DROPS[0]);
 	tcase_add_loop_test(pure, test_ask_kind, 0, sizeof ASKS / sizeof ASKS[0]);
 	suite_add_tcase(suite, pure);
 	TCase *tc = tcase_create("programs");

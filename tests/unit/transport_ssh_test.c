@@ -411,6 +411,54 @@ START_TEST(test_no_greeting) {
 }
 END_TEST
 
+/* What the server said is read though a reset follows it, which one that does not read ours makes.
+ */
+START_TEST(test_no_greeting_and_reset) {
+	struct cube_target target = box();
+	target.host = "127.0.0.1";
+	int fd = listen_any(&target.port);
+	char first;
+	begin(&target);
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	while (!p.failed && poll(&pfd, 1, 0) < 1) cube_loop_turn(loop, 1, NULL);
+	int conn = accept(fd, NULL, NULL);
+	ck_assert_int_ge(conn, 0);
+	while (!p.failed && recv(conn, &first, 1, MSG_PEEK | MSG_DONTWAIT) < 1)
+		cube_loop_turn(loop, 1, NULL);
+	ck_assert_int_eq(send(conn, "Not allowed at this time\r\n", 26, MSG_NOSIGNAL), 26);
+	close(conn);
+	RUN_UNTIL(&p, p.failed);
+	ck_assert_msg(strstr(p.err.msg, "PerSourcePenalties") != NULL, "%s", p.err.msg);
+	close(fd);
+}
+END_TEST
+
+/* A real one, which counts logins that failed. */
+START_TEST(test_penalties) {
+	struct sshd strict = server;
+	if (!server.penalties) {
+		printf("skipped: this sshd has no PerSourcePenalties\n");
+		return;
+	}
+	close(listen_any(&strict.port));
+	sshd_launch(&strict, "host_key", "PerSourcePenalties authfail:60s min:1s\n", NULL);
+	cube_autofree char *wrong = cube_strf("%s/id2", server.dir);
+	struct cube_target target = box();
+	target.port = strict.port;
+	target.identity = wrong;
+	must_fail(&target, CUBE_EAUTH, "publickey");
+	do { /* it is counted when sshd has seen its child end */
+		again();
+		begin(&target);
+		RUN_UNTIL(&p, p.open || p.failed);
+		ck_assert(p.failed);
+	} while (p.err.code == CUBE_EAUTH);
+	ck_assert_int_eq(p.err.code, CUBE_ECONNECT);
+	ck_assert_msg(strstr(p.err.msg, "PerSourcePenalties") != NULL, "%s", p.err.msg);
+	sshd_stop(&strict);
+}
+END_TEST
+
 /* Dropped again and again: tried until the time is up, then the error says so. */
 START_TEST(test_dropped) {
 	static const char *const says[] = {"", "Exceeded MaxStartups\r\n", "SSH-2.0-x\r\n"};
@@ -649,6 +697,8 @@ int main(void) {
 	tcase_add_test(tc, test_resolved);
 	tcase_add_test(tc, test_timeout);
 	tcase_add_loop_test(tc, test_no_greeting, 0, 2);
+	tcase_add_test(tc, test_no_greeting_and_reset);
+	tcase_add_test(tc, test_penalties);
 	tcase_add_loop_test(tc, test_dropped, 0, 3);
 	tcase_add_test(tc, test_dropped_then_refused);
 	tcase_add_test(tc, test_max_startups);

@@ -1,7 +1,8 @@
 /* Servers that hang up before the key exchange is done, and trying them again.
  *
  * sshd drops connections at random while too many others are logging in (MaxStartups): a reset, an
- * end of file before or right after the greeting, in newer ones the words "Exceeded MaxStartups".
+ * end of file before or right after the greeting, in newer ones the words "Exceeded MaxStartups",
+ * from 9.8 on "Not allowed at this time", which it also says for PerSourcePenalties.
  * Nobody is to see that unless it goes on for as long as connecting may take.
  */
 #include <string.h>
@@ -23,12 +24,17 @@ static bool proxy_was_dropped(const char *says) {
 	return false;
 }
 
+static bool is_not_now(const struct ssh_conn *c) {
+	return !strncmp(c->hello, "Not allowed at this time", 24);
+}
+
 static bool was_dropped(struct ssh_conn *c) {
 	const char *says = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
 	if (c->state != SSH_KEX || !c->link_eof || c->bye[0]) return false;
 	if (says && (c->received || !proxy_was_dropped(says))) return false;
 	if (!c->received) return true;
-	return !strncmp(c->hello, "SSH-", 4) || !strncmp(c->hello, "Exceeded MaxStartups", 20);
+	return !strncmp(c->hello, "SSH-", 4) || !strncmp(c->hello, "Exceeded MaxStartups", 20) ||
+	       is_not_now(c);
 }
 
 static void note_drop(struct ssh_conn *c) {
@@ -39,6 +45,11 @@ static void note_drop(struct ssh_conn *c) {
 	if (says)
 		cube_fail(&c->dropped, CUBE_ECONNECT, "connecting to %s: %.120s", cube_ssh_where(c),
 			  says);
+	else if (is_not_now(c))
+		cube_fail(&c->dropped, CUBE_ECONNECT,
+			  "%s refuses logins for now (too many at once or failed ones before, see "
+			  "MaxStartups and PerSourcePenalties in sshd_config)",
+			  cube_ssh_where(c));
 	else
 		cube_fail(
 			&c->dropped, CUBE_ECONNECT,

@@ -218,9 +218,10 @@ static bool key_opened(const struct ssh_auth *a) {
 static int offer_file(struct ssh_auth *a, const struct key_file *f, const char *passphrase) {
 	const char *user = a->c->config.user;
 	if (!a->trying) a->mark = a->c->collected;
-	a->trying = true;
+	a->trying = a->c->from_file = true;
 	int rc = libssh2_userauth_publickey_fromfile_ex(a->c->session, user, (unsigned)strlen(user),
 							NULL, f->path, passphrase);
+	a->c->from_file = false;
 	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
 	a->trying = false;
 	if (rc == 0) {

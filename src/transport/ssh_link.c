@@ -253,13 +253,6 @@ void cube_ssh_kick(struct ssh_conn *c) {
 static void say_hello_trouble(struct ssh_conn *c, struct cube_err *err) {
 	struct cube_buf safe;
 	size_t n = strcspn(c->hello, "\r\n");
-	if (!strncmp(c->hello, "Not allowed at this time", 24)) {
-		cube_fail(err, CUBE_ECONNECT,
-			  "%s refuses logins from this address for a while, after failed ones (see "
-			  "PerSourcePenalties in sshd_config); it takes minutes to pass",
-			  cube_ssh_where(c));
-		return;
-	}
 	cube_buf_init(&safe, 1024);
 	cube_text_escape(&safe, c->hello, n);
 	cube_fail(err, CUBE_ECONNECT, "%s is no ssh server: it says \"%.80s\"", cube_ssh_where(c),

@@ -2,6 +2,7 @@
  * exchange or a login forgets some of it (1.10 and newer), and we end sessions at any moment.
  *
  * Until the login is over all of it is wiped as it is given back: passwords are in there. */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +19,31 @@ static struct block *block_of(void *ptr) {
 	return cube_container((uint8_t *)ptr, struct block, bytes);
 }
 
+/* libssh2 1.11 with OpenSSL 3 takes two blocks for an ECDSA key in a file from here and gives them
+ * back to libc: the point that it derives (gen_publickey_from_ec_evp), and the signature
+ * (_libssh2_ecdsa_sign). They have to be libc's own; their sizes tell them. */
+static bool is_ecdsa(size_t count) {
+	enum { POINT_MAX = 133, SIG_256 = 72, SIG_384 = 104, SIG_521 = 139 };
+	return count == POINT_MAX || count == SIG_256 || count == SIG_384 || count == SIG_521;
+}
+
+static void *give_loose(struct ssh_conn *c, size_t count) {
+	c->loose = true;
+	return malloc(count);
+}
+
+/* One of libc's own; others of that size may come back to us. */
+static bool is_loose(const struct ssh_conn *c, const void *ptr) {
+	if (!c->loose) return false;
+	cube_list_each (&c->memory, b, struct block, link)
+		if (b->bytes == ptr) return false;
+	return true;
+}
+
 /* *abstract is the connection. May fail: peers size some of these. */
 static LIBSSH2_ALLOC_FUNC(give) {
 	struct ssh_conn *c = *abstract;
+	if (c->from_file && is_ecdsa(count)) return give_loose(c, count);
 	if (count > SIZE_MAX - sizeof(struct block)) return NULL;
 	struct block *b = malloc(sizeof *b + count);
 	if (!b) return NULL;
@@ -35,6 +58,11 @@ static bool secret(const struct ssh_conn *c) {
 
 static LIBSSH2_FREE_FUNC(take_back) {
 	if (!ptr) return;
+	if (is_loose(*abstract, ptr)) {
+		explicit_bzero(ptr, malloc_usable_size(ptr));
+		free(ptr);
+		return;
+	}
 	struct block *b = block_of(ptr);
 	cube_list_remove(&b->link);
 	if (secret(*abstract)) explicit_bzero(b->bytes, b->size);
@@ -46,10 +74,12 @@ static LIBSSH2_REALLOC_FUNC(resize) {
 	if (!ptr) return give(count, abstract);
 	if (count > SIZE_MAX - sizeof(struct block)) return NULL;
 	struct block *b = block_of(ptr), *moved;
-	if (secret(c)) {
+	bool loose = is_loose(c, ptr);
+	if (loose || secret(c)) {
+		size_t had = loose ? malloc_usable_size(ptr) : b->size;
 		void *fresh = give(count, abstract);
 		if (!fresh) return NULL;
-		memcpy(fresh, ptr, b->size < count ? b->size : count);
+		memcpy(fresh, ptr, had < count ? had : count);
 		take_back(ptr, abstract);
 		return fresh;
 	}

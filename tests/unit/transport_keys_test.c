@@ -34,7 +34,9 @@ static void prepare(void) {
 	      "ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -f rsapem; "
 	      "ssh-keygen -q -t ecdsa -N '' -f host_ecdsa; ssh-keygen -q -t rsa -N '' -f host_rsa; "
 	      "ssh-keygen -q -t ed25519 -N '' -f ca; ssh-keygen -q -t ed25519 -N '' -f signed; "
-	      "ssh-keygen -q -s ca -I me -n x signed.pub; cat rsa.pub rsapem.pub >>authorized_keys; rm rsapem.pub; "
+	      "ssh-keygen -q -s ca -I me -n x signed.pub; ssh-keygen -q -t ecdsa -N '' -f ec; ssh-keygen -q -t ecdsa -b 521 -m PEM -N '' -f ecpem; "
+	      "ssh-keygen -q -t ecdsa -b 384 -N '' -f ec384; cat ec.pub ec384.pub ecpem.pub >>authorized_keys; rm ecpem.pub; "
+	      "cat rsa.pub rsapem.pub >>authorized_keys; rm rsapem.pub; "
 	      "echo 'no key at all' >junk; "
 	      "for i in 1 2 3 4 5 6 7 8; do ssh-keygen -q -t ed25519 -N '' -f agent$i; done; "
 	      "cat agent8.pub >>authorized_keys");
@@ -164,6 +166,21 @@ START_TEST(test_needs_program) {
 	must_fail(&same, CUBE_EAUTH, "no ssh program is installed");
 	setenv("PATH", path, 1);
 	ck_assert_msg(strstr(p.err.msg, cases[_i].reason) != NULL, "%s", p.err.msg);
+}
+END_TEST
+
+/* In a file of OpenSSH's, in an older one; the public half derived. */
+START_TEST(test_ecdsa) {
+	static const char *const names[] = {"ec", "ecpem", "ec384"};
+	sshd_start(&server, "host_key", "");
+	cube_autofree char *key = cube_strf("%s/%s", server.dir, names[_i]);
+	cube_autofree char *login = cube_strf("publickey ~/%s", names[_i]);
+	struct cube_target target = host("");
+	target.identity = key;
+	must_open(&target);
+	ck_assert_str_eq(facts[CUBE_FACT_LOGIN], login);
+	peer_run(&p, "echo hi");
+	ck_out(&p, "hi\n");
 }
 END_TEST
 
@@ -416,6 +433,7 @@ int main(void) {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_needs_program, 0, 7);
+	tcase_add_loop_test(tc, test_ecdsa, 0, 3);
 	tcase_add_test(tc, test_program_is_last);
 	tcase_add_test(tc, test_kex);
 	tcase_add_test(tc, test_many_keys);

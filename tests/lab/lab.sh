@@ -107,7 +107,7 @@ lab_sshd_start() {
 
 # The line that keeps tests which fail to log in from being shut out, for an sshd that does that.
 lab_sshd_penalties() { # HOST_KEY
-	if [ "$(id -u)" = 0 ]; then mkdir -p -m 755 /run/sshd || return 1; fi
+	if [ "$(id -u)" = 0 ] && [ ! -d /run/sshd ]; then mkdir -m 755 /run/sshd || return 1; fi
 	! "$(lab_sshd)" -t -h "$1" -f /dev/null -o 'PerSourcePenalties no' 2>/dev/null || echo 'PerSourcePenalties no'
 }
 

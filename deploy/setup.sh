@@ -16,7 +16,7 @@ BUILD='gcc libc6-dev make musl-tools libssh2-1-dev libcurl4-openssl-dev libjanss
 DEMO='openssh-server openssh-client'
 TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko
 	iproute2 systemd libpam-systemd dbus dbus-user-session qemu-user-static gcc-riscv64-linux-gnu gcc-arm-linux-gnueabihf
-	man-db groff openssl'
+	man-db groff openssl psmisc'
 BENCH='pdsh clustershell'
 # Used where the release has it: another version would format in another way.
 MAYBE='clang-format-14'

@@ -1,6 +1,9 @@
 /* Keys of all kinds against a real sshd: which are tried, in which order, when the ssh program is
  * asked for instead, and what is told on the way; host keys of several types. */
 #include <libssh2.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "transport_sshd.h"
 
@@ -169,6 +172,18 @@ START_TEST(test_needs_program) {
 }
 END_TEST
 
+/* libssh2 1.10 loses a BIGNUM of each ECDSA file in OpenSSH's format that it reads: what is
+ * allocated meanwhile is no leak of ours. */
+static void open_past_leaks(const struct cube_target *target) {
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_disable();
+	must_open(target);
+	__lsan_enable();
+#else
+	must_open(target);
+#endif
+}
+
 /* In a file of OpenSSH's, in an older one; the public half derived. */
 START_TEST(test_ecdsa) {
 	static const char *const names[] = {"ec", "ecpem", "ec384"};
@@ -177,7 +192,7 @@ START_TEST(test_ecdsa) {
 	cube_autofree char *login = cube_strf("publickey ~/%s", names[_i]);
 	struct cube_target target = host("");
 	target.identity = key;
-	must_open(&target);
+	open_past_leaks(&target);
 	ck_assert_str_eq(facts[CUBE_FACT_LOGIN], login);
 	peer_run(&p, "echo hi");
 	ck_out(&p, "hi\n");

@@ -23,6 +23,9 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
  * nothing. A fresh string, or NULL where neither is set: then nothing is kept. */
 char *cube_paths_cache(void);
 
+/* Where $PATH (or, without it, the usual folders) has a program of this name; fresh, or NULL. */
+char *cube_paths_program(const char *name);
+
 /* mkdir -p with mode 0700 for what it makes. CUBE_ESYS names the folder that failed. */
 int cube_paths_make(const char *dir, struct cube_err *err);
 

@@ -72,6 +72,21 @@ char *cube_paths_cache(void) {
 	return home ? cube_strf("%s/.cache/cube", home) : NULL;
 }
 
+char *cube_paths_program(const char *name) {
+	const char *path = getenv("PATH");
+	if (!path || !*path) path = "/usr/local/bin:/usr/bin:/bin";
+	while (*path) {
+		struct stat st;
+		size_t n = strcspn(path, ":");
+		char *full = cube_strf("%.*s/%s", (int)n, path, name);
+		if (n && access(full, X_OK) == 0 && stat(full, &st) == 0 && S_ISREG(st.st_mode))
+			return full;
+		free(full);
+		path += n + (path[n] == ':');
+	}
+	return NULL;
+}
+
 int cube_paths_make(const char *dir, struct cube_err *err) {
 	char path[4096];
 	size_t n = strlen(dir);

@@ -149,10 +149,6 @@ static int add_node(json_t *list, const struct cube_conn_options *o, const struc
 	return 0;
 }
 
-bool cube_conn_may_ask(void) {
-	return cube_asking_possible();
-}
-
 static int add_common(json_t *body, const struct cube_conn_options *o, struct cube_err *err) {
 	bool none = o->ssh_config && !strcasecmp(o->ssh_config, "none"); /* ssh knows the word */
 	int rc = none            ? cube_json_set_text(body, "ssh_config", "none", err)
@@ -164,7 +160,7 @@ static int add_common(json_t *body, const struct cube_conn_options *o, struct cu
 	if (!rc) rc = add_options(body, &o->options, err);
 	json_object_set_new(body, "connect_timeout", json_real((double)o->connect_timeout / 1e9));
 	if (o->become) json_object_set_new(body, "become", json_true());
-	if (cube_conn_may_ask()) json_object_set_new(body, "ask", json_true());
+	if (cube_asking_possible()) json_object_set_new(body, "ask", json_true());
 	return rc;
 }
 

@@ -23,8 +23,4 @@ extern const struct cube_option cube_conn_option_rows[];
 int cube_conn_body(const struct cube_conn_options *o, const struct cube_selection *s,
 		   uint64_t slots, json_t **ret, struct cube_err *err);
 
-/* Whether somebody is there who could answer a question: standard input is a terminal, or there is
- * a controlling one. Goes into the body as "ask". */
-bool cube_conn_may_ask(void);
-
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cube/mem.h"
+#include "cube/paths.h"
 
 /* uname's name; the compilers' triplet without "-gcc"; that of musl's specs; Debian's package. */
 static const struct cross {
@@ -47,15 +48,8 @@ bool cube_cross_machine_ok(const char *machine) {
 }
 
 static bool in_path(const char *program) {
-	const char *path = getenv("PATH");
-	if (!path || !*path) path = "/usr/local/bin:/usr/bin:/bin";
-	while (*path) {
-		size_t n = strcspn(path, ":");
-		cube_autofree char *full = cube_strf("%.*s/%s", (int)n, path, program);
-		if (n && access(full, X_OK) == 0) return true;
-		path += n + (path[n] == ':');
-	}
-	return false;
+	cube_autofree char *path = cube_paths_program(program);
+	return path != NULL;
 }
 
 /* CUBE_CC_ARMV7L */

@@ -4,18 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cube/paths.h"
 #include "ssh_priv.h"
 
 bool cube_ssh_program_there(void) {
-	const char *path = getenv("PATH");
-	if (!path) path = "/usr/local/bin:/usr/bin:/bin";
-	for (;;) {
-		size_t n = strcspn(path, ":");
-		cube_autofree char *file = cube_strf("%.*s/ssh", (int)n, path);
-		if (n && access(file, X_OK) == 0) return true;
-		if (!path[n]) return false;
-		path += n + 1;
-	}
+	cube_autofree char *path = cube_paths_program("ssh");
+	return path != NULL;
 }
 
 /* "SSH-2.0-OpenSSH_9.2p1 Debian-2": since 8.8, unless its administrator said otherwise. */

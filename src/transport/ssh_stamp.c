@@ -16,6 +16,7 @@
 
 #include "cube/buf.h"
 #include "cube/mem.h"
+#include "cube/paths.h"
 #include "cube/sha256.h"
 #include "ssh_config.h"
 
@@ -171,19 +172,13 @@ static void walk_file(struct walk *w, const char *path, unsigned depth) {
 
 static void add_program(struct walk *w) {
 	struct stat st;
-	const char *path = getenv("PATH");
-	for (const char *p = path ? path : ""; *p;) {
-		size_t n = strcspn(p, ":");
-		cube_autofree char *name = cube_strf("%.*s/ssh", (int)n, p);
-		p += n + (p[n] == ':');
-		if (access(name, X_OK) < 0 || stat(name, &st) < 0 || !S_ISREG(st.st_mode)) continue;
-		add_text(w, name);
-		add_numbers(w,
-			    (uint64_t[]){st.st_dev, st.st_ino, (uint64_t)st.st_size,
-					 (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec},
-			    5);
-		return;
-	}
+	cube_autofree char *name = cube_paths_program("ssh");
+	if (!name || stat(name, &st) < 0) return;
+	add_text(w, name);
+	add_numbers(w,
+		    (uint64_t[]){st.st_dev, st.st_ino, (uint64_t)st.st_size,
+				 (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec},
+		    5);
 }
 
 static void add_person(struct walk *w, const struct passwd *pw) {

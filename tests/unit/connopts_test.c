@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "asking.h"
 #include "connopts.h"
 
 static const char HOSTS[] =
@@ -83,7 +84,7 @@ START_TEST(precedence) {
 	ck_assert_str_eq(cube_json_str(body, "transport", ""), o.transport);
 	ck_assert_str_eq(cube_json_str(body, "host_key_check", ""), "accept-new");
 	ck_assert(cube_json_num(body, "connect_timeout", 0) == 10);
-	ck_assert_int_eq(cube_json_true(body, "ask"), cube_conn_may_ask());
+	ck_assert_int_eq(cube_json_true(body, "ask"), cube_asking_possible());
 	ck_assert(!cube_json_true(body, "become"));
 	json_decref(body);
 	cube_selection_done(&s);

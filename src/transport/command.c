@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "askpass.h"
 #include "cube/text.h"
@@ -23,8 +24,10 @@ struct command {
 	uint64_t timeout_ns;
 	bool is_openssh, strict;
 	struct cube_openssh openssh;
-	struct cube_template template;
 	struct cube_ssh_lookup *lookup;
+	/* of a template only */
+	struct cube_template template;
+	struct cube_strv env;
 	/* of openssh only */
 	struct cube_askpass *askpass;
 	struct cube_route *route;
@@ -53,7 +56,16 @@ static int command_argv(void *of, const char *line, struct cube_strv *argv, stru
 
 static const char *const *command_envp(void *of) {
 	const struct command *c = of;
-	return c->askpass ? cube_askpass_envp(c->askpass) : NULL;
+	return c->askpass ? cube_askpass_envp(c->askpass)
+			  : (const char *const *)cube_strv_argv(&c->env);
+}
+
+/* srun keeps output back until a newline comes, which our frames have not (srun(1) -u). Nobody else
+ * minds. */
+static void make_environment(struct command *c) {
+	for (char **e = environ; *e; e++)
+		if (strncmp(*e, "SLURM_UNBUFFEREDIO=", 19) != 0) cube_strv_add(&c->env, *e);
+	cube_strv_add(&c->env, "SLURM_UNBUFFEREDIO=1");
 }
 
 /* ---- one's turn -------------------------------------------------------------------------- */
@@ -195,6 +207,7 @@ static void command_free(void *of) {
 	struct command *c = of;
 	cube_openssh_done(&c->openssh);
 	cube_template_done(&c->template);
+	cube_strv_done(&c->env);
 	free(c->host);
 	free(c->user);
 	free(c->name);
@@ -351,7 +364,7 @@ int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *targe
 			command_free(c);
 			return rc;
 		}
-	}
+	} else make_environment(c);
 	struct cube_process_spec spec = {.kind = &COMMAND,
 					 .of = c,
 					 .limit_ns = target->timeout_ns,

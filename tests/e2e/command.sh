@@ -214,7 +214,7 @@ test_certificate() {
 
 # ---- templates ----------------------------------------------------------------------------------
 
-# A "container": a chroot with sh and cat. The fake docker, kubectl and srun enter it.
+# A "container": a chroot with sh and cat. The fake docker and kubectl enter it.
 make_box() {
 	local root=$LAB/$1/home
 	lab_chroot_make "$root" 2>/dev/null || return 1
@@ -223,7 +223,7 @@ make_box() {
 	mkdir -p "$T/bin"
 	cat >"$T/bin/enter" <<-END
 		#!/bin/sh
-		# What docker exec -i, kubectl exec -i and srun have in common; the arguments are kept.
+		# What docker exec -i and kubectl exec -i have in common; the arguments are kept.
 		name=\${0##*/}
 		printf '%s' "\$name" >>"$T/entered"
 		for a; do printf ' [%.20s]' "\$a"; done >>"$T/entered"
@@ -231,7 +231,6 @@ make_box() {
 		case \$name in
 		docker) [ "\$1 \$2" = 'exec -i' ] || exit 125; shift 2; box=\$1; shift ;;
 		kubectl) [ "\$1 \$2" = 'exec -i' ] || exit 1; shift 2; box=\$1; shift; [ "\$1" = -- ] || exit 1; shift ;;
-		srun) box=\${1#--nodelist=}; shift ;;
 		esac
 		[ -d "$LAB/\$box/home" ] || { echo "Error response from daemon: No such container: \$box" >&2; exit 1; }
 		# busybox finds its own applets by /proc. The mount is seen here only.
@@ -241,7 +240,7 @@ make_box() {
 		' enter "$LAB/\$box/home" "\$@"
 	END
 	chmod 755 "$T/bin/enter"
-	for name in docker kubectl srun; do ln -sf enter "$T/bin/$name"; done
+	for name in docker kubectl; do ln -sf enter "$T/bin/$name"; done
 }
 
 boxed() { # TEMPLATE
@@ -252,11 +251,11 @@ boxed() { # TEMPLATE
 	box_works box1 "$1"
 }
 
-box_works() { # NAME TEMPLATE
+box_works() { # NAME TEMPLATE [FILE'S CONTENT] [FILE]
 	ok timeout 60 cube spawn --workers="$1" --transport="$2"
 	node_is "$1" .transport "$2"
-	ok cube run -w "$1" -- sh -c 'echo "in $CUBE_HOST"; cat /etc/passwd'
-	out_is "in $1\nroot:x:0:0::/root:/bin/sh\n"
+	ok cube run -w "$1" -- sh -c "echo \"in \$CUBE_HOST\"; cat ${4:-/etc/passwd}"
+	out_is "in $1\n${3:-root:x:0:0::/root:/bin/sh}\n"
 	head -c 2000000 /dev/urandom >"$T/bytes"
 	run timeout 60 cube run -i -w "$1" -- cat <"$T/bytes"
 	rc_is 0
@@ -277,7 +276,32 @@ test_docker_template() {
 	grep -qF 'docker [exec] [-i] [box1] [/bin/sh] [-c]' "$T/entered" || fail "$(cat "$T/entered")"
 }
 test_kubectl_template() { boxed 'kubectl exec -i {host} --'; }
-test_srun_template() { boxed 'srun --nodelist={name}'; }
+
+# Nodes of a real Slurm cluster. Its srun holds output back until a line is whole: a run would take
+# seconds.
+test_srun() {
+	local lacks start
+	lacks=$(lab_slurm_lacks)
+	[ ! "$lacks" ] || skip "$lacks"
+	lab_slurm s1 s2 || fail 'no cluster'
+	new_manager
+	box_works s1 'srun --nodelist={name}' s1 /proc/sys/kernel/hostname
+	ok timeout 60 cube spawn --workers='s[1-2]' --transport='srun --nodelist={name}'
+	start=$EPOCHREALTIME
+	for _ in 1 2 3 4 5; do ok cube run --all -- sh -c 'echo "$CUBE_HOST is $(cat /proc/sys/kernel/hostname)"'; done
+	sorted_is 's1: s1 is s1\ns2: s2 is s2\n'
+	awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit b - a > 5 }' || fail 'a run takes more than a second'
+	run cube run -w s2 -- sh -c 'exit 7'
+	rc_is 7
+	ok timeout 60 cube down --purge
+	soon no_jobs
+	is "$(find "$LAB"/s?/home -mindepth 1)" '' 'left on the nodes'
+	run timeout 60 cube spawn --workers=s9 --transport='srun --nodelist={name}'
+	rc_is 1
+	err_has 's9 .*srun ended with status 1 .*Invalid node name'
+	ok cube down
+}
+no_jobs() { [ ! "$(squeue -h)" ]; }
 
 test_template_says_why_not() {
 	local PATH=$T/bin:$PATH

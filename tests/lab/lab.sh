@@ -5,6 +5,7 @@
 #   lab_openssh h 3       hosts h1..h3: OpenSSH's sshd with its defaults, any user, no root needed
 #   lab_dropbear d 2      hosts d1..d2: dropbear in a chroot that has only sh and cat (root)
 #   lab_vm NAME [OPTION]  a host with a whole userland, accounts and PAM of its own (root): vm.sh
+#   lab_slurm NAME...     nodes of a Slurm cluster, reached by srun (root): slurm.sh
 #   lab_close             ends everything by pid, also what was left running on the hosts
 #
 # $LAB_CONFIG is an ssh configuration with an alias a host (`ssh -F`, `cube -F`). A host's home is
@@ -17,6 +18,8 @@
 
 # shellcheck source=vm.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm.sh"
+# shellcheck source=slurm.sh
+. "$(dirname "${BASH_SOURCE[0]}")/slurm.sh"
 
 lab_say() { printf 'lab: %s\n' "$*" >&2; }
 

@@ -283,6 +283,15 @@ test_sudo_without_a_password() {
 	is "$(find "$LAB/s3/root" -xdev -name '*cube*')" '' 'files left'
 }
 
+test_sudo_wants_a_terminal() {
+	lab_vm s6 sudo=requiretty || fail 'no host'
+	run timeout 60 setsid cube spawn --become -w s6
+	rc_is 1
+	err_has 's6 failed: .*sudo wants a terminal there: take .Defaults requiretty. out'
+	is "$(find "$LAB/s6/root" -xdev -name '*cube*')" '' 'files left'
+	ok cube down
+}
+
 test_sudo_refuses() {
 	fresh 'cube spawn --become -w s1'
 	expect '^\[sudo\] password for user \(s1\): *$'

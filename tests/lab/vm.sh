@@ -20,7 +20,8 @@
 #   pam=yes            sshd asks PAM (pam_unix, pam_motd), also for keyboard-interactive
 #   sshd='LINE'        a line for sshd_config, before the others; repeated at will
 #   server=dropbear    dropbear without sftp instead of OpenSSH
-#   sudo=nopasswd|password   sudo, and whether it asks; without it there is a sudo that refuses
+#   sudo=nopasswd|password   sudo, and whether it asks; without it there is a sudo that refuses;
+#                      sudo=requiretty: as nopasswd, from a terminal only
 #   home=WHAT          noexec, ro, missing, full:SIZE (that much room), quota:SIZE (the user's)
 #   mount=PATH:WHAT    the same for any path, as mount=/tmp:noexec; WHAT may be any tmpfs options
 #   net=own            a network of its own with no way out; ssh comes over a veth pair
@@ -92,6 +93,7 @@ lab_vm_etc() {
 	case $VM_sudo in
 	nopasswd) printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$VM_user" ;;
 	password) printf '%s ALL=(ALL:ALL) ALL\n' "$VM_user" ;;
+	requiretty) printf 'Defaults requiretty\n%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$VM_user" ;;
 	esac | cat <(printf 'root ALL=(ALL:ALL) ALL\n') - >"$root/etc/sudoers"
 	chmod 440 "$root/etc/sudoers"
 }

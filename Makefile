@@ -29,8 +29,9 @@ all: $(B)/cube
 
 # ---- the worker: static, musl, one per architecture -------------------------------------
 # An architecture has a compiler command; deploy/README.md says how to add one.
+# CUBE_NO_FLOAT: it prints no fractions, so libc's printf stays out of it (cube/format.h).
 # 64 bits for sizes, inodes and times also with a 32-bit glibc, whose readdir fails without.
-WCSTD   := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -Iinclude
+WCSTD   := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -DCUBE_NO_FLOAT -Iinclude
 WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
            -fno-unwind-tables -fno-stack-protector -fno-pie -fmerge-all-constants -fomit-frame-pointer
 WLD     := -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-z,common-page-size=64 \

@@ -1,10 +1,10 @@
-#include <assert.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cube/assert.h"
 #include "cube/buf.h"
+#include "cube/format.h"
 #include "cube/mem.h"
 
 enum { BUF_FIRST = 128, BUF_KEEP = 64 * 1024 };
@@ -80,8 +80,8 @@ int cube_buf_reserve(struct cube_buf *b, size_t n, uint8_t **ret_space) {
 }
 
 void cube_buf_commit(struct cube_buf *b, size_t n) {
-	assert(n == 0 || n < b->cap - b->off - b->len);
-	assert(n <= b->max - b->len);
+	cube_assert(n == 0 || n < b->cap - b->off - b->len);
+	cube_assert(n <= b->max - b->len);
 	b->len += n;
 }
 
@@ -109,7 +109,7 @@ int cube_buf_printf(struct cube_buf *b, const char *fmt, ...) {
 
 	/* Most texts fit the space at hand: format there, and again only when they do not. */
 	va_start(ap, fmt);
-	n = vsnprintf(spare ? (char *)b->data + b->off + b->len : NULL, spare, fmt, ap);
+	n = cube_vformat(spare ? (char *)b->data + b->off + b->len : NULL, spare, fmt, ap);
 	va_end(ap);
 	if (n < 0) return CUBE_ETOOBIG;
 	if ((size_t)n > b->max - b->len) return CUBE_ETOOBIG;
@@ -117,7 +117,7 @@ int cube_buf_printf(struct cube_buf *b, const char *fmt, ...) {
 		r = cube_buf_reserve(b, (size_t)n, &space);
 		if (r < 0) return r;
 		va_start(ap, fmt);
-		vsnprintf((char *)space, (size_t)n + 1, fmt, ap);
+		cube_vformat((char *)space, (size_t)n + 1, fmt, ap);
 		va_end(ap);
 	}
 	b->len += (size_t)n;
@@ -125,14 +125,14 @@ int cube_buf_printf(struct cube_buf *b, const char *fmt, ...) {
 }
 
 void cube_buf_consume(struct cube_buf *b, size_t n) {
-	assert(n <= b->len);
+	cube_assert(n <= b->len);
 	forget(b, b->off, n);
 	b->len -= n;
 	b->off = b->len ? b->off + n : 0;
 }
 
 void cube_buf_truncate(struct cube_buf *b, size_t len) {
-	assert(len <= b->len);
+	cube_assert(len <= b->len);
 	forget(b, b->off + len, b->len - len);
 	b->len = len;
 	if (len == 0) b->off = 0;

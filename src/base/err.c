@@ -1,9 +1,9 @@
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cube/err.h"
+#include "cube/format.h"
 
 /* Indexed by -code: what a code is called and what it becomes in HTTP and as an exit status. */
 static const struct {
@@ -54,11 +54,11 @@ static void set_vtext(struct cube_err *err, const char *tail, const char *fmt, v
 static void set_vtext(struct cube_err *err, const char *tail, const char *fmt, va_list ap) {
 	char text[sizeof err->msg * 2 + 8];
 	size_t half = sizeof err->msg + 1; /* enough to see that it is too long */
-	int n = vsnprintf(text, half, fmt, ap);
+	int n = cube_vformat(text, half, fmt, ap);
 	size_t len = n < 0 ? 0 : (size_t)n < half ? (size_t)n : half - 1;
 
 	text[len] = '\0';
-	if (tail) snprintf(text + len, sizeof text - len, ": %s", tail);
+	if (tail) cube_format(text + len, sizeof text - len, ": %s", tail);
 	set_text(err, text);
 }
 

@@ -1,12 +1,12 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cube/buf.h"
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/log.h"
 #include "cube/text.h"
 
@@ -16,18 +16,6 @@ static enum cube_log_level max_level = CUBE_LOG_WARN;
 
 void cube_log_set_level(enum cube_log_level level) {
 	max_level = level;
-}
-
-/* Stderr may be a pipe whose reader is slow or gone: what it does not take is dropped. */
-static void write_line(const uint8_t *bytes, size_t n) {
-	while (n > 0) {
-		ssize_t w = write(STDERR_FILENO, bytes, n);
-
-		if (w < 0 && errno == EINTR) continue;
-		if (w <= 0) return;
-		bytes += w;
-		n -= (size_t)w;
-	}
 }
 
 static size_t cut_text(char *text, int n) {
@@ -56,14 +44,16 @@ void cube_log(enum cube_log_level level, const char *fmt, ...) {
 
 	if (level > max_level) return;
 	va_start(ap, fmt);
-	len = cut_text(text, vsnprintf(text, sizeof text, fmt, ap));
+	len = cut_text(text, cube_vformat(text, sizeof text, fmt, ap));
 	va_end(ap);
 
 	cube_buf_init(&line, TEXT_MAX * 4 + 64);
 	if (cube_buf_addstr(&line, cube_clock_rfc3339(cube_clock_wall(), stamp)) == 0 &&
 	    cube_buf_addstr(&line, names[level]) == 0 && cube_text_escape(&line, text, len) == 0 &&
 	    cube_buf_add(&line, "\n", 1) == 0)
-		write_line(cube_buf_data(&line), cube_buf_len(&line));
+		/* Stderr may be a pipe whose reader is slow or gone: what it does not take is
+		 * dropped. */
+		(void)cube_write_all(STDERR_FILENO, cube_buf_data(&line), cube_buf_len(&line));
 	cube_buf_done(&line);
 	errno = saved;
 }

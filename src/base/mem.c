@@ -1,9 +1,9 @@
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/mem.h"
 
 static _Noreturn void out_of_memory(void) {
@@ -52,12 +52,12 @@ char *cube_strf(const char *fmt, ...) {
 	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = cube_vformat(NULL, 0, fmt, ap);
 	va_end(ap);
 	if (n < 0) out_of_memory(); /* longer than INT_MAX */
 	s = cube_realloc_array(NULL, (size_t)n + 1, 1);
 	va_start(ap, fmt);
-	vsnprintf(s, (size_t)n + 1, fmt, ap);
+	cube_vformat(s, (size_t)n + 1, fmt, ap);
 	va_end(ap);
 	return s;
 }

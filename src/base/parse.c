@@ -1,8 +1,8 @@
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/parse.h"
 
 /* A piece of the user's text for a message: quoted, and cut so that the rest of it fits. */
@@ -15,7 +15,7 @@ static const char *quote(struct quoted *q, const char *s) {
 
 	if (len > 60)
 		for (cut = 57; cut > 0 && ((uint8_t)s[cut] & 0xc0) == 0x80;) cut--;
-	snprintf(q->s, sizeof q->s, "\"%.*s%s\"", (int)cut, s, cut < len ? "..." : "");
+	cube_format(q->s, sizeof q->s, "\"%.*s%s\"", (int)cut, s, cut < len ? "..." : "");
 	return q->s;
 }
 
@@ -175,17 +175,17 @@ int cube_parse_size(const char *s, uint64_t *ret_bytes, struct cube_err *err) {
 char *cube_format_duration(uint64_t ns, char *buf, size_t size) {
 	uint64_t s = ns / CUBE_NS_PER_S;
 
-	if (ns == 0) snprintf(buf, size, "0 s");
-	else if (ns < 1000) snprintf(buf, size, "%u ns", (unsigned)ns);
-	else if (ns < CUBE_NS_PER_MS) snprintf(buf, size, "%u us", (unsigned)(ns / 1000));
-	else if (s == 0) snprintf(buf, size, "%u ms", (unsigned)(ns / CUBE_NS_PER_MS));
+	if (ns == 0) cube_format(buf, size, "0 s");
+	else if (ns < 1000) cube_format(buf, size, "%u ns", (unsigned)ns);
+	else if (ns < CUBE_NS_PER_MS) cube_format(buf, size, "%u us", (unsigned)(ns / 1000));
+	else if (s == 0) cube_format(buf, size, "%u ms", (unsigned)(ns / CUBE_NS_PER_MS));
 	else if (s < 60)
-		snprintf(buf, size, "%u.%u s", (unsigned)s,
-			 (unsigned)(ns / (CUBE_NS_PER_S / 10) % 10));
-	else if (s < 3600) snprintf(buf, size, "%um %02us", (unsigned)s / 60, (unsigned)s % 60);
+		cube_format(buf, size, "%u.%u s", (unsigned)s,
+			    (unsigned)(ns / (CUBE_NS_PER_S / 10) % 10));
+	else if (s < 3600) cube_format(buf, size, "%um %02us", (unsigned)s / 60, (unsigned)s % 60);
 	else if (s < 86400)
-		snprintf(buf, size, "%uh %02um", (unsigned)s / 3600, (unsigned)s / 60 % 60);
-	else snprintf(buf, size, "%" PRIu64 "d %uh", s / 86400, (unsigned)(s / 3600 % 24));
+		cube_format(buf, size, "%uh %02um", (unsigned)s / 3600, (unsigned)s / 60 % 60);
+	else cube_format(buf, size, "%" PRIu64 "d %uh", s / 86400, (unsigned)(s / 3600 % 24));
 	return buf;
 }
 
@@ -194,12 +194,12 @@ char *cube_format_size(uint64_t bytes, char *buf, size_t size) {
 
 	while (unit < 6 && bytes >> (10 * (unit + 1))) unit++;
 	if (unit == 0) {
-		snprintf(buf, size, "%u B", (unsigned)bytes);
+		cube_format(buf, size, "%u B", (unsigned)bytes);
 		return buf;
 	}
 	shift = 10 * unit;
 	tenths = (unsigned)(((bytes & (((uint64_t)1 << shift) - 1)) * 10) >> shift);
-	snprintf(buf, size, "%u.%u %cB", (unsigned)(bytes >> shift), tenths, "KMGTPE"[unit - 1]);
+	cube_format(buf, size, "%u.%u %cB", (unsigned)(bytes >> shift), tenths, "KMGTPE"[unit - 1]);
 	return buf;
 }
 

@@ -1,7 +1,7 @@
+#include "cube/format.h"
 #include "cube/paths.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,11 +24,11 @@ static int find_state(struct cube_paths *p, struct cube_err *err) {
 	const char *own = env_path("CUBE_STATE_DIR"), *xdg = env_path("XDG_STATE_HOME");
 	const char *home = env_path("HOME");
 	int n;
-	if (own) n = snprintf(p->state, sizeof p->state, "%s/%s", own, p->cluster);
-	else if (xdg) n = snprintf(p->state, sizeof p->state, "%s/cube/%s", xdg, p->cluster);
+	if (own) n = cube_format(p->state, sizeof p->state, "%s/%s", own, p->cluster);
+	else if (xdg) n = cube_format(p->state, sizeof p->state, "%s/cube/%s", xdg, p->cluster);
 	else if (home)
-		n = snprintf(p->state, sizeof p->state, "%s/.local/state/cube/%s", home,
-			     p->cluster);
+		n = cube_format(p->state, sizeof p->state, "%s/.local/state/cube/%s", home,
+				p->cluster);
 	else
 		return cube_fail(err, CUBE_EUSAGE,
 				 "no place for cube's state: set HOME or CUBE_STATE_DIR");
@@ -58,8 +58,8 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
 	const char *runtime = env_path("XDG_RUNTIME_DIR");
 	int n;
 	if (runtime && !env_path("CUBE_STATE_DIR") && dir_is_ours(runtime))
-		n = snprintf(p.socket, sizeof p.socket, "%s/cube/%s.sock", runtime, cluster);
-	else n = snprintf(p.socket, sizeof p.socket, "%s/sock", p.state);
+		n = cube_format(p.socket, sizeof p.socket, "%s/cube/%s.sock", runtime, cluster);
+	else n = cube_format(p.socket, sizeof p.socket, "%s/sock", p.state);
 	if ((size_t)n >= sizeof p.socket)
 		return cube_fail(err, CUBE_ETOOBIG, "socket path is too long");
 	*ret = p;

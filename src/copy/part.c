@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 
 #define SUFFIX ".cube-part"
 enum {
@@ -21,7 +22,7 @@ enum {
 };
 
 static void name_part(char name[256], const char *target, uint64_t id) {
-	snprintf(name, 256, ".%.*s.%016" PRIx64 SUFFIX, NAME_KEPT, target, id);
+	cube_format(name, 256, ".%.*s.%016" PRIx64 SUFFIX, NAME_KEPT, target, id);
 }
 
 static void split_mtime(int64_t mtime, struct timespec times[2]) {
@@ -74,7 +75,7 @@ const char *part_open(struct part *p, int dir, const char *target, uint64_t id, 
 		      bool wait) {
 	p->dir = dir;
 	p->resumes = resumes;
-	snprintf(p->target, sizeof p->target, "%s", target);
+	cube_format(p->target, sizeof p->target, "%s", target);
 	name_part(p->name, target, id);
 	for (int tries = 0; tries < TRIES; tries++) {
 		p->fd = openat(dir, p->name,

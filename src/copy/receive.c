@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,6 +7,7 @@
 
 #include "cube/clock.h"
 #include "cube/copy.h"
+#include "cube/format.h"
 #include "cube/id.h"
 #include "cube/mem.h"
 #include "part.h"
@@ -87,8 +87,8 @@ static void problem(struct cube_receiver *r, int sys, const char *message, bool 
 	fatal = fatal || sys == ENOSPC || sys == EDQUOT || sys == EROFS;
 	r->counts.problems++;
 	r->bad = true;
-	snprintf(r->rec.name, sizeof r->rec.name, "%s", message);
-	snprintf(r->rec.text, sizeof r->rec.text, "%s", r->path);
+	cube_format(r->rec.name, sizeof r->rec.name, "%s", message);
+	cube_format(r->rec.text, sizeof r->rec.text, "%s", r->path);
 	r->rec.flag = fatal;
 	put(r, REC_REPLY_PROBLEM);
 	if (r->config.problem) r->config.problem(r->config.arg, r->path, message);
@@ -107,8 +107,8 @@ static void set_path(struct cube_receiver *r, const char *name) {
 		r->path[at] = '\0';
 		return;
 	}
-	snprintf(r->path + at, sizeof r->path - at, "%s%s",
-		 at > 0 && r->path[at - 1] != '/' ? "/" : "", name);
+	cube_format(r->path + at, sizeof r->path - at, "%s%s",
+		    at > 0 && r->path[at - 1] != '/' ? "/" : "", name);
 }
 
 static void enter(struct cube_receiver *r, int fd, bool keep) {
@@ -127,7 +127,7 @@ static bool find_place(struct cube_receiver *r, bool is_dir) {
 	const char *message =
 		place_find(p, r->config.dest, r->config.folder, r->config.make, is_dir);
 
-	snprintf(r->path, sizeof r->path, "%s", message ? r->config.dest : p->path);
+	cube_format(r->path, sizeof r->path, "%s", message ? r->config.dest : p->path);
 	if (message) {
 		problem(r, errno, message, true);
 	} else {

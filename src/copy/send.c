@@ -1,11 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cube/copy.h"
+#include "cube/format.h"
 #include "cube/mem.h"
 #include "cube/sha256.h"
 #include "part.h"
@@ -63,8 +63,8 @@ static void problem(struct cube_sender *s, const char *message) {
 	s->counts.problems++;
 	s->rec.entry = s->entry;
 	s->rec.flag = 0;
-	snprintf(s->rec.name, sizeof s->rec.name, "%s", message);
-	snprintf(s->rec.text, sizeof s->rec.text, "%s", s->walk.path);
+	cube_format(s->rec.name, sizeof s->rec.name, "%s", message);
+	cube_format(s->rec.text, sizeof s->rec.text, "%s", s->walk.path);
 	put(s, REC_PROBLEM);
 	if (s->config.problem) s->config.problem(s->config.arg, s->walk.path, message);
 }

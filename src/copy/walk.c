@@ -1,8 +1,8 @@
+#include "cube/format.h"
 #include "walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,7 +32,7 @@ static enum walk_kind named(struct walk *w, const char *path, struct walk_entry 
 	e->dir = AT_FDCWD;
 	e->file = path;
 	e->follow = 0;
-	snprintf(w->path, WALK_PATH, "%s", path);
+	cube_format(w->path, WALK_PATH, "%s", path);
 	if (strlen(path) >= WALK_PATH || !walk_name(path, e->name)) {
 		e->message = strerror(ENAMETOOLONG);
 		return WALK_PROBLEM;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/listen.h"
 #include "cube/mem.h"
 
@@ -61,7 +61,8 @@ static int address(const char *path, struct sockaddr_un *sa, int *ret_dir, struc
 	cube_autofree char *folder = cube_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 	int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0) return cube_fail_sys(err, errno, "cannot open %s", folder);
-	int n = snprintf(sa->sun_path, sizeof sa->sun_path, "/proc/self/fd/%d/%s", dir, slash + 1);
+	int n = cube_format(sa->sun_path, sizeof sa->sun_path, "/proc/self/fd/%d/%s", dir,
+			    slash + 1);
 	if (n < 0 || (size_t)n >= sizeof sa->sun_path) {
 		close(dir);
 		return cube_fail(err, CUBE_ETOOBIG, "socket name too long: %s", slash + 1);

@@ -3,7 +3,6 @@
  * epoll holds index | generation << 32 of a slot, never a pointer, so an event that was already
  * fetched when its source went finds another generation and is dropped.
  */
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cube/assert.h"
 #include "cube/clock.h"
 #include "cube/list.h"
 #include "cube/loop.h"
@@ -164,7 +164,7 @@ void cube_io_set(struct cube_io *io, uint32_t events) {
 	io->events = events;
 	if (io->always) return;
 	int rc = poll_ctl(io, EPOLL_CTL_MOD);
-	assert(rc == 0); /* fails only when the fd was closed before _del */
+	cube_assert(rc == 0); /* fails only when the fd was closed before _del */
 	(void)rc;
 }
 
@@ -525,7 +525,7 @@ static int sleep_ms(const struct cube_loop *l, int timeout_ms) {
 
 int cube_loop_turn(struct cube_loop *loop, int timeout_ms, struct cube_err *err) {
 	struct epoll_event ev[BATCH];
-	assert(!loop->turning);
+	cube_assert(!loop->turning);
 	loop->turning = true;
 	run_hooks(loop);
 	int n = epoll_wait(loop->epfd, ev, BATCH, sleep_ms(loop, timeout_ms));

@@ -1,6 +1,6 @@
+#include "cube/format.h"
 #include "cube/logind.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -13,9 +13,9 @@ static void assign(struct cube_logind *l, const char *key, const char *value) {
 	if (!strcmp(key, "KillUserProcesses")) l->kill = is_yes(value);
 	if (!strcmp(key, "KillExcludeUsers")) {
 		l->has_exclude = true;
-		snprintf(l->exclude, sizeof l->exclude, "%s", value);
+		cube_format(l->exclude, sizeof l->exclude, "%s", value);
 	}
-	if (!strcmp(key, "KillOnlyUsers")) snprintf(l->only, sizeof l->only, "%s", value);
+	if (!strcmp(key, "KillOnlyUsers")) cube_format(l->only, sizeof l->only, "%s", value);
 }
 
 static void read_line(struct cube_logind *l, char *line, bool *in_login) {
@@ -36,8 +36,8 @@ void cube_logind_read(struct cube_logind *l, const char *text) {
 	char line[1024];
 	while (*text) {
 		size_t n = strcspn(text, "\n");
-		snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1),
-			 text);
+		cube_format(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1),
+			    text);
 		read_line(l, line, &in_login);
 		text += n + (text[n] == '\n');
 	}

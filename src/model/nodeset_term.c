@@ -1,10 +1,10 @@
 /* One term of a host expression: user@name[ranges]:port. */
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cube/format.h"
 #include "cube/mem.h"
 #include "nodeset_internal.h"
 #include "quote.h"
@@ -335,7 +335,7 @@ static bool write_name(const struct cube_term *t, const struct odometer *o, char
 		len += p->len;
 		if (p->count) {
 			int w = (int)t->ranges[o->range[i]].width;
-			int n = snprintf(buf + len, size - len, "%0*" PRIu64, w, o->value[i]);
+			int n = cube_format(buf + len, size - len, "%0*" PRIu64, w, o->value[i]);
 
 			if (n < 0 || (size_t)n >= size - len) return false;
 			len += (size_t)n;

@@ -1,6 +1,6 @@
-#include <stdio.h>
 #include <string.h>
 
+#include "cube/format.h"
 #include "quote.h"
 
 enum { LONGEST = 60 };
@@ -13,9 +13,9 @@ const char *cube_quote_n(struct cube_quote *q, const char *s, size_t n) {
 		unsigned char c = (unsigned char)s[i];
 
 		if (c >= 0x20 && c < 0x7f) q->s[len++] = (char)c;
-		else len += (size_t)snprintf(q->s + len, sizeof q->s - len, "\\x%02x", c);
+		else len += (size_t)cube_format(q->s + len, sizeof q->s - len, "\\x%02x", c);
 	}
-	snprintf(q->s + len, sizeof q->s - len, "%s\"", i < n ? "..." : "");
+	cube_format(q->s + len, sizeof q->s - len, "%s\"", i < n ? "..." : "");
 	return q->s;
 }
 

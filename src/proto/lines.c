@@ -1,10 +1,10 @@
+#include "cube/assert.h"
 #include "cube/lines.h"
 
-#include <assert.h>
 #include <string.h>
 
 void cube_lines_init(struct cube_lines *l, size_t limit) {
-	assert(limit > 0);
+	cube_assert(limit > 0);
 	cube_buf_init(&l->partial, limit);
 	l->limit = limit;
 	l->open = false;

@@ -1,9 +1,9 @@
 /* One table says how each message lies on the wire and in struct cube_msg; reading and writing
  * both walk it. Only START and OPEN are written by hand, since their lists come from the caller's
  * arrays. */
+#include "cube/assert.h"
 #include "cube/msg.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define WORD_BYTES_MAX (1u << 20) /* argv and env together, without their lengths */
@@ -398,7 +398,7 @@ void cube_msg_set_stream(uint8_t *frame, uint64_t stream) {
 
 void cube_msg_stream_head(uint8_t head[CUBE_STREAM_HEAD], enum cube_msg_type type, uint64_t stream,
 			  uint8_t fd, uint32_t n) {
-	assert(n <= CUBE_DATA_MAX);
+	cube_assert(n <= CUBE_DATA_MAX);
 	cube_poke_u32(head, CUBE_STREAM_HEAD - 4 + n);
 	head[4] = (uint8_t)type;
 	cube_msg_set_stream(head, stream);
@@ -408,7 +408,7 @@ void cube_msg_stream_head(uint8_t head[CUBE_STREAM_HEAD], enum cube_msg_type typ
 
 void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt, uint8_t stream,
 		       uint64_t offset, uint32_t n) {
-	assert(n <= CUBE_DATA_MAX);
+	cube_assert(n <= CUBE_DATA_MAX);
 	cube_poke_u32(head, CUBE_LOG_HEAD - 4 + n);
 	head[4] = CUBE_MSG_LOG;
 	poke_u64(head + 5, task);

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -10,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/id.h"
 #include "cube/listen.h"
 #include "cube/parse.h"
@@ -193,8 +193,8 @@ static int find_target(struct target *t, const char *argv0, const char *cluster,
 	self_parent(base);
 	self_parent(base);
 	if (base[0] != '/') return cube_fail(err, CUBE_EUSAGE, "no absolute path: %.100s", base);
-	snprintf(t->run, sizeof t->run, "%s/run", base);
-	snprintf(t->folder, sizeof t->folder, "%s/%s.%u", t->run, cluster, (unsigned)t->node);
+	cube_format(t->run, sizeof t->run, "%s/run", base);
+	cube_format(t->folder, sizeof t->folder, "%s/%s.%u", t->run, cluster, (unsigned)t->node);
 	return 0;
 }
 
@@ -206,7 +206,7 @@ static int check_build(const struct self *self, const char *hex, struct cube_err
 
 static int say_attached(const char *nonce, struct cube_err *err) {
 	char line[128];
-	int n = snprintf(line, sizeof line, "CUBE %.64s attach\n", nonce);
+	int n = cube_format(line, sizeof line, "CUBE %.64s attach\n", nonce);
 
 	if (write(1, line, (size_t)n) != n) return cube_fail_sys(err, errno, "stdout");
 	return 0;
@@ -237,7 +237,7 @@ int attach_main(const char *argv0, const char *hex, const char *nonce, const cha
 	if (rc == 0) rc = check_build(&t.self, hex, &err);
 	if (rc == 0) rc = join_daemon(&t, &sock, &err);
 	if (rc < 0) {
-		printf("CUBE %s error %s\n", nonce, err.msg);
+		(void)cube_print(STDOUT_FILENO, "CUBE %s error %s\n", nonce, err.msg);
 		return 1;
 	}
 	alarm(0);

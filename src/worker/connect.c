@@ -6,11 +6,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/spawn.h"
 #include "tools.h"
 
@@ -22,7 +22,7 @@ struct way { /* one direction */
 };
 
 static int complain(const char *host, const char *port, const char *why) {
-	fprintf(stderr, "%s port %s: %s\n", host, port, why);
+	(void)cube_print(STDERR_FILENO, "%s port %s: %s\n", host, port, why);
 	return 1;
 }
 

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/id.h"
 #include "cube/log.h"
 #include "cube/mem.h"
@@ -28,7 +28,7 @@ static void tell(int *fd, char what, const char *text) {
 	int n;
 
 	if (*fd < 0) return;
-	n = snprintf(line, sizeof line, "%c%s", what, text);
+	n = cube_format(line, sizeof line, "%c%s", what, text);
 	if (write(*fd, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1) < 0)
 		cube_warn("nobody waits for this worker");
 	close(*fd);
@@ -160,8 +160,8 @@ static void init(struct worker *w, const struct daemon_options *o, const char *c
 	w->node = o->node;
 	w->boot = cube_id_u64();
 	w->ready_fd = o->ready_fd;
-	snprintf(w->name, sizeof w->name, "%s", o->name);
-	snprintf(w->folder, sizeof w->folder, "%s", o->folder);
+	cube_format(w->name, sizeof w->name, "%s", o->name);
+	cube_format(w->folder, sizeof w->folder, "%s", o->folder);
 	cube_list_init(&w->arrivals);
 	cube_list_init(&w->sessions);
 	cube_buf_init(&w->frames, FRAMES_MAX);
@@ -202,8 +202,8 @@ static int run(struct worker *w, const struct daemon_options *o, struct cube_err
 
 	/* With the folder: the same node of the same cluster may be served from two places, and one
 	 * must not take the other's tasks for its own orphans. */
-	snprintf(cookie, sizeof cookie, "CUBE_NODE_COOKIE=%016" PRIx64 ".%" PRIu32 "@%s",
-		 o->cluster, o->node, o->folder);
+	cube_format(cookie, sizeof cookie, "CUBE_NODE_COOKIE=%016" PRIx64 ".%" PRIu32 "@%s",
+		    o->cluster, o->node, o->folder);
 	init(w, o, cookie);
 	for (size_t i = 0; rc == 0 && i < sizeof ENDS / sizeof *ENDS; i++)
 		rc = cube_loop_on_signal(w->loop, ENDS[i], on_signal, w, err);

@@ -1,11 +1,11 @@
 /* What a START says, and the environment made of it. */
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "attempt.h"
 
 static int check_words(const struct cube_msg_list *list, const char *what, bool assignment,
@@ -106,7 +106,7 @@ static void addf(struct maker *m, const char *fmt, ...) {
 	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(m->at, (size_t)(m->end - m->at), fmt, ap);
+	n = cube_vformat(m->at, (size_t)(m->end - m->at), fmt, ap);
 	va_end(ap);
 	if (n < 0 || n >= m->end - m->at) return; /* the block was measured for all of them */
 	add(m, m->at);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "files.h"
 #include "folder.h"
 
@@ -78,8 +79,8 @@ static int answer(struct cube_msg *reply, const uint8_t *sha256, const char *tro
 	memcpy(reply->push.sha256, sha256, CUBE_SHA256_LEN);
 	reply->push.ok = !trouble;
 	if (trouble)
-		snprintf(reply->push.message, sizeof reply->push.message, "%s%s%s", trouble,
-			 sys ? ": " : "", sys ? strerror(sys) : "");
+		cube_format(reply->push.message, sizeof reply->push.message, "%s%s%s", trouble,
+			    sys ? ": " : "", sys ? strerror(sys) : "");
 	return 1;
 }
 
@@ -172,7 +173,7 @@ int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg
 /* ---- scratch folders ----------------------------------------------------------------------- */
 
 char *files_scratch_name(uint64_t task, uint32_t attempt, char name[FILES_SCRATCH_LEN]) {
-	snprintf(name, FILES_SCRATCH_LEN, "scratch/%" PRIu64 ".%" PRIu32, task, attempt);
+	cube_format(name, FILES_SCRATCH_LEN, "scratch/%" PRIu64 ".%" PRIu32, task, attempt);
 	return name;
 }
 
@@ -243,7 +244,7 @@ int files_scratch_make(struct files *f, uint64_t task, uint32_t attempt,
 
 /* Dead folders have numbers, so that the remover needs no list of them. */
 static char *dead_name(unsigned n, char name[FILES_SCRATCH_LEN]) {
-	snprintf(name, FILES_SCRATCH_LEN, "scratch/dead.%u", n);
+	cube_format(name, FILES_SCRATCH_LEN, "scratch/dead.%u", n);
 	return name;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "folder.h"
 
 int folder_enter(const char *path, struct cube_err *err) {
@@ -65,7 +66,7 @@ static int move_up(struct removal *rm, int dir, const char *name) {
 
 	fchmodat(dir, name, 0700, 0); /* moving a folder changes its "..": it must be writable */
 	for (;;) {
-		snprintf(to, sizeof to, ".cube-rm.%u", rm->moved++);
+		cube_format(to, sizeof to, ".cube-rm.%u", rm->moved++);
 		if (renameat(dir, name, rm->top, to) == 0) return 0;
 		if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR) return -1;
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "install.h"
 #include "self.h"
 
@@ -36,7 +37,7 @@ static int move_into_place(const struct self *self, const char *hex, struct cube
 				 self->hex);
 	memcpy(folder, self->path, sizeof folder);
 	self_parent(folder);
-	snprintf(to, sizeof to, "%s/%s", folder, hex);
+	cube_format(to, sizeof to, "%s/%s", folder, hex);
 	if (chmod(self->path, 0700) < 0 || rename(self->path, to) < 0)
 		return cube_fail_sys(err, errno, "rename to %.100s", to);
 	remove_old_uploads(folder);
@@ -50,10 +51,9 @@ int install_main(const char *argv0, const char *hex, const char *nonce) {
 
 	if (rc == 0) rc = move_into_place(&self, hex, &err);
 	if (rc == 0) {
-		printf("CUBE %s installed\n", nonce);
-		return fflush(stdout) == 0 ? 0 : 1;
+		return cube_print(STDOUT_FILENO, "CUBE %s installed\n", nonce) == 0 ? 0 : 1;
 	}
 	if (self.path[0]) unlink(self.path);
-	printf("CUBE %s error %s\n", nonce, err.msg);
+	(void)cube_print(STDOUT_FILENO, "CUBE %s error %s\n", nonce, err.msg);
 	return 1;
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -11,6 +10,7 @@
 
 #include "cube/buf.h"
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/id.h"
 #include "cube/mem.h"
 #include "cube/parse.h"
@@ -75,7 +75,7 @@ static void shell_of_passwd(char *shell, size_t size) {
 		if (next) *next++ = '\0';
 		found = shell_in(line);
 		if (!found) continue;
-		snprintf(shell, size, "%s", found);
+		cube_format(shell, size, "%s", found);
 		break;
 	}
 	cube_buf_done(&text);
@@ -84,15 +84,15 @@ static void shell_of_passwd(char *shell, size_t size) {
 void login_shell(char *shell, size_t size) {
 	const char *set = getenv("SHELL");
 
-	snprintf(shell, size, "/bin/sh");
-	if (set && set[0] == '/' && access(set, X_OK) == 0) snprintf(shell, size, "%s", set);
+	cube_format(shell, size, "/bin/sh");
+	if (set && set[0] == '/' && access(set, X_OK) == 0) cube_format(shell, size, "%s", set);
 	else shell_of_passwd(shell, size);
 }
 
 void login_argv0(const char *shell, char *name, size_t size) {
 	const char *slash = strrchr(shell, '/');
 
-	snprintf(name, size, "-%s", slash ? slash + 1 : shell);
+	cube_format(name, size, "-%s", slash ? slash + 1 : shell);
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
@@ -285,10 +285,11 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 	}
 	if (!l->said_len) /* complaints may have gone to stdout */
 		hear(l, (const char *)cube_buf_data(&l->text), cube_buf_len(&l->text));
-	if (WIFSIGNALED(status)) snprintf(what, sizeof what, "died of signal %d", WTERMSIG(status));
+	if (WIFSIGNALED(status))
+		cube_format(what, sizeof what, "died of signal %d", WTERMSIG(status));
 	else
-		snprintf(what, sizeof what, "ended with %d instead of telling its environment",
-			 WEXITSTATUS(status));
+		cube_format(what, sizeof what, "ended with %d instead of telling its environment",
+			    WEXITSTATUS(status));
 	fail(l, what);
 }
 
@@ -302,8 +303,8 @@ static const char **shell_environ(const struct login *l, char *program, size_t s
 	env = malloc((n + 4) * sizeof *env);
 	if (!env) return NULL;
 	memcpy(env, environ, n * sizeof *env);
-	snprintf(program, size, "CUBE_LOGIN_PROGRAM=%s", self_runnable(l->self, proc));
-	snprintf(mark, CUBE_ID_HEX + 20, "CUBE_LOGIN_MARK=%s", l->mark);
+	cube_format(program, size, "CUBE_LOGIN_PROGRAM=%s", self_runnable(l->self, proc));
+	cube_format(mark, CUBE_ID_HEX + 20, "CUBE_LOGIN_MARK=%s", l->mark);
 	env[n] = program;
 	env[n + 1] = mark;
 	env[n + 2] = l->node_cookie;

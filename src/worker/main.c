@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/id.h"
 #include "cube/list.h"
 #include "cube/log.h"
@@ -24,14 +24,14 @@ static const char USAGE[] = "usage: cube-worker version\n"
 			    "       cube-worker attach SHA256 NONCE CLUSTER NODE\n";
 
 static int usage(void) {
-	fputs(USAGE, stderr);
+	(void)cube_print(STDERR_FILENO, "%s", USAGE);
 	for (const struct tool *t = worker_tools; t->name; t++)
-		fprintf(stderr, "       cube-worker %s %s\n", t->name, t->usage);
+		(void)cube_print(STDERR_FILENO, "       cube-worker %s %s\n", t->name, t->usage);
 	return 2;
 }
 
 static int fail(const struct cube_err *err) {
-	fprintf(stderr, "cube-worker: %s\n", err->msg);
+	(void)cube_print(STDERR_FILENO, "cube-worker: %s\n", err->msg);
 	return 1;
 }
 
@@ -40,9 +40,8 @@ static int version(const char *argv0) {
 	struct cube_err err;
 
 	if (self_find(&self, argv0, &err) < 0) return fail(&err);
-	printf("cube-worker %s\nbuild %s\nprotocol %d\n", CUBE_VERSION, self.hex,
-	       CUBE_PROTO_VERSION);
-	return 0;
+	return cube_print(STDOUT_FILENO, "cube-worker %s\nbuild %s\nprotocol %d\n", CUBE_VERSION,
+			  self.hex, CUBE_PROTO_VERSION) < 0;
 }
 
 struct serving {
@@ -54,8 +53,7 @@ static void on_ready(const struct daemon_options *o) {
 	struct serving *s = cube_container(o, struct serving, options);
 
 	close(s->turn);
-	printf("listening on %s/sock\n", o->folder);
-	fflush(stdout);
+	(void)cube_print(STDOUT_FILENO, "listening on %s/sock\n", o->folder);
 }
 
 static int serve(int argc, char **argv) {

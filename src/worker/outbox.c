@@ -1,6 +1,6 @@
-#include <stdio.h>
 #include <string.h>
 
+#include "cube/format.h"
 #include "outbox.h"
 
 enum {
@@ -37,7 +37,7 @@ static void encode_exit(const struct attempt *a, struct cube_buf *out) {
 	m.exit.user_us = a->user_us;
 	m.exit.sys_us = a->sys_us;
 	m.exit.max_rss = a->max_rss;
-	if (a->message) snprintf(m.exit.message, sizeof m.exit.message, "%s", a->message);
+	if (a->message) cube_format(m.exit.message, sizeof m.exit.message, "%s", a->message);
 	cube_msg_encode(out, &m);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "folder.h"
 #include "purge.h"
 #include "self.h"
@@ -14,7 +15,7 @@ void purge_folder(const char *folder, bool whole) {
 	char away[SELF_PATH + 32];
 
 	if (whole && folder_is_here(folder)) {
-		snprintf(away, sizeof away, "%s.gone.%ld", folder, (long)getpid());
+		cube_format(away, sizeof away, "%s.gone.%ld", folder, (long)getpid());
 		if (rename(folder, away) < 0) memcpy(away, folder, strlen(folder) + 1);
 		if (chdir("/") == 0) folder_remove(AT_FDCWD, away, 0, NULL);
 		return;
@@ -25,7 +26,7 @@ void purge_folder(const char *folder, bool whole) {
 }
 
 static char *join(char *to, size_t size, const char *folder, const char *name) {
-	snprintf(to, size, "%s/%s", folder, name);
+	cube_format(to, size, "%s/%s", folder, name);
 	return to;
 }
 

@@ -3,13 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/logind.h"
 
 enum { TEXT_MAX = 16384, FILES_MAX = 64, MOVE_S = 5 };
@@ -32,10 +32,10 @@ static bool next_name(const char *folder, char last[256]) {
 		size_t len = strlen(e->d_name);
 		if (len < 6 || strcmp(e->d_name + len - 5, ".conf")) continue;
 		if (strcmp(e->d_name, last) > 0 && (!*best || strcmp(e->d_name, best) < 0))
-			snprintf(best, sizeof best, "%s", e->d_name);
+			cube_format(best, sizeof best, "%s", e->d_name);
 	}
 	if (d) closedir(d);
-	snprintf(last, 256, "%s", best);
+	cube_format(last, 256, "%s", best);
 	return *best;
 }
 
@@ -43,7 +43,7 @@ static bool next_name(const char *folder, char last[256]) {
 static void read_folder(struct cube_logind *l, const char *folder, char *text) {
 	char name[256] = "", path[512];
 	for (int i = 0; i < FILES_MAX && next_name(folder, name); i++) {
-		snprintf(path, sizeof path, "%s/%s", folder, name);
+		cube_format(path, sizeof path, "%s/%s", folder, name);
 		if (read_text(path, text)) cube_logind_read(l, text);
 	}
 }
@@ -78,7 +78,7 @@ enum scope_verdict scope_look(void) {
 	read_logind(&l, text);
 	if (!cube_logind_kills(&l, user)) return SCOPE_SAFE;
 	if (getuid() == 0) return SCOPE_LINGER; /* the system's manager always is there */
-	snprintf(path, sizeof path, "/var/lib/systemd/linger/%.255s", user);
+	cube_format(path, sizeof path, "/var/lib/systemd/linger/%.255s", user);
 	return access(path, F_OK) == 0 ? SCOPE_LINGER : SCOPE_DOOMED;
 }
 
@@ -106,8 +106,8 @@ static void ask_for_scope(const char *pid) {
 			      "0",
 			      NULL};
 	int null = open("/dev/null", O_RDWR);
-	snprintf(unit, sizeof unit, "cube-worker-%s.scope", pid);
-	snprintf(dir, sizeof dir, "/run/user/%u", (unsigned)getuid());
+	cube_format(unit, sizeof unit, "cube-worker-%s.scope", pid);
+	cube_format(dir, sizeof dir, "/run/user/%u", (unsigned)getuid());
 	setenv("XDG_RUNTIME_DIR", dir, 0);
 	for (int fd = 0; fd < 3; fd++) dup2(null, fd);
 	alarm(MOVE_S); /* stays set in the new program */
@@ -131,7 +131,7 @@ static bool moved(void) {
 static bool move(void) {
 	char pid[16];
 	int status = -1;
-	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	cube_format(pid, sizeof pid, "%d", (int)getpid());
 	pid_t child = fork();
 	if (child == 0) ask_for_scope(pid);
 	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
@@ -142,8 +142,8 @@ void scope_leave(char *notice, size_t size) {
 	enum scope_verdict verdict = scope_look();
 	*notice = 0;
 	if (verdict == SCOPE_SAFE || (verdict == SCOPE_LINGER && move())) return;
-	snprintf(notice, size,
-		 "logind ends the worker and its tasks at logout (KillUserProcesses=yes)%s",
-		 verdict == SCOPE_DOOMED ? "; run there: loginctl enable-linger"
-					 : ", and it could not leave the session");
+	cube_format(notice, size,
+		    "logind ends the worker and its tasks at logout (KillUserProcesses=yes)%s",
+		    verdict == SCOPE_DOOMED ? "; run there: loginctl enable-linger"
+					    : ", and it could not leave the session");
 }

@@ -1,9 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <stdio.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "self.h"
 
 static int hash_fd(int fd, char hex[CUBE_SHA256_HEX], struct cube_err *err) {
@@ -27,7 +27,7 @@ int self_find(struct self *self, const char *argv0, struct cube_err *err) {
 	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), rc;
 
 	if (n > 0) self->path[n] = '\0';
-	else snprintf(self->path, sizeof self->path, "%s", argv0);
+	else cube_format(self->path, sizeof self->path, "%s", argv0);
 	if (fd < 0) fd = open(self->path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) return cube_fail_sys(err, errno, "%.200s", self->path);
 	rc = hash_fd(fd, self->hex, err);
@@ -37,7 +37,7 @@ int self_find(struct self *self, const char *argv0, struct cube_err *err) {
 
 const char *self_runnable(const char *path, char proc[SELF_PROC]) {
 	if (access(path, X_OK) == 0) return path;
-	snprintf(proc, SELF_PROC, "/proc/%d/exe", (int)getpid());
+	cube_format(proc, SELF_PROC, "/proc/%d/exe", (int)getpid());
 	return proc;
 }
 

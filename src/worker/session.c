@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/stream.h"
@@ -94,7 +94,7 @@ static void end_with(struct session *s, uint8_t code, const char *text) {
 	if (s->state >= SESSION_ENDING) return;
 	cube_warn("link ended: %s", text);
 	m.error.code = code;
-	snprintf(m.error.message, sizeof m.error.message, "%s", text);
+	cube_format(m.error.message, sizeof m.error.message, "%s", text);
 	send_msg(s, &m);
 	if (s->state == SESSION_DEAD) return;
 	if (s->w->live == s) unlink_live(s->w);
@@ -146,11 +146,14 @@ static void fill_host(struct cube_msg *m) {
 	struct sysinfo info;
 
 	if (uname(&u) == 0) {
-		snprintf(m->worker_hello.hostname, sizeof m->worker_hello.hostname, "%s",
-			 u.nodename);
-		snprintf(m->worker_hello.sysname, sizeof m->worker_hello.sysname, "%s", u.sysname);
-		snprintf(m->worker_hello.release, sizeof m->worker_hello.release, "%s", u.release);
-		snprintf(m->worker_hello.machine, sizeof m->worker_hello.machine, "%s", u.machine);
+		cube_format(m->worker_hello.hostname, sizeof m->worker_hello.hostname, "%s",
+			    u.nodename);
+		cube_format(m->worker_hello.sysname, sizeof m->worker_hello.sysname, "%s",
+			    u.sysname);
+		cube_format(m->worker_hello.release, sizeof m->worker_hello.release, "%s",
+			    u.release);
+		cube_format(m->worker_hello.machine, sizeof m->worker_hello.machine, "%s",
+			    u.machine);
 	}
 	m->worker_hello.cpus = cpu_count();
 	if (sysinfo(&info) == 0) m->worker_hello.memory = (uint64_t)info.totalram * info.mem_unit;
@@ -167,8 +170,8 @@ static void answer_hello(struct session *s) {
 	m.worker_hello.boot = w->boot;
 	m.worker_hello.pid = (uint32_t)getpid();
 	m.worker_hello.wall = cube_clock_wall();
-	snprintf(m.worker_hello.notice, sizeof m.worker_hello.notice, "%s", w->options->notice);
-	snprintf(m.worker_hello.build, sizeof m.worker_hello.build, "%s", w->self->hex);
+	cube_format(m.worker_hello.notice, sizeof m.worker_hello.notice, "%s", w->options->notice);
+	cube_format(m.worker_hello.build, sizeof m.worker_hello.build, "%s", w->self->hex);
 	fill_host(&m);
 	send_msg(s, &m);
 }
@@ -190,21 +193,21 @@ static void list_attempts(struct session *s) {
 /* Why the manager is refused: a code of PROTOCOL.md section 5 and a text; 0: it is not. */
 static uint8_t check_hello(const struct worker *w, const struct cube_msg *m, char *text, size_t n) {
 	if (m->hello.magic != CUBE_PROTO_MAGIC) {
-		snprintf(text, n, "this is no manager");
+		cube_format(text, n, "this is no manager");
 		return CUBE_PROTO_ERR_MALFORMED;
 	}
 	if (m->hello.version != CUBE_PROTO_VERSION) {
-		snprintf(text, n, "protocol %u, this worker speaks %u", m->hello.version,
-			 CUBE_PROTO_VERSION);
+		cube_format(text, n, "protocol %u, this worker speaks %u", m->hello.version,
+			    CUBE_PROTO_VERSION);
 		return CUBE_PROTO_ERR_VERSION;
 	}
 	if (*m->hello.build && strcmp(m->hello.build, w->self->hex) != 0) {
-		snprintf(text, n, "this worker is of another build: %s", w->self->hex);
+		cube_format(text, n, "this worker is of another build: %s", w->self->hex);
 		return CUBE_PROTO_ERR_BUILD;
 	}
 	if (m->hello.cluster != w->cluster || m->hello.node != w->node) {
-		snprintf(text, n, "this worker belongs to %016" PRIx64 ".%" PRIu32, w->cluster,
-			 w->node);
+		cube_format(text, n, "this worker belongs to %016" PRIx64 ".%" PRIu32, w->cluster,
+			    w->node);
 		return CUBE_PROTO_ERR_IDENTITY;
 	}
 	return 0;

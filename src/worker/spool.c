@@ -1,7 +1,7 @@
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "cube/assert.h"
 #include "spool.h"
 
 /* A segment's whole allocation stays a bit below a power of two, which suits allocators. */
@@ -86,7 +86,7 @@ int spool_reserve(struct spool *s, size_t want, uint8_t **ret_space, size_t *ret
 }
 
 void spool_commit(struct spool *s, size_t n) {
-	assert(n == 0 || (s->tail && n <= s->tail->cap - s->tail->used && n <= spool_room(s)));
+	cube_assert(n == 0 || (s->tail && n <= s->tail->cap - s->tail->used && n <= spool_room(s)));
 	if (n) s->tail->used += (uint32_t)n;
 	s->end += n;
 	if (s->begin == s->end) spool_done(s); /* reserved, but nothing came */
@@ -107,7 +107,7 @@ int spool_peek(struct spool *s, uint64_t offset, size_t max, struct iovec *iov, 
 	size_t total = 0;
 	int used = 0;
 
-	assert(offset >= s->begin && offset <= s->end);
+	cube_assert(offset >= s->begin && offset <= s->end);
 	for (seg = seek(s, offset); seg && used < pieces && total < max; seg = seg->next) {
 		size_t skip = (size_t)(offset + total - seg->start), n = seg->used - skip;
 

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/format.h"
 #include "cube/mem.h"
 #include "stream_impl.h"
 
@@ -243,7 +243,7 @@ static void encode_closed(const struct stream *st, struct cube_buf *out) {
 
 	m.closed.how = st->how;
 	m.closed.value = st->value;
-	if (st->message) snprintf(m.closed.message, sizeof m.closed.message, "%s", st->message);
+	if (st->message) cube_format(m.closed.message, sizeof m.closed.message, "%s", st->message);
 	cube_msg_encode(out, &m);
 }
 

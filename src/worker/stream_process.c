@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,6 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/mem.h"
 #include "cube/spawn.h"
 #include "self.h"
@@ -270,7 +270,7 @@ static int open_slave(int master) {
 	if (ioctl(master, TIOCSPTLCK, &off) < 0) return -1;
 	fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (fd >= 0 || ioctl(master, TIOCGPTN, &number) < 0) return fd;
-	snprintf(name, sizeof name, "/dev/pts/%u", number); /* kernels before 4.13 */
+	cube_format(name, sizeof name, "/dev/pts/%u", number); /* kernels before 4.13 */
 	return open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
@@ -309,7 +309,7 @@ static char **make_argv(const struct stream *st, char *name, char *sh, size_t si
 	if (!argv) return NULL;
 	if (shell) login_shell(sh, size);
 	*ret_file = own ? self_runnable(st->s->self, proc) : shell ? sh : NULL;
-	if (own) snprintf(name, size, "cube-worker");
+	if (own) cube_format(name, size, "cube-worker");
 	if (shell) login_argv0(*ret_file, name, size);
 	if (own || shell) argv[0] = name;
 	if (shell) argv[1] = NULL;

@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cube/copy.h"
+#include "cube/format.h"
 
 enum { PIECE = 256 << 10 };
 
@@ -27,7 +27,7 @@ static const char *expand(const char *path) {
 }
 
 static int fail(const char *what, const char *why) {
-	fprintf(stderr, "%s: %s\n", what, why);
+	(void)cube_print(STDERR_FILENO, "%s: %s\n", what, why);
 	return 1;
 }
 

@@ -175,6 +175,21 @@ rule_worker() {
 	done
 }
 
+# What goes to the hosts formats by cube/format.h: libc's printf, which assert() brings too, is a
+# tenth of a worker. So there are no other directives than its own, and no floating point.
+rule_formats() {
+	local dir file
+	for dir in base proto copy model io worker; do
+		for file in src/"$dir"/*.[ch]; do
+			[ "$file" != src/base/format.c ] || continue
+			stripped "$file" | grep -nE '(^|[^A-Za-z0-9_])(v?[sfd]?n?printf|f?puts|assert) *\(' |
+				sed -E "s|^([0-9]+):[[:space:]]*(.*)|$file:\1: not in the worker: \2|"
+			grep -nE '"[^"]*%[-+0]*[0-9*]*(\.[0-9*]*)?(hh|h|ll|l|z|j)?[^-+0-9*.hlzjdiuxXoscCR%"[:space:]]' "$file" |
+				sed -E "s|^([0-9]+):[[:space:]]*(.*)|$file:\1: no such directive: \2|"
+		done
+	done | findings
+}
+
 # The table of tests/README.md names tests that there are.
 rule_named() {
 	local file name
@@ -192,7 +207,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
 rules=("$@")
-[ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker named)
+[ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker formats named)
 for rule in "${rules[@]}"; do
 	found=0
 	"rule_$rule"

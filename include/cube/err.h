@@ -54,9 +54,15 @@ int cube_wrap(struct cube_err *err, const char *fmt, ...) __attribute__((format(
 /* A stable lower-case word for a code ("not-found"), "ok" for 0; used in JSON. */
 const char *cube_err_name(int code);
 
-/* HTTP status and process exit code for a code (DESIGN: 2 usage, 124 timeout, 125 cube's own,
- * 126 not executable, 127 not found). One table, in err.c. */
+/* HTTP status for a code. One table, in err.c. */
 int cube_err_http(int code);
-int cube_err_exit(int code);
+
+/* Process exit code for a code. The rule, for all of cube:
+ *   a command that carries one of the user's (`cube run`, `exec`, `wait`, `spawn` with COMMAND)
+ * exits as that one did. 125 is a failure of cube's own, so that 124 (timeout), 126 (not
+ * executable), 127 (not found on the host) and 128+n are always the user's command's; every other
+ * command: 0, or 1 where something failed or is not there; both: 2 where the command line is wrong,
+ * 128+n when signal n ended cube itself. */
+int cube_err_exit(int code, bool carries);
 
 #endif

@@ -5,29 +5,28 @@
 #include "cube/err.h"
 #include "cube/format.h"
 
-/* Indexed by -code: what a code is called and what it becomes in HTTP and as an exit status. */
+/* Indexed by -code: what a code is called and what it becomes in HTTP. */
 static const struct {
 	const char *name;
 	uint16_t http;
-	uint8_t exit;
 } codes[] = {
-	[0] = {"ok", 200, 0},
-	[-CUBE_EUSAGE] = {"usage", 400, 2},
-	[-CUBE_ENOTFOUND] = {"not-found", 404, 127},
-	[-CUBE_ECONFLICT] = {"conflict", 409, 125},
-	[-CUBE_EPROTO] = {"protocol", 502, 125},
-	[-CUBE_ETOOBIG] = {"too-big", 413, 125},
-	[-CUBE_ESYS] = {"system", 500, 125},
-	[-CUBE_ETIMEOUT] = {"timeout", 504, 124},
-	[-CUBE_ECONNECT] = {"connect", 502, 125},
-	[-CUBE_EAUTH] = {"auth", 502, 125},
-	[-CUBE_EHOSTKEY] = {"host-key", 502, 125},
-	[-CUBE_EVERSION] = {"version", 502, 125},
-	[-CUBE_EEXEC] = {"exec", 422, 126},
-	[-CUBE_ECANCELED] = {"canceled", 409, 125},
-	[-CUBE_EINTERNAL] = {"internal", 500, 125},
-	[-CUBE_ELOGIN] = {"needs-login", 502, 125},
-	[-CUBE_ELIBRARY] = {"library", 502, 125},
+	[0] = {"ok", 200},
+	[-CUBE_EUSAGE] = {"usage", 400},
+	[-CUBE_ENOTFOUND] = {"not-found", 404},
+	[-CUBE_ECONFLICT] = {"conflict", 409},
+	[-CUBE_EPROTO] = {"protocol", 502},
+	[-CUBE_ETOOBIG] = {"too-big", 413},
+	[-CUBE_ESYS] = {"system", 500},
+	[-CUBE_ETIMEOUT] = {"timeout", 504},
+	[-CUBE_ECONNECT] = {"connect", 502},
+	[-CUBE_EAUTH] = {"auth", 502},
+	[-CUBE_EHOSTKEY] = {"host-key", 502},
+	[-CUBE_EVERSION] = {"version", 502},
+	[-CUBE_EEXEC] = {"exec", 422},
+	[-CUBE_ECANCELED] = {"canceled", 409},
+	[-CUBE_EINTERNAL] = {"internal", 500},
+	[-CUBE_ELOGIN] = {"needs-login", 502},
+	[-CUBE_ELIBRARY] = {"library", 502},
 };
 
 #define CODES (sizeof codes / sizeof codes[0])
@@ -110,6 +109,8 @@ int cube_err_http(int code) {
 	return code == CUBE_AGAIN ? 503 : codes[row_of(code)].http;
 }
 
-int cube_err_exit(int code) {
-	return codes[row_of(code)].exit;
+int cube_err_exit(int code, bool carries) {
+	if (code == 0) return 0;
+	if (code == CUBE_EUSAGE) return 2;
+	return carries ? 125 : 1;
 }

@@ -37,8 +37,9 @@ void cube_cli_say(const char *fmt, ...) {
 }
 
 int cube_cli_fail(const struct cube_err *err) {
+	if (err->code == CUBE_ECANCELED && err->sys) return 128 + err->sys;
 	say("cube: error: ", err->msg);
-	return cube_err_exit(err->code);
+	return cube_err_exit(err->code, true);
 }
 
 /* Is a manager there? 0, or CUBE_ECONNECT when nobody listens. */

@@ -31,6 +31,8 @@ struct cube_command {
 	bool stop_at_word;
 	bool no_words; /* takes options only */
 	bool hidden;   /* for programs: not listed */
+	/* Words are the user's command, or its tasks, and the exit code is theirs (err.h). */
+	bool carries;
 	/* The exit code. words: NULL-terminated. */
 	int (*run)(struct cube_cli *cli, void *values, char **words, size_t n);
 };
@@ -44,7 +46,9 @@ int cube_command_overview(struct cube_buf *out);
 /* "unknown command", and the one that may be meant. The exit code. */
 int cube_command_unknown(const char *word);
 
-/* Prints "cube: error: ..." (escaped) and gives the exit code of err. */
+/* Prints "cube: error: ..." (escaped) and gives the exit code of err, as of a command that carries
+ * one of the user's: main.c knows which do. Interrupted (CUBE_ECANCELED, .sys the signal): 128+n,
+ * without words. */
 int cube_cli_fail(const struct cube_err *err);
 /* Prints "cube: ..." on stderr, escaped, one line. */
 void cube_cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -19,7 +19,6 @@
 #define TIMEOUT_S  120L
 #define TURN_FDS   16
 #define URL_PREFIX "http://cube"
-#define ERROR_TEXT CURL_ERROR_SIZE
 
 struct cube_client {
 	CURLM *multi;
@@ -43,7 +42,6 @@ struct cube_transfer {
 	int stopped; /* what fn returned */
 	CURLcode code;
 	struct cube_buf error_body;
-	char text[ERROR_TEXT];
 };
 
 /* A path longer than sun_path is reached through its folder's fd. */
@@ -118,7 +116,7 @@ void cube_client_free(struct cube_client *c) {
 }
 
 /* What each request has: the socket, no proxy, no signals. */
-static void set_common(struct cube_client *c, CURL *easy, const char *path, char *text) {
+static void set_common(struct cube_client *c, CURL *easy, const char *path) {
 	cube_autofree char *url = cube_strf(URL_PREFIX "%s", path);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->socket);
@@ -126,8 +124,6 @@ static void set_common(struct cube_client *c, CURL *easy, const char *path, char
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
-	text[0] = '\0';
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, text);
 }
 
 static long status_of(CURL *easy) {
@@ -136,24 +132,40 @@ static long status_of(CURL *easy) {
 	return status;
 }
 
-static int fail_curl(CURL *easy, CURLcode code, const char *text, struct cube_err *err) {
+static int fail_gone(struct cube_err *err) {
+	return cube_fail(err, CUBE_ECONNECT,
+			 "the manager went away; the next command starts it again");
+}
+
+/* In words of ours: what libcurl says is for those who program with it. */
+static int fail_curl(CURL *easy, CURLcode code, struct cube_err *err) {
 	long sys = 0;
-	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &sys);
-	if (code == CURLE_OPERATION_TIMEDOUT)
+	switch (code) {
+	case CURLE_OPERATION_TIMEDOUT:
 		return cube_fail(err, CUBE_ETIMEOUT, "the manager did not answer within %ld s",
 				 TIMEOUT_S);
-	if (code == CURLE_COULDNT_CONNECT) {
-		cube_fail(err, CUBE_ECONNECT, "cannot reach the manager: %s",
-			  sys ? strerror((int)sys) : text);
-		if (err) err->sys = sys ? (int)sys : ECONNREFUSED;
+	case CURLE_COULDNT_CONNECT:
+		curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &sys);
+		if (!sys) sys = ECONNREFUSED;
+		cube_fail(err, CUBE_ECONNECT, "cannot reach the manager: %s", strerror((int)sys));
+		if (err) err->sys = (int)sys;
 		return CUBE_ECONNECT;
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_GOT_NOTHING:
+	case CURLE_PARTIAL_FILE: return fail_gone(err);
+	case CURLE_OUT_OF_MEMORY: return cube_fail_sys(err, ENOMEM, "talking to the manager");
+	case CURLE_WRITE_ERROR:
+		return cube_fail(err, CUBE_ETOOBIG, "the manager's answer is over %u MiB",
+				 REPLY_MAX >> 20);
+	case CURLE_ABORTED_BY_CALLBACK:
+		return cube_fail(err, CUBE_ESYS, "a file for the manager cannot be read");
+	default:
+		return cube_fail(err, CUBE_EPROTO,
+				 "what answers on the manager's socket is no manager of cube's "
+				 "(HTTP, %d)",
+				 (int)code);
 	}
-	if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING ||
-	    code == CURLE_PARTIAL_FILE)
-		return cube_fail(err, CUBE_ECONNECT,
-				 "the manager went away; the next command starts it again");
-	return cube_fail(err, CUBE_ECONNECT, "talking to the manager: %s",
-			 text[0] ? text : curl_easy_strerror(code));
 }
 
 static int code_of_name(const char *name, long status) {
@@ -179,7 +191,7 @@ static size_t take_reply(char *bytes, size_t size, size_t n, void *arg) {
 }
 
 /* Performs c->easy, whose method and body are set, and reads the answer. */
-static int perform(struct cube_client *c, char *text, json_t **ret_reply, struct cube_err *err) {
+static int perform(struct cube_client *c, json_t **ret_reply, struct cube_err *err) {
 	struct cube_buf reply;
 	cube_buf_init(&reply, REPLY_MAX);
 	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, take_reply);
@@ -190,15 +202,12 @@ static int perform(struct cube_client *c, char *text, json_t **ret_reply, struct
 	size_t n = cube_buf_len(&reply);
 	int rc = 0;
 	if (code != CURLE_OK) {
-		rc = fail_curl(c->easy, code, text, err);
+		rc = fail_curl(c->easy, code, err);
 	} else if (status >= 400) {
 		rc = fail_reply(body, n, status, err);
 	} else if (ret_reply) {
-		json_error_t at;
-		json_t *json = n ? json_loadb(body, n, 0, &at) : NULL;
-		if (n && !json)
-			rc = cube_fail(err, CUBE_EPROTO, "the manager's answer is no JSON: %s",
-				       at.text);
+		json_t *json = n ? json_loadb(body, n, 0, NULL) : NULL;
+		if (n && !json) rc = cube_fail(err, CUBE_EPROTO, "the manager's answer is no JSON");
 		else *ret_reply = json;
 	}
 	cube_buf_done(&reply);
@@ -207,9 +216,8 @@ static int perform(struct cube_client *c, char *text, json_t **ret_reply, struct
 
 int cube_client_json(struct cube_client *c, const char *method, const char *path,
 		     const json_t *body, json_t **ret_reply, struct cube_err *err) {
-	char text[ERROR_TEXT];
 	curl_easy_reset(c->easy);
-	set_common(c, c->easy, path, text);
+	set_common(c, c->easy, path);
 	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, TIMEOUT_S);
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
 	char *dump = NULL;
@@ -228,7 +236,7 @@ int cube_client_json(struct cube_client *c, const char *method, const char *path
 	if (strcmp(method, "HEAD") == 0) curl_easy_setopt(c->easy, CURLOPT_NOBODY, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
-	int rc = perform(c, text, ret_reply, err);
+	int rc = perform(c, ret_reply, err);
 	curl_slist_free_all(headers);
 	if (dump) explicit_bzero(dump, strlen(dump));
 	free(dump);
@@ -258,9 +266,8 @@ static size_t read_file(char *into, size_t size, size_t n, void *arg) {
 
 int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
 		    struct cube_err *err) {
-	char text[ERROR_TEXT];
 	curl_easy_reset(c->easy);
-	set_common(c, c->easy, path, text);
+	set_common(c, c->easy, path);
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c->easy, CURLOPT_UPLOAD, 1L);
@@ -268,7 +275,7 @@ int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t si
 	curl_easy_setopt(c->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
 	curl_easy_setopt(c->easy, CURLOPT_READFUNCTION, read_file);
 	curl_easy_setopt(c->easy, CURLOPT_READDATA, &fd);
-	int rc = perform(c, text, NULL, err);
+	int rc = perform(c, NULL, err);
 	curl_slist_free_all(headers);
 	return rc;
 }
@@ -314,9 +321,7 @@ static int read_answer(int fd, struct cube_err *err) {
 	}
 	long status = body && strncmp(text, "HTTP/1.1 ", 9) == 0 ? strtol(text + 9, NULL, 10) : 0;
 	int rc = 0;
-	if (!status)
-		rc = cube_fail(err, CUBE_ECONNECT,
-			       "the manager went away; the next command starts it again");
+	if (!status) rc = fail_gone(err);
 	else if (status >= 400) rc = fail_reply(body, strlen(body), status, err);
 	else if (status != 101)
 		rc = cube_fail(err, CUBE_EPROTO, "the manager answered HTTP %ld", status);
@@ -331,7 +336,7 @@ static int ask_upgrade(int fd, const char *path, const char *protocol, struct cu
 			  path, protocol);
 	for (size_t n = strlen(head), at = 0; at < n;) {
 		ssize_t done = transfer(fd, true, head + at, n - at);
-		if (done < 0) return cube_fail_sys(err, errno, "asking the manager");
+		if (done < 0) return fail_gone(err);
 		at += (size_t)done;
 	}
 	return read_answer(fd, err);
@@ -339,14 +344,13 @@ static int ask_upgrade(int fd, const char *path, const char *protocol, struct cu
 
 int cube_client_upgrade(struct cube_client *c, const char *path, const char *protocol, int *ret_fd,
 			struct cube_err *err) {
-	char text[ERROR_TEXT];
 	curl_socket_t sock = CURL_SOCKET_BAD;
 	CURL *easy = curl_easy_init();
 	if (!easy) return cube_fail_sys(err, ENOMEM, "libcurl");
-	set_common(c, easy, path, text);
+	set_common(c, easy, path);
 	curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
 	CURLcode code = curl_easy_perform(easy);
-	int fd = -1, rc = code == CURLE_OK ? 0 : fail_curl(easy, code, text, err);
+	int fd = -1, rc = code == CURLE_OK ? 0 : fail_curl(easy, code, err);
 	if (!rc) {
 		curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &sock);
 		fd = fcntl(sock, F_DUPFD_CLOEXEC, 3); /* libcurl closes its own */
@@ -395,7 +399,7 @@ static struct cube_transfer *transfer_new(struct cube_client *c, const char *pat
 	t->easy = curl_easy_init();
 	if (!t->easy) abort(); /* out of memory, as cube_alloc */
 	cube_buf_init(&t->error_body, 64u << 10);
-	set_common(c, t->easy, path, t->text);
+	set_common(c, t->easy, path);
 	t->headers = curl_slist_append(NULL, "Expect:");
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, take_bytes);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
@@ -453,7 +457,7 @@ int cube_transfer_result(const struct cube_transfer *t, struct cube_err *err) {
 	if (status >= 400)
 		return fail_reply((const char *)cube_buf_data(&t->error_body),
 				  cube_buf_len(&t->error_body), status, err);
-	return t->code == CURLE_OK ? 0 : fail_curl(t->easy, t->code, t->text, err);
+	return t->code == CURLE_OK ? 0 : fail_curl(t->easy, t->code, err);
 }
 
 void cube_transfer_free(struct cube_transfer *t) {

@@ -159,7 +159,7 @@ static int examine(struct cube_cli *cli, const struct args *a, const struct cube
 	}
 	if (!rc && v.text && !v.alone) print_all(&v);
 	if (!rc && !v.text && !v.jsonl) code = print_json(&v);
-	if (rc) code = rc == CUBE_ECANCELED ? 128 + err.sys : cube_cli_fail(&err);
+	if (rc) code = cube_cli_fail(&err);
 	else if (v.broken) code = v.broken;
 	else if (!code && v.failed) code = 1;
 	json_decref(v.findings);

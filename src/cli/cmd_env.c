@@ -37,6 +37,14 @@ static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
 	return cube_buf_add(&a->text, bytes, n);
 }
 
+/* What kept it from starting was told. */
+static void tell_complaint(struct asking *a, const char *node) {
+	const char *text = cube_buf_str(&a->complaint);
+	if (cube_rstream_result(a->stream).how == CUBE_EXIT_EXITED)
+		cube_cli_say("error: %s: its environment cannot be read: %.*s", node,
+			     (int)strcspn(text, "\n"), text);
+}
+
 /* Runs the worker's `environ` there; its output into a->text. *ret_code: the exit code, not 0 when
  * it was told what went wrong. */
 static int ask(struct cube_cli *cli, const char *node, bool login, struct asking *a, int *ret_code,
@@ -48,7 +56,7 @@ static int ask(struct cube_cli *cli, const char *node, bool login, struct asking
 		.argv = argv,
 		.flags = (uint8_t)(CUBE_OPEN_OWN | (login ? CUBE_OPEN_LOGIN : 0)),
 	};
-	int rc = cube_rstream_open_waiting(cli->client, &open, &ops, a, &a->stream, err);
+	int rc = cube_rstream_open_waiting(cli, &open, &ops, a, &a->stream, err);
 	if (!rc) cube_rstream_end(a->stream);
 	while (!rc && !cube_rstream_closed(a->stream)) {
 		struct pollfd p = {cube_rstream_fd(a->stream), cube_rstream_events(a->stream), 0};
@@ -56,6 +64,7 @@ static int ask(struct cube_cli *cli, const char *node, bool login, struct asking
 		if (rc == CUBE_ETOOBIG) cube_fail(err, rc, "more than 8 MiB of environment");
 	}
 	if (!rc) *ret_code = cube_rstream_exit(a->stream, node);
+	if (!rc && *ret_code) tell_complaint(a, node);
 	cube_rstream_free(a->stream);
 	return rc;
 }

@@ -148,7 +148,6 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	cube_buf_init(&p.line, 1u << 20);
 	if (!rc) rc = print_all(cli, a, &p, after, &err);
 	cube_buf_done(&p.line);
-	if (rc == CUBE_ECANCELED) return 128 + err.sys;
 	return rc < 0 ? cube_cli_fail(&err) : rc;
 }
 

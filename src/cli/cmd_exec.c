@@ -200,18 +200,9 @@ static int open_stream(struct cube_cli *cli, const struct args *a, char **words,
 	cube_rawtty_size(&open.rows, &open.cols);
 	int rc = make_env(a, s->tty, &env, err);
 	open.env = (const char *const *)cube_strv_argv(&env);
-	if (!rc) rc = cube_rstream_open_waiting(cli->client, &open, &ops, s, &s->stream, err);
+	if (!rc) rc = cube_rstream_open_waiting(cli, &open, &ops, s, &s->stream, err);
 	cube_strv_done(&env);
 	return rc;
-}
-
-static int no_node(const char *name, struct cube_err *err) {
-	if (strpbrk(name, "[],@^*"))
-		return cube_fail(err, CUBE_EUSAGE,
-				 "%.80s: this takes one node; `cube run --all` takes many", name);
-	return cube_fail(err, CUBE_ECONFLICT,
-			 "there is no node %.80s; `cube spawn --workers=%.80s` adds it", name,
-			 name);
 }
 
 /* As many write it for ssh, which hands its words to a shell. */
@@ -230,7 +221,6 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 			       "where? cube exec [OPTIONS] NODE [--] COMMAND...");
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = open_stream(cli, a, words, &s, &err);
-	if (rc == CUBE_ENOTFOUND) rc = no_node(words[0], &err);
 	int code = rc ? cube_cli_fail(&err) : attend(&s, words[0]);
 	if (code == 127 && s.line) tell_line(words);
 	cube_rstream_free(s.stream);
@@ -258,5 +248,6 @@ const struct cube_command cube_cmd_exec = {
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
 	.stop_at_word = true,
+	.carries = true,
 	.run = run,
 };

@@ -5,6 +5,7 @@
 #include "cube/mem.h"
 #include "cube/parse.h"
 #include "forward.h"
+#include "stream.h"
 
 struct args {
 	struct cube_common common;
@@ -75,26 +76,22 @@ void cube_forward_done(struct cube_forward *f) {
 	*f = (struct cube_forward){0};
 }
 
-/* The node must be there, and joined: later it may come and go. */
+/* The node must be there, and joined or on its way: later it may come and go. */
 static int check_node(struct cube_cli *cli, const char *name, struct cube_err *err) {
 	json_t *reply = NULL, *node;
 	size_t i;
-	bool ready = false, known = false;
+	bool known = false;
 	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
 	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
 		if (strcmp(cube_json_str(node, "name", ""), name) != 0) continue;
 		known = true;
-		ready = strcmp(cube_json_str(node, "state", ""), "ready") == 0;
-		if (!ready)
+		if (!cube_rstream_node_may(node))
 			rc = cube_fail(err, CUBE_ECONFLICT, "%.80s is %s: %.120s", name,
 				       cube_json_str(node, "state", ""),
 				       cube_json_str(node, "reason", ""));
 	}
 	json_decref(reply);
-	if (rc || known) return rc;
-	return cube_fail(err, CUBE_ECONFLICT,
-			 "there is no node %.80s; `cube spawn --workers=%.80s` adds it", name,
-			 name);
+	return rc || known ? rc : cube_rstream_no_node(name, err);
 }
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
@@ -110,7 +107,6 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (!rc) rc = cube_forward_run(cli, list, n, &err);
 	for (size_t i = 0; i < n; i++) cube_forward_done(&list[i]);
 	free(list);
-	if (rc == CUBE_ECANCELED) return 128 + err.sys;
 	return rc ? cube_cli_fail(&err) : 0;
 }
 
@@ -126,7 +122,8 @@ const struct cube_command cube_cmd_forward = {
 	.text = "Listens on 127.0.0.1 (or BIND; * is every address) until Ctrl-C. Each connection is made\n"
 		"anew from NODE to HOST (127.0.0.1, that is NODE itself) and PORT. LOCALPORT 0 takes a free\n"
 		"one; a line on stdout tells each when it listens. It rides on the worker's channel, so\n"
-		"sshd may forbid forwarding. A part with colons goes in [brackets].\n",
+		"sshd may forbid forwarding. A part with colons goes in [brackets]. A connection waits up\n"
+		"to 10 s for a node that is on its way; a manager that went away is started again.\n",
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),

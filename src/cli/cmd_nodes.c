@@ -26,7 +26,7 @@ static int tell_missing(const json_t *names, const json_t *rows) {
 		if (!json_object_get(there, json_string_value(name)))
 			cube_reasons_add(missing, "no such node", json_string_value(name));
 	}
-	int code = json_object_size(missing) ? cube_err_exit(CUBE_ENOTFOUND) : 0;
+	int code = json_object_size(missing) ? 1 : 0;
 	cube_reasons_print(missing, "error: ");
 	json_decref(missing);
 	json_decref(there);

@@ -141,5 +141,6 @@ const struct cube_command cube_cmd_run = {
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
 	.stop_at_word = true,
+	.carries = true,
 	.run = run,
 };

@@ -37,7 +37,7 @@ static int tear_down(struct cube_cli *cli, const json_t *added, bool purge) {
 	int rc = cube_nodes_down(cli, added, purge, &gone, &left, &err);
 	if (rc) {
 		cube_autofree char *names = cube_fold_names(added);
-		int code = rc == CUBE_ECANCELED ? 128 + err.sys : cube_cli_fail(&err);
+		int code = cube_cli_fail(&err);
 		cube_cli_say("the nodes were not taken down; do it with `cube down %s`", names);
 		return code;
 	}
@@ -145,5 +145,6 @@ const struct cube_command cube_cmd_spawn = {
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
 	.stop_at_word = true,
+	.carries = true,
 	.run = run,
 };

@@ -66,8 +66,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 		rc = cube_waiting_init(&w, cli, words, n, &err);
 		if (!rc) rc = cube_waiting_wait(&w, cli, &err);
 	}
-	if (rc == CUBE_ECANCELED) code = 128 + err.sys;
-	else if (rc) code = cube_cli_fail(&err);
+	if (rc) code = cube_cli_fail(&err);
 	cube_waiting_done(&w);
 	return code;
 }

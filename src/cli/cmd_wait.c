@@ -39,7 +39,7 @@ static int count(const struct cube_waiting *w, bool quiet) {
 	int broken = cube_render_print(&out);
 	cube_buf_done(&out);
 	json_array_foreach(w->unknown, i, word) {
-		json_t *none = json_pack("{s:i}", "exit_code", cube_err_exit(CUBE_ENOTFOUND));
+		json_t *none = json_pack("{s:i}", "exit_code", cube_err_exit(CUBE_ENOTFOUND, true));
 		cube_follow_count(&r, n, none);
 		json_decref(none);
 		cube_cli_say("error: task %s: not found", json_string_value(word));
@@ -55,9 +55,7 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
 	if (!rc) rc = cube_waiting_init(&w, cli, words, n, &err);
 	if (!rc) rc = cube_waiting_wait(&w, cli, &err);
-	int code;
-	if (rc == CUBE_ECANCELED) code = 128 + err.sys;
-	else code = rc ? cube_cli_fail(&err) : count(&w, a->quiet);
+	int code = rc ? cube_cli_fail(&err) : count(&w, a->quiet);
 	cube_waiting_done(&w);
 	return code;
 }
@@ -75,5 +73,6 @@ const struct cube_command cube_cmd_wait = {
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),
+	.carries = true,
 	.run = run,
 };

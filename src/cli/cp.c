@@ -157,7 +157,7 @@ static void begin(struct cube_cp_host *h) {
 		return;
 	}
 	if (rc) {
-		fail(h, err.msg);
+		fail(h, rc == CUBE_ENOTFOUND ? "no such node" : err.msg);
 		return;
 	}
 	struct cube_sender_config sending = {.paths = cp->paths,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cube/buf.h"
+#include "cube/clock.h"
 #include "cube/list.h"
 #include "cube/mem.h"
 #include "signals.h"
@@ -21,11 +22,13 @@
 
 #define WINDOW    (1u << 20)
 #define LISTENERS 64
+#define TRY_MS    100 /* between two tries for those that wait */
 
 struct conn {
 	struct cube_link link;
 	const struct cube_forward *forward;
-	struct cube_rstream *stream;
+	struct cube_rstream *stream; /* NULL: its node is waited for */
+	uint64_t began;
 	struct cube_sink out; /* the local socket */
 	struct cube_buf said; /* the stream's stderr */
 	int sock;
@@ -43,6 +46,7 @@ struct relay {
 	struct cube_link conns;
 	struct pollfd *polls;
 	uint8_t *frame;
+	uint64_t tried; /* when those that wait were last tried */
 };
 
 /* ---- connections ---- */
@@ -82,23 +86,50 @@ static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
 	return 0;
 }
 
-static void conn_open(struct relay *r, const struct cube_forward *f, int sock) {
+/* False: it is to be tried again. One that cannot be is told, and freed. */
+static bool conn_try(struct relay *r, struct conn *c) {
 	static const struct cube_rstream_ops ops = {on_data};
+	const struct cube_forward *f = c->forward;
 	const char *const argv[] = {"connect", f->host, f->port, NULL};
 	struct cube_rstream_open open = {
 		.node = f->node, .argv = argv, .flags = CUBE_OPEN_OWN, .window = WINDOW};
-	struct conn *c = cube_alloc(sizeof *c);
 	struct cube_err err;
+	int rc = cube_rstream_try(r->cli, &open, &ops, c, c->began, &c->stream, &err);
+	if (rc == CUBE_AGAIN) return false;
+	if (rc) {
+		tell(c, err.msg);
+		conn_free(r, c);
+	}
+	return true;
+}
+
+/* Those that wait: of each node's in a row only the first asks for the others. */
+static void try_waiting(struct relay *r) {
+	const char *away = NULL;
+	r->tried = cube_clock_mono();
+	cube_list_each (&r->conns, c, struct conn, link) {
+		const char *node = c->forward->node;
+		if (c->stream || (away && strcmp(away, node) == 0)) continue;
+		if (!conn_try(r, c)) away = node;
+	}
+}
+
+static bool any_waits(const struct relay *r) {
+	cube_list_each (&r->conns, c, struct conn, link)
+		if (!c->stream) return true;
+	return false;
+}
+
+static void conn_open(struct relay *r, const struct cube_forward *f, int sock) {
+	struct conn *c = cube_alloc(sizeof *c);
 	int on = 1;
 	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	*c = (struct conn){.forward = f, .sock = sock};
+	*c = (struct conn){.forward = f, .sock = sock, .began = cube_clock_mono()};
 	cube_sink_open(&c->out, sock, 2 * WINDOW);
 	cube_buf_init(&c->said, 400);
 	cube_list_append(&r->conns, &c->link);
 	r->nconns++;
-	if (cube_rstream_open(r->cli->client, &open, &ops, c, &c->stream, &err) == 0) return;
-	tell(c, err.msg);
-	conn_free(r, c);
+	conn_try(r, c);
 }
 
 static void accept_all(struct relay *r, size_t i) {
@@ -138,6 +169,7 @@ static void read_local(struct relay *r, struct conn *c) {
 
 static struct pollfd local_interest(const struct conn *c) {
 	struct pollfd p = {.fd = -1};
+	if (!c->stream) return p;
 	if (!c->in_eof && cube_rstream_room(c->stream)) p.events |= POLLIN;
 	if (cube_sink_fd(&c->out) >= 0) p.events |= POLLOUT;
 	if (p.events) p.fd = c->sock;
@@ -147,6 +179,7 @@ static struct pollfd local_interest(const struct conn *c) {
 static void conn_step(struct relay *r, struct conn *c, const struct pollfd p[2]) {
 	struct cube_err err;
 	int rc = 0;
+	if (!c->stream) return;
 	if (p[1].revents & (POLLOUT | POLLERR)) {
 		cube_rstream_grant(c->stream, 1, cube_sink_flush(&c->out));
 		shut_out(c);
@@ -160,19 +193,30 @@ static void conn_step(struct relay *r, struct conn *c, const struct pollfd p[2])
 	else if (is_over(c)) conn_end(r, c);
 }
 
-/* 0, or the signal that ends it. */
-static int turn(struct relay *r) {
-	size_t n = 0, most = 1 + r->nlisteners + 2 * r->nconns, conns = r->nconns;
+static struct pollfd stream_interest(const struct conn *c) {
+	if (!c->stream || cube_rstream_closed(c->stream)) return (struct pollfd){.fd = -1};
+	return (struct pollfd){cube_rstream_fd(c->stream), cube_rstream_events(c->stream), 0};
+}
+
+/* How many there are. */
+static size_t gather(struct relay *r) {
+	size_t n = 0, most = 1 + r->nlisteners + 2 * r->nconns;
 	r->polls = cube_realloc_array(r->polls, most, sizeof *r->polls);
 	r->polls[n++] = (struct pollfd){r->signals.fd, POLLIN, 0};
 	for (size_t i = 0; i < r->nlisteners; i++)
 		r->polls[n++] = (struct pollfd){r->listeners[i].fd, POLLIN, 0};
 	cube_list_each (&r->conns, c, struct conn, link) {
-		r->polls[n].fd = cube_rstream_closed(c->stream) ? -1 : cube_rstream_fd(c->stream);
-		r->polls[n++].events = cube_rstream_events(c->stream);
+		r->polls[n++] = stream_interest(c);
 		r->polls[n++] = local_interest(c);
 	}
-	if (poll(r->polls, n, -1) < 0) return 0;
+	return n;
+}
+
+/* 0, or the signal that ends it. */
+static int turn(struct relay *r) {
+	size_t conns = r->nconns, n = gather(r);
+	bool waits = any_waits(r);
+	if (poll(r->polls, n, waits ? TRY_MS : -1) < 0) return 0;
 	if (r->polls[0].revents) return cube_signals_next(&r->signals);
 	n = 1 + r->nlisteners;
 	cube_list_each (&r->conns, c, struct conn, link) {
@@ -180,6 +224,7 @@ static int turn(struct relay *r) {
 		conn_step(r, c, r->polls + n);
 		n += 2;
 	}
+	if (waits && cube_clock_mono() - r->tried >= TRY_MS * CUBE_NS_PER_MS) try_waiting(r);
 	for (size_t i = 0; i < r->nlisteners; i++)
 		if (r->polls[1 + i].revents) accept_all(r, i);
 	return 0;

@@ -127,6 +127,11 @@ static int run(const struct cube_command *c, void *values, char **words, size_t 
 	return code;
 }
 
+/* Where there is no command of the user's to tell cube's failures from, they are 1 (err.h). */
+static int plain(int code) {
+	return code >= 124 && code <= 127 ? 1 : code;
+}
+
 static int run_command(const struct cube_command *c, int argc, char **argv) {
 	struct cube_err err;
 	char **words = NULL;
@@ -144,7 +149,7 @@ static int run_command(const struct cube_command *c, int argc, char **argv) {
 	free(words);
 	cube_options_done(c->groups, values);
 	free(values);
-	return code;
+	return c->carries && n ? code : plain(code);
 }
 
 /* Options before the command: --cluster NAME is passed on through the environment. */
@@ -191,7 +196,7 @@ int cube_cli_main(int argc, char **argv) {
 	fill_standard_fds();
 	sigaction(SIGPIPE, &ignore, NULL); /* a reader that left is an error of write(2) */
 	int code = first_options(argc, argv, &at, &command);
-	if (!command) return code < 0 ? 0 : code;
+	if (!command) return code < 0 ? 0 : plain(code);
 	if (command == &cube_cmd_version && strcmp(argv[at], "--version") == 0)
 		return run_command(command, 0, argv + argc);
 	return run_command(command, argc - at - 1, argv + at + 1);

@@ -19,6 +19,7 @@
 #include "cube/text.h"
 
 #define READY_FD      3
+#define LOG_HEAD      " error manager: "
 #define READY_TIMEOUT (60 * CUBE_NS_PER_S)
 
 static bool answers(const struct cube_paths *paths) {
@@ -98,7 +99,11 @@ static void add_reason(int errors, struct cube_err *err) {
 	if (n <= 0) return;
 	struct cube_buf text;
 	cube_buf_init(&text, sizeof said * 5);
-	cube_text_escape(&text, said, (size_t)n);
+	said[n] = '\0';
+	/* of its log line only what it says */
+	const char *says = strstr(said, LOG_HEAD);
+	says = says ? says + strlen(LOG_HEAD) : said;
+	cube_text_escape(&text, says, strlen(says));
 	cube_fail(err, CUBE_ECONNECT, "the manager could not start: %s", cube_buf_str(&text));
 	cube_buf_done(&text);
 }

@@ -20,6 +20,7 @@
 #define CHUNK      (256u << 10)
 #define STEP_MAX   (1u << 20) /* read in one step */
 #define WAIT_NS    (10 * CUBE_NS_PER_S)
+#define LEAVING_NS CUBE_NS_PER_S
 #define QUEUE_HIGH (256u << 10) /* no more input is taken over this */
 
 struct cube_rstream {
@@ -255,32 +256,62 @@ int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *ope
 	return rc;
 }
 
+bool cube_rstream_node_may(const json_t *node) {
+	enum cube_node_state state;
+	if (cube_node_state_parse(cube_json_str(node, "state", ""), &state)) return false;
+	return cube_node_joining(state) || state == CUBE_NODE_LOST || state == CUBE_NODE_READY;
+}
+
 static bool on_its_way(struct cube_client *c, const char *name) {
 	json_t *reply = NULL, *node;
 	size_t i;
 	bool found = false;
-	enum cube_node_state state;
 	if (cube_client_json(c, "GET", "/v1/nodes", NULL, &reply, NULL)) return false;
 	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
-		if (strcmp(cube_json_str(node, "name", ""), name) != 0) continue;
-		if (cube_node_state_parse(cube_json_str(node, "state", ""), &state)) continue;
-		found = cube_node_joining(state) || state == CUBE_NODE_LOST ||
-			state == CUBE_NODE_READY;
+		if (strcmp(cube_json_str(node, "name", ""), name) == 0)
+			found = cube_rstream_node_may(node);
 	}
 	json_decref(reply);
 	return found;
 }
 
-int cube_rstream_open_waiting(struct cube_client *c, const struct cube_rstream_open *open,
+int cube_rstream_no_node(const char *name, struct cube_err *err) {
+	if (strpbrk(name, "[],@^*"))
+		return cube_fail(err, CUBE_EUSAGE,
+				 "%.80s: this takes one node; `cube run` takes many", name);
+	return cube_fail(err, CUBE_ENOTFOUND,
+			 "there is no node %.80s; `cube spawn --workers=%.80s` adds it", name,
+			 name);
+}
+
+/* One that is just leaving does not let another one start: then once more. */
+static int start_again(struct cube_cli *cli, uint64_t waited, struct cube_err *err) {
+	int rc = cube_client_start_manager(&cli->paths, err);
+	if (rc) return rc == CUBE_ECONNECT && waited < LEAVING_NS ? CUBE_AGAIN : rc;
+	cube_fail(err, CUBE_ECONNECT, "the manager went away; it was started again");
+	cube_cli_say("%s", err->msg);
+	return CUBE_AGAIN;
+}
+
+int cube_rstream_try(struct cube_cli *cli, const struct cube_rstream_open *open,
+		     const struct cube_rstream_ops *ops, void *arg, uint64_t began,
+		     struct cube_rstream **ret, struct cube_err *err) {
+	int rc = cube_rstream_open(cli->client, open, ops, arg, ret, err);
+	uint64_t waited = cube_clock_mono() - began;
+	if (rc == CUBE_ENOTFOUND) return cube_rstream_no_node(open->node, err);
+	if (!rc || waited >= WAIT_NS) return rc;
+	if (rc == CUBE_ECONNECT) return start_again(cli, waited, err);
+	return rc == CUBE_ECONFLICT && on_its_way(cli->client, open->node) ? CUBE_AGAIN : rc;
+}
+
+int cube_rstream_open_waiting(struct cube_cli *cli, const struct cube_rstream_open *open,
 			      const struct cube_rstream_ops *ops, void *arg,
 			      struct cube_rstream **ret, struct cube_err *err) {
-	uint64_t began = cube_clock_mono(), waited = 0;
+	uint64_t began = cube_clock_mono();
 	bool told = false;
 	int rc;
-	while ((rc = cube_rstream_open(c, open, ops, arg, ret, err)) == CUBE_ECONFLICT &&
-	       waited < WAIT_NS && on_its_way(c, open->node)) {
-		waited = cube_clock_mono() - began;
-		if (!told && waited > CUBE_NS_PER_S) {
+	while ((rc = cube_rstream_try(cli, open, ops, arg, began, ret, err)) == CUBE_AGAIN) {
+		if (!told && cube_clock_mono() - began > CUBE_NS_PER_S) {
 			cube_cli_say("%s; waiting for it, at most 10 s", err->msg);
 			told = true;
 		}

@@ -20,6 +20,7 @@
 
 #define CUBE_RSTREAM_HEAD CUBE_STREAM_HEAD /* bytes before the data for cube_rstream_send */
 
+struct cube_cli;
 struct cube_rstream;
 
 struct cube_rstream_open {
@@ -43,11 +44,21 @@ struct cube_rstream_ops {
 int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *open,
 		      const struct cube_rstream_ops *ops, void *arg, struct cube_rstream **ret,
 		      struct cube_err *err);
-/* The same, but a node that is on its way (joining, or lost and tried again) is waited for, at most
- * ten seconds; that it is waited for is told after one. */
-int cube_rstream_open_waiting(struct cube_client *c, const struct cube_rstream_open *open,
+/* One try of several, made since `began` (cube_clock_mono). CUBE_AGAIN, and *err says it in words,
+ * while a later one may do: the node is on its way (joining, or lost and tried again), or the
+ * manager went away and was started again. That lasts ten seconds at most. */
+int cube_rstream_try(struct cube_cli *cli, const struct cube_rstream_open *open,
+		     const struct cube_rstream_ops *ops, void *arg, uint64_t began,
+		     struct cube_rstream **ret, struct cube_err *err);
+/* Tries until it is no CUBE_AGAIN; that something is waited for is told after a second. */
+int cube_rstream_open_waiting(struct cube_cli *cli, const struct cube_rstream_open *open,
 			      const struct cube_rstream_ops *ops, void *arg,
 			      struct cube_rstream **ret, struct cube_err *err);
+/* Whether a node (a row of /v1/nodes) has streams, or may have soon. */
+bool cube_rstream_node_may(const json_t *node);
+/* The failure for a name that is no node: CUBE_ENOTFOUND with what to do, or CUBE_EUSAGE where it
+ * is an expression for several. */
+int cube_rstream_no_node(const char *name, struct cube_err *err);
 void cube_rstream_free(struct cube_rstream *s); /* NULL is fine; hangs up a process that runs */
 
 int cube_rstream_fd(const struct cube_rstream *s);

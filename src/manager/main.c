@@ -300,5 +300,5 @@ int cube_manager_main(int argc, char **argv) {
 	}
 	if (rc < 0) cube_error("manager: %s", err.msg);
 	take_down(&p);
-	return rc < 0 ? cube_err_exit(rc) : 0;
+	return rc < 0 ? cube_err_exit(rc, false) : 0;
 }

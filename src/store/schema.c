@@ -170,6 +170,8 @@ int cube_schema_fail(sqlite3 *db, const char *file, const char *step, struct cub
 	else if (code == SQLITE_FULL) sys = ENOSPC;
 	else if (code == SQLITE_READONLY) hint = "it needs a writable folder too";
 	else if (code == SQLITE_BUSY) hint = "another program holds its write lock";
+	else if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
+		hint = "damaged, or not cube's: move it away to begin anew";
 	if (sys) hint = strerror(sys);
 	cube_fail(err, CUBE_ESYS, "%s: %s: %s%s%s%s", file, step, text, hint ? " (" : "",
 		  hint ? hint : "", hint ? ")" : "");

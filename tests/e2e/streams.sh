@@ -251,6 +251,7 @@ children() {
 
 # forward: what listens on node $1 is here, as all nodes are this machine
 serve() { # a server that sends back what comes, one process a connection
+	rm -f "$T/port"
 	python3 -c '
 import socket, socketserver
 class Echo(socketserver.StreamRequestHandler):
@@ -308,11 +309,48 @@ sys.exit(len(s.recv(10)))' "$refused" 2>"$T/pe" || grep -q ConnectionReset "$T/p
 	kill $server
 	wait $server || true
 	run cube forward 80:nowhere:80
-	rc_is 125
+	rc_is 1
 	err_has 'no node nowhere'
 	run cube forward nonsense
 	rc_is 2
 	err_has 'LOCALPORT:NODE'
+}
+
+# A manager that died is started again for the next connection, and the node waited for.
+test_forward_without_a_manager() {
+	local bg server port closed local_port
+	[ "$ON" != dropbear ] || skip 'the worker there is the same, and so is this machine'
+	command -v python3 >/dev/null || skip 'python3 is not installed'
+	serve
+	: >"$T/fo"
+	env --default-signal=INT cube forward "0:$M:$port" >>"$T/fo" 2>"$T/fe" &
+	bg=$!
+	soon test -s "$T/fo"
+	local_port=$(sed -nE "s/^127.0.0.1:([0-9]+) .*/\1/p" "$T/fo")
+	echoes() { [ "$(timeout 15 python3 -c '
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"there and back")
+s.shutdown(socket.SHUT_WR)
+print(s.makefile().read())' "$local_port")" = 'there and back' ]; }
+	echoes || fail "$(cat "$T/fe")"
+	kill -9 "$(manager_pid)"
+	echoes || fail "$(cat "$T/fe")"
+	is "$(cat "$T/fe")" 'cube: the manager went away; it was started again'
+	kill -INT $bg
+	wait $bg || true
+	# one that finds no manager at its start waits for the node as well
+	kill -9 "$(manager_pid)"
+	: >"$T/fo"
+	env --default-signal=INT cube forward "0:$M:$port" >>"$T/fo" 2>"$T/fe" &
+	bg=$!
+	soon test -s "$T/fo"
+	local_port=$(sed -nE "s/^127.0.0.1:([0-9]+) .*/\1/p" "$T/fo")
+	echoes || fail "$(cat "$T/fe")"
+	kill -INT $bg
+	wait $bg || true
+	kill $server
+	wait $server || true
 }
 
 # PAINS 21: what a login shell's files set is there with --login, and only then.

@@ -101,29 +101,30 @@ START_TEST(table) {
 	static const struct {
 		int code;
 		const char *name;
-		int http, exit;
+		int http, carrying, plain;
 	} rows[] = {
-		{0, "ok", 200, 0},
-		{CUBE_AGAIN, "again", 503, 125},
-		{CUBE_EUSAGE, "usage", 400, 2},
-		{CUBE_ENOTFOUND, "not-found", 404, 127},
-		{CUBE_ECONFLICT, "conflict", 409, 125},
-		{CUBE_ETOOBIG, "too-big", 413, 125},
-		{CUBE_ETIMEOUT, "timeout", 504, 124},
-		{CUBE_EHOSTKEY, "host-key", 502, 125},
-		{CUBE_EEXEC, "exec", 422, 126},
-		{CUBE_EINTERNAL, "internal", 500, 125},
-		{CUBE_ELOGIN, "needs-login", 502, 125},
-		{CUBE_ELIBRARY, "library", 502, 125},
-		{-99, "internal", 500, 125},
-		{99, "internal", 500, 125},
-		{-2147483647 - 1, "internal", 500, 125},
+		{0, "ok", 200, 0, 0},
+		{CUBE_AGAIN, "again", 503, 125, 1},
+		{CUBE_EUSAGE, "usage", 400, 2, 2},
+		{CUBE_ENOTFOUND, "not-found", 404, 125, 1},
+		{CUBE_ECONFLICT, "conflict", 409, 125, 1},
+		{CUBE_ETOOBIG, "too-big", 413, 125, 1},
+		{CUBE_ETIMEOUT, "timeout", 504, 125, 1},
+		{CUBE_EHOSTKEY, "host-key", 502, 125, 1},
+		{CUBE_EEXEC, "exec", 422, 125, 1},
+		{CUBE_EINTERNAL, "internal", 500, 125, 1},
+		{CUBE_ELOGIN, "needs-login", 502, 125, 1},
+		{CUBE_ELIBRARY, "library", 502, 125, 1},
+		{-99, "internal", 500, 125, 1},
+		{99, "internal", 500, 125, 1},
+		{-2147483647 - 1, "internal", 500, 125, 1},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		ck_assert_str_eq(cube_err_name(rows[i].code), rows[i].name);
 		ck_assert_int_eq(cube_err_http(rows[i].code), rows[i].http);
-		ck_assert_int_eq(cube_err_exit(rows[i].code), rows[i].exit);
+		ck_assert_int_eq(cube_err_exit(rows[i].code, true), rows[i].carrying);
+		ck_assert_int_eq(cube_err_exit(rows[i].code, false), rows[i].plain);
 	}
 	for (int a = 0; a >= CUBE_ELIBRARY; a--) {
 		ck_assert_int_ge(cube_err_http(a), 200);

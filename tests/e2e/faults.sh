@@ -101,18 +101,6 @@ test_cut_link_loses_nothing() {
 	ok cube wait "$id"
 	soon ready_again
 }
-# Kills the sshd processes of sessions to host $1.
-cut_links() {
-	local sshd pid
-	sshd=$(cat "$LAB/$1/pid")
-	for pid in $(children "$sshd"); do kill -9 "$pid"; done
-}
-children() {
-	local proc
-	for proc in /proc/[0-9]*; do # each by itself: processes come and go meanwhile
-		awk -v p="$1" '$4 == p { print $1 }' "$proc/stat" 2>/dev/null || true
-	done
-}
 
 test_host_that_is_away_for_a_while() {
 	[ "$ON" = openssh ] || skip 'for sshd that can be stopped and started'

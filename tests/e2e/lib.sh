@@ -194,6 +194,24 @@ gone_from() {
 }
 vm_is_empty() { [ ! "$(lab_vm_processes "$1")" ]; }
 
+children() { # of process $1; each is looked at by itself: processes come and go meanwhile
+	local proc
+	for proc in /proc/[0-9]*; do
+		awk -v p="$1" '$4 == p { print $1 }' "$proc/stat" 2>/dev/null || true
+	done
+}
+
+# Kills the sshd processes of sessions to host $1: one each, or two without root.
+cut_links() {
+	local pid child
+	for pid in $(children "$(cat "$LAB/$1/pid")"); do
+		for child in $(children "$pid"); do
+			if grep -q '^sshd:' "/proc/$child/cmdline" 2>/dev/null; then kill -9 "$child" 2>/dev/null || true; fi
+		done
+		kill -9 "$pid" 2>/dev/null || true
+	done
+}
+
 # ---- the end ------------------------------------------------------------------------------------
 
 # Takes everything down and looks what stayed: nothing of cube may.

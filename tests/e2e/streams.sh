@@ -237,17 +237,6 @@ test_a_cut_link_is_told() {
 	lab_sshd_ready "$N"
 	soon cube exec "$N" -- true
 }
-# Kills the server's processes of sessions to host $1.
-cut_links() {
-	local pid
-	for pid in $(children "$(cat "$LAB/$1/pid")"); do kill -9 "$pid"; done
-}
-children() {
-	local proc
-	for proc in /proc/[0-9]*; do # each by itself: processes come and go meanwhile
-		awk -v p="$1" '$4 == p { print $1 }' "$proc/stat" 2>/dev/null || true
-	done
-}
 
 # forward: what listens on node $1 is here, as all nodes are this machine
 serve() { # a server that sends back what comes, one process a connection

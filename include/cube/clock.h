@@ -11,8 +11,10 @@
 #define CUBE_NS_PER_MS 1000000ull
 #define CUBE_NS_PER_S  1000000000ull
 
-uint64_t cube_clock_mono(void); /* ns, CLOCK_MONOTONIC: from an arbitrary start, never back */
-int64_t cube_clock_wall(void);  /* ns since 1970-01-01 UTC */
+uint64_t cube_clock_mono(void);   /* ns, CLOCK_MONOTONIC: from an arbitrary start, never back */
+uint64_t cube_clock_asleep(void); /* ns that this machine was suspended since it booted: the
+				     monotonic clock stood still meanwhile */
+int64_t cube_clock_wall(void);    /* ns since 1970-01-01 UTC */
 
 /* Replaces the monotonic source; NULL restores the system's. The only mutable global beside
  * the log level. */

@@ -40,6 +40,10 @@ void cube_loop_stop(struct cube_loop *loop);
 int cube_loop_turn(struct cube_loop *loop, int timeout_ms, struct cube_err *err);
 
 uint64_t cube_loop_now(const struct cube_loop *loop); /* ns, this turn's monotonic time */
+/* From now on the time this process was stopped (SIGSTOP, a frozen cgroup, no CPU to be had for
+ * over a second) does not pass on the loop's clock, as a suspended machine's does not: what others
+ * sent meanwhile is read before any timer says that they were silent. */
+void cube_loop_forgive_stops(struct cube_loop *loop);
 
 /* io: fn gets the ready EPOLL* bits. events may be 0 (then only ERR/HUP come). The fd stays the
  * caller's and must not be closed before _del. What epoll refuses (a regular file, /dev/null)

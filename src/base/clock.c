@@ -17,6 +17,17 @@ uint64_t cube_clock_mono(void) {
 	return (uint64_t)ts.tv_sec * CUBE_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t cube_clock_asleep(void) {
+	struct timespec boot, mono;
+
+	/* In this order: what passes between the two calls does not count as sleep. */
+	if (clock_gettime(CLOCK_BOOTTIME, &boot) < 0) return 0;
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	int64_t ns =
+		(boot.tv_sec - mono.tv_sec) * (int64_t)CUBE_NS_PER_S + boot.tv_nsec - mono.tv_nsec;
+	return ns > 0 ? (uint64_t)ns : 0;
+}
+
 int64_t cube_clock_wall(void) {
 	struct timespec ts;
 

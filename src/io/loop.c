@@ -28,6 +28,7 @@ enum {
 	FREE_ROUNDS = 64, /* deferred calls that defer, while the loop is being freed */
 };
 
+static const uint64_t STOP_NS = CUBE_NS_PER_S;
 static const uint32_t NO_SLOT = UINT32_MAX;
 static const size_t NO_POS = SIZE_MAX;
 
@@ -84,6 +85,8 @@ struct handler {
 struct cube_loop {
 	int epfd, sigfd;
 	uint64_t now;
+	uint64_t stood; /* how far our clock is behind the system's */
+	bool forgive;
 	bool stop, turning;
 	bool reap;          /* children may have died unnoticed: look without waiting for SIGCHLD */
 	bool children_seen; /* SIGCHLD is watched for wait4 */
@@ -512,11 +515,25 @@ void cube_loop_free(struct cube_loop *loop) {
 	free(loop);
 }
 
+static uint64_t read_clock(const struct cube_loop *l) {
+	return cube_clock_mono() - l->stood;
+}
+
+void cube_loop_forgive_stops(struct cube_loop *loop) {
+	loop->forgive = true;
+}
+
+/* Sleeping took longer than it was to: then we did not run. */
+static void forgive(struct cube_loop *l, uint64_t before, int ms) {
+	uint64_t took = read_clock(l) - before, most = (uint64_t)ms * CUBE_NS_PER_MS;
+	if (took > most + STOP_NS) l->stood += took - most;
+}
+
 /* Rounded up, so that a timer is due when its sleep ends. */
 static int sleep_ms(const struct cube_loop *l, int timeout_ms) {
 	if (l->stop || l->reap || l->deferred.len || always_wanted(l)) return 0;
 	if (!l->nheap) return timeout_ms;
-	uint64_t now = cube_clock_mono(), deadline = l->heap[0]->deadline;
+	uint64_t now = read_clock(l), deadline = l->heap[0]->deadline;
 	if (deadline <= now) return 0;
 	uint64_t ms = (deadline - now) / CUBE_NS_PER_MS + 1;
 	if (ms > INT_MAX) ms = INT_MAX;
@@ -528,9 +545,12 @@ int cube_loop_turn(struct cube_loop *loop, int timeout_ms, struct cube_err *err)
 	cube_assert(!loop->turning);
 	loop->turning = true;
 	run_hooks(loop);
-	int n = epoll_wait(loop->epfd, ev, BATCH, sleep_ms(loop, timeout_ms));
+	int ms = sleep_ms(loop, timeout_ms);
+	uint64_t before = loop->forgive && ms >= 0 ? read_clock(loop) : 0;
+	int n = epoll_wait(loop->epfd, ev, BATCH, ms);
 	int sys = n < 0 && errno != EINTR ? errno : 0;
-	loop->now = cube_clock_mono();
+	if (before) forgive(loop, before, ms);
+	loop->now = read_clock(loop);
 	for (int i = 0; i < n; i++) dispatch(loop, &ev[i]);
 	dispatch_always(loop);
 	if (loop->reap) loop->reap = reap_children(loop) == REAP_BATCH;
@@ -542,7 +562,7 @@ int cube_loop_turn(struct cube_loop *loop, int timeout_ms, struct cube_err *err)
 
 int cube_loop_run(struct cube_loop *loop, struct cube_err *err) {
 	int rc = 0;
-	loop->now = cube_clock_mono();
+	loop->now = read_clock(loop);
 	while (!loop->stop && rc == 0) rc = cube_loop_turn(loop, -1, err);
 	loop->stop = false;
 	run_hooks(loop); /* what the last turn did is committed and flushed too */

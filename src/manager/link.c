@@ -6,6 +6,7 @@
 #include "cube/clock.h"
 #include "cube/log.h"
 #include "events.h"
+#include "node_wake.h"
 #include "nodes.h"
 #include "streams.h"
 #include "tasks.h"
@@ -143,6 +144,7 @@ static int on_ready(struct cube_mnode *node, struct cube_err *err) {
 		return 0;
 	}
 	bool new_boot = node->boot && node->boot != node->link_boot;
+	if (node->joined) cube_wake_back(node->m);
 	node->joined = true;
 	node->boot = node->link_boot;
 	cube_node_set(node, CUBE_NODE_READY, "");

@@ -24,6 +24,7 @@
 #include "httpd.h"
 #include "logs.h"
 #include "manager.h"
+#include "node_wake.h"
 #include "nodes.h"
 #include "prompts.h"
 #include "tasks.h"
@@ -217,6 +218,8 @@ static int build(struct program *p, struct cube_err *err) {
 	    (rc = cube_nodes_load(m->nodes, err)) || (rc = cube_tasks_load(m->tasks, err)) ||
 	    (rc = cube_api_new(m, &m->api, err)))
 		return rc;
+	cube_wake_new(m, &m->wake);
+	cube_loop_forgive_stops(m->loop);
 	char dir[sizeof m->paths.socket];
 	snprintf(dir, sizeof dir, "%s", m->paths.socket);
 	*strrchr(dir, '/') = 0;
@@ -250,6 +253,7 @@ static void take_down(struct program *p) {
 	cube_httpd_free(m->httpd);
 	if (m->httpd) cube_manager_commit(m); /* of the requests that came in last */
 	cube_api_free(m->api);
+	cube_wake_free(m->wake);
 	cube_tasks_free(m->tasks); /* they are linked into their nodes */
 	cube_nodes_free(m->nodes);
 	cube_prompts_free(m->prompts);

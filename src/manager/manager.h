@@ -32,6 +32,7 @@ struct cube_nodes;
 struct cube_prompts;
 struct cube_tasks;
 struct cube_httpd;
+struct cube_wake;
 struct cube_api;
 
 struct cube_manager {
@@ -49,6 +50,7 @@ struct cube_manager {
 	struct cube_prompts *prompts;
 	struct cube_nodes *nodes;
 	struct cube_tasks *tasks;
+	struct cube_wake *wake;
 	struct cube_api *api;
 	struct cube_httpd *httpd;
 	struct cube_link streams_over; /* of streams.c: their clients still read; zeroed at first */

@@ -10,17 +10,17 @@
 #include "events.h"
 #include "node_check.h"
 #include "node_row.h"
+#include "node_wake.h"
 #include "streams.h"
 #include "tasks.h"
 
-#define STALL_NS     (30 * CUBE_NS_PER_S) /* a joining step without progress */
-#define PING_NS      (5 * CUBE_NS_PER_S)
-#define SILENCE_NS   (20 * CUBE_NS_PER_S)
-#define RETRY_MAX_NS (30 * CUBE_NS_PER_S)
-#define STEADY_NS    (60 * CUBE_NS_PER_S) /* a link that lasted this long was no failure */
-#define OUTBOX_MAX   (64u << 20)
-#define BEHIND_MAX   (8u << 20) /* frames waiting for the link: no more STARTs for now */
-#define LOAD_MAX     32768u     /* attempts; the worker takes 65536 */
+#define STALL_NS   (30 * CUBE_NS_PER_S) /* a joining step without progress */
+#define PING_NS    (5 * CUBE_NS_PER_S)
+#define SILENCE_NS (20 * CUBE_NS_PER_S)
+#define STEADY_NS  (60 * CUBE_NS_PER_S) /* a link that lasted this long was no failure */
+#define OUTBOX_MAX (64u << 20)
+#define BEHIND_MAX (8u << 20) /* frames waiting for the link: no more STARTs for now */
+#define LOAD_MAX   32768u     /* attempts; the worker takes 65536 */
 
 struct cube_nodes {
 	struct cube_manager *m;
@@ -264,12 +264,6 @@ static void still_lost(struct cube_mnode *node, const char *reason) {
 	cube_node_persist(node);
 }
 
-static void retry_later(struct cube_mnode *node) {
-	uint64_t pause = CUBE_NS_PER_S << (node->retries < 5 ? node->retries : 5);
-	if (node->retries < 31) node->retries++;
-	cube_timer_after(node->timer, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
-}
-
 /* Until a person asks for it; the tasks of one that was ready are unknown until then. */
 static void park(struct cube_mnode *node, const char *reason) {
 	cube_timer_disarm(node->timer);
@@ -302,7 +296,7 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 	if (node->state != CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_LOST, err->msg);
 	else still_lost(node, err->msg);
 	cube_timer_disarm(node->timer);
-	if (err->code != CUBE_EHOSTKEY) retry_later(node);
+	if (err->code != CUBE_EHOSTKEY) cube_node_retry_later(node);
 }
 
 /* --- the transport's events: to deploy while joining, to the link afterwards --- */
@@ -349,7 +343,7 @@ static void replace_worker(struct cube_mnode *node) {
 	cube_node_set(node, CUBE_NODE_LOST, "its worker was of another cube: replacing it");
 	if (!node->by_person) {
 		hang_up(node);
-		retry_later(node);
+		cube_node_retry_later(node);
 		return;
 	}
 	cube_link_drop(node);
@@ -434,13 +428,14 @@ static void on_stall(struct cube_mnode *node) {
 static void on_ping(struct cube_mnode *node) {
 	struct cube_err err;
 	uint64_t now = cube_loop_now(node->m->loop);
-	if (now - node->heard > SILENCE_NS) {
+	if (now - node->heard > SILENCE_NS || cube_node_is_deaf(node)) {
 		cube_fail(&err, CUBE_ETIMEOUT, "nothing heard for %d s",
 			  (int)((now - node->heard) / CUBE_NS_PER_S));
 		cube_node_fail(node, &err);
 		return;
 	}
 	if (now - node->linked_at > STEADY_NS) node->retries = 0;
+	cube_wake_check(node->m);
 	cube_timer_after(node->timer, PING_NS);
 	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
 }

@@ -80,6 +80,7 @@ struct cube_mnode {
 	uint64_t boot;      /* of the daemon that was ready last; another one's attempts are gone */
 	uint64_t link_boot; /* as the HELLO of the present link told; boot from READY on */
 	uint64_t linked_at, metric_at; /* mono */
+	uint64_t doubted; /* mono: the link may be dead since, see node_wake.h; 0: it is not */
 	unsigned retries;
 	bool linked;      /* the worker's HELLO came on the present transport */
 	bool told;        /* .. and it was told to shut down */

@@ -223,6 +223,7 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	struct ssh_conn *c = arg;
 	struct cube_err bad;
 	c->lookup = NULL;
+	cube_ssh_clock_go(c);
 	if (err) {
 		cube_ssh_fail(c, err);
 		return;
@@ -242,6 +243,10 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	cube_ssh_dial(c);
 }
 
+static void on_config_begun(void *arg) {
+	cube_ssh_clock_go(arg);
+}
+
 static void begin(void *arg) {
 	struct ssh_conn *c = arg;
 	if (c->gone) return;
@@ -252,7 +257,9 @@ static void begin(void *arg) {
 				      .file = c->file,
 				      .jump = c->jump,
 				      .port = c->port,
-				      .options = &c->options};
+				      .options = &c->options,
+				      .begun = on_config_begun};
+	cube_ssh_clock_stop(c); /* hundreds of hosts may be asked about before this one */
 	c->lookup = cube_ssh_configs_ask(c->ssh->configs, &q, on_config, c);
 }
 

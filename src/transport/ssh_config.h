@@ -60,6 +60,9 @@ struct cube_ssh_question { /* borrowed during the call */
 	const char *user, *file, *jump;  /* NULL: not given */
 	uint16_t port;                   /* 0: not given */
 	const struct cube_strv *options; /* of -o, "Key=Value"; NULL: none */
+	/* With cube_ssh_configs_ask's arg, when its turn has come and the answer is not known yet:
+	 * the time before it is not the host's. May be NULL. */
+	void (*begun)(void *arg);
 };
 /* ssh_default.c. The defaults without OpenSSH, and what the question says. CUBE_EUSAGE for an
  * option's value. */

@@ -42,6 +42,7 @@ struct cube_ssh_lookup {
 	struct cube_strv options;
 	uint16_t port;
 	cube_ssh_config_fn *fn;
+	void (*begun)(void *arg);
 	void *arg;
 	struct cube_stream *out;
 	struct cube_buf text;
@@ -281,7 +282,10 @@ static void begin(void *arg) {
 		cube_ssh_config_done(&known);
 		return;
 	}
-	if (start(l, &err) == 0) return;
+	if (start(l, &err) == 0) {
+		if (l->begun) l->begun(l->arg);
+		return;
+	}
 	if (err.code == CUBE_EEXEC && err.sys == ENOENT) answer_default(l);
 	else answer(l, NULL, &err);
 }
@@ -322,6 +326,7 @@ struct cube_ssh_lookup *cube_ssh_configs_ask(struct cube_ssh_configs *cs,
 	for (size_t i = 0; q->options && i < q->options->len; i++)
 		cube_strv_add(&l->options, q->options->v[i]);
 	l->fn = fn;
+	l->begun = q->begun;
 	l->arg = arg;
 	l->key = key_of(l);
 	cube_buf_init(&l->text, OUTPUT_MAX);

@@ -559,6 +559,38 @@ START_TEST(order_of_a_turn) {
 }
 END_TEST
 
+static unsigned fired;
+static void on_limit(void *arg) {
+	fired++;
+}
+
+static uint64_t stops_once(void) {
+	fake_now += 1000;
+	if (fake_now == 4000) fake_now += 3600 * CUBE_NS_PER_S; /* within the poll */
+	return fake_now;
+}
+
+/* Whoever was silent for an hour that we were stopped was not silent for an hour. */
+START_TEST(time_stopped_does_not_pass) {
+	fake_now = 0;
+	cube_clock_set_source(stops_once);
+	cube_loop_free(loop);
+	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
+	cube_loop_forgive_stops(loop);
+	fired = 0;
+	cube_timer_after(cube_timer_add(loop, on_limit, NULL), 20 * CUBE_NS_PER_S);
+	cube_timer_after(cube_timer_add(loop, on_limit, NULL), 3700 * CUBE_NS_PER_S);
+	while (fake_now < 3600 * CUBE_NS_PER_S) turn(0);
+	turn(0);
+	ck_assert_uint_eq(fired, 0);
+	ck_assert_uint_lt(cube_loop_now(loop), 20 * CUBE_NS_PER_S);
+	fake_now += 20 * CUBE_NS_PER_S; /* not within the poll: we were at work */
+	turn(0);
+	turn(0);
+	ck_assert_uint_eq(fired, 1);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("loop");
 	TCase *tc = tcase_create("loop");
@@ -583,6 +615,7 @@ int main(void) {
 	tcase_add_test(tc, unknown_and_forgotten_children_are_reaped_silently);
 	tcase_add_test(tc, child_callback_starts_the_next_child);
 	tcase_add_test(tc, order_of_a_turn);
+	tcase_add_test(tc, time_stopped_does_not_pass);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

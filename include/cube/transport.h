@@ -43,6 +43,8 @@ struct cube_target { /* borrowed during open only; NULL/0 means: as the ssh conf
 	const char *command;             /* cube_transport_command only: the template */
 	bool strict_host_keys; /* refuse hosts never seen; default is to accept and remember them */
 	bool ask;              /* on_ask may be used: somebody is there to answer */
+	bool old_jumps;        /* behind jump hosts only by the connections to them that are there:
+				  a new one would want a person. Else on_fail CUBE_ELOGIN */
 	uint64_t timeout_ns;   /* from open to on_open, the time a question waits for its answer
 				  not counted; then on_fail CUBE_ETIMEOUT naming the step */
 };
@@ -71,6 +73,7 @@ struct cube_ask {                                      /* borrowed during on_ask
  */
 enum cube_transport_fact {
 	CUBE_FACT_CONFIG,   /* "User=ubuntu HostName=10.0.0.1 Port=22 ProxyJump=bastion" */
+	CUBE_FACT_JUMP,     /* "password": a person logged in to the jump host on the way */
 	CUBE_FACT_ADDRESS,  /* "10.0.0.1 port 22" */
 	CUBE_FACT_SERVER,   /* "SSH-2.0-OpenSSH_9.2p1" */
 	CUBE_FACT_KEX,      /* "curve25519-sha256, aes128-ctr, hmac-sha2-256" */

@@ -523,10 +523,12 @@ void cube_loop_forgive_stops(struct cube_loop *loop) {
 	loop->forgive = true;
 }
 
-/* Sleeping took longer than it was to: then we did not run. */
-static void forgive(struct cube_loop *l, uint64_t before, int ms) {
-	uint64_t took = read_clock(l) - before, most = (uint64_t)ms * CUBE_NS_PER_MS;
-	if (took > most + STOP_NS) l->stood += took - most;
+/* Sleeping, or a turn's work, took longer than it was to: then we did not run. */
+static uint64_t forgive(struct cube_loop *l, uint64_t before, int ms) {
+	uint64_t now = read_clock(l), most = (uint64_t)ms * CUBE_NS_PER_MS;
+	if (!l->forgive || ms < 0 || now - before <= most + STOP_NS) return now;
+	l->stood += now - before - most;
+	return before + most;
 }
 
 /* Rounded up, so that a timer is due when its sleep ends. */
@@ -545,12 +547,11 @@ int cube_loop_turn(struct cube_loop *loop, int timeout_ms, struct cube_err *err)
 	cube_assert(!loop->turning);
 	loop->turning = true;
 	run_hooks(loop);
+	uint64_t before = forgive(loop, loop->now, 0);
 	int ms = sleep_ms(loop, timeout_ms);
-	uint64_t before = loop->forgive && ms >= 0 ? read_clock(loop) : 0;
 	int n = epoll_wait(loop->epfd, ev, BATCH, ms);
 	int sys = n < 0 && errno != EINTR ? errno : 0;
-	if (before) forgive(loop, before, ms);
-	loop->now = read_clock(loop);
+	loop->now = forgive(loop, before, ms);
 	for (int i = 0; i < n; i++) dispatch(loop, &ev[i]);
 	dispatch_always(loop);
 	if (loop->reap) loop->reap = reap_children(loop) == REAP_BATCH;

@@ -100,10 +100,10 @@ static void on_step(void *arg, enum cube_transport_step step) {
 
 static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) {
 	static const char *const names[] = {
-		[CUBE_FACT_CONFIG] = "configuration", [CUBE_FACT_ADDRESS] = "connect",
-		[CUBE_FACT_SERVER] = "server",        [CUBE_FACT_KEX] = "key exchange",
-		[CUBE_FACT_HOST_KEY] = "host key",    [CUBE_FACT_METHODS] = "methods",
-		[CUBE_FACT_LOGIN] = "login",
+		[CUBE_FACT_CONFIG] = "configuration", [CUBE_FACT_JUMP] = "jump host",
+		[CUBE_FACT_ADDRESS] = "connect",      [CUBE_FACT_SERVER] = "server",
+		[CUBE_FACT_KEX] = "key exchange",     [CUBE_FACT_HOST_KEY] = "host key",
+		[CUBE_FACT_METHODS] = "methods",      [CUBE_FACT_LOGIN] = "login",
 	};
 	/* what is wrong with a host key is told by the failure that follows */
 	size_t n = strlen(text), k = strlen(" changed");
@@ -271,8 +271,8 @@ static void on_timer(void *arg) {
 static void open_transport(struct cube_doctor *d) {
 	struct cube_err err;
 	cube_prompts_begin(d->m->prompts, &d->asker, d->ask);
-	int rc = cube_node_open(d->m, d->name, &d->set, d->by_openssh, d->ask, &transport_events, d,
-				&d->transport, &err);
+	int rc = cube_node_open(d->m, d->name, &d->set, d->by_openssh, d->ask, false,
+				&transport_events, d, &d->transport, &err);
 	if (rc < 0) on_fail(d, &err);
 }
 

@@ -52,6 +52,7 @@ void cube_node_ask_begin(struct cube_mnode *node) {
 	snprintf(node->login, sizeof node->login, "%s", name);
 	*node->no_answer = 0;
 	node->by_person = false;
+	if (node->ask) node->by_jump = false;
 	cube_prompts_begin(node->m->prompts, &node->asker, node->ask);
 }
 
@@ -59,6 +60,10 @@ void cube_node_on_fact(struct cube_mnode *node, enum cube_transport_fact fact, c
 	if (fact == CUBE_FACT_CONFIG) {
 		const char *user = strstr(text, "User=");
 		if (user) sscanf(user + 5, "%63s", node->login);
+	}
+	if (fact == CUBE_FACT_JUMP) { /* what was asked so far was the jump host's */
+		node->by_jump = true;
+		node->by_person = false;
 	}
 	if (fact == CUBE_FACT_LOGIN &&
 	    (strncmp(text, "password", 8) == 0 || strncmp(text, "keyboard", 8) == 0))

@@ -16,7 +16,8 @@ static const char *choose(const struct cube_node_settings *s, bool by_openssh) {
 }
 
 int cube_node_open(struct cube_manager *m, const char *name, const struct cube_node_settings *set,
-		   bool by_openssh, bool ask, const struct cube_transport_events *events, void *arg,
+		   bool by_openssh, bool ask, bool old_jumps,
+		   const struct cube_transport_events *events, void *arg,
 		   struct cube_transport **ret, struct cube_err *err) {
 	const char *transport = choose(set, by_openssh);
 	struct cube_target target = {
@@ -30,6 +31,7 @@ int cube_node_open(struct cube_manager *m, const char *name, const struct cube_n
 		.options = &set->options,
 		.command = transport,
 		.ask = ask,
+		.old_jumps = old_jumps,
 		.strict_host_keys = set->strict_host_keys,
 		.timeout_ns = set->connect_timeout_ns,
 	};

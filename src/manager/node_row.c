@@ -34,7 +34,8 @@ static char *facts_to_json(const struct cube_mnode *node) {
 			      node->set.strict_host_keys, "connect_timeout_ms",
 			      (json_int_t)(node->set.connect_timeout_ns / CUBE_NS_PER_MS));
 	if (o && node->touched) json_object_set_new(o, "touched", json_true());
-	if (o && node->by_person) json_object_set_new(o, "by_person", json_true());
+	if (o && (node->by_person || node->by_jump))
+		json_object_set_new(o, "by_person", json_true());
 	if (o) add_settings(o, node);
 	if (o && node->has_facts) {
 		json_object_set_new(o, "hostname", json_string(f->hostname));

@@ -56,7 +56,7 @@ bool cube_node_is_deaf(struct cube_mnode *node) {
 	uint64_t doubted = node->doubted;
 	if (!doubted || cube_loop_now(node->m->loop) - doubted < DOUBT_NS) return false;
 	node->doubted = 0;
-	return !node->by_person && node->heard <= doubted;
+	return !node->by_person && !node->by_jump && node->heard <= doubted;
 }
 
 static void nudge(struct cube_wake *w, bool links) {

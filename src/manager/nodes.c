@@ -410,7 +410,8 @@ void cube_node_join(struct cube_mnode *node) {
 	cube_node_step(node, "connecting", -1);
 	cube_timer_after(node->timer, STALL_NS + node->set.connect_timeout_ns);
 	int rc = cube_node_open(node->m, node->name, &node->set, node->fallback != NULL, true,
-				&transport_events, node, &node->transport, &err);
+				node->by_jump && !node->ask, &transport_events, node,
+				&node->transport, &err);
 	if (rc < 0) cube_node_fail(node, &err);
 }
 

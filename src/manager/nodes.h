@@ -88,8 +88,10 @@ struct cube_mnode {
 	bool other_build; /* .. and it is another worker than this cube's */
 	bool joined;      /* was ready since it was asked for: a failure is a loss, not an end */
 	bool touched;     /* something of ours may be on the host */
-	bool by_person;   /* a password or a second factor was part of the login: a link that breaks
-			     cannot be made again without one */
+	bool by_jump; /* .. of a jump host's login: a link can be made again while that one's lasts
+		       */
+	bool by_person; /* a password or a second factor was part of the login: a link that breaks
+			   cannot be made again without one */
 
 	struct cube_asker asker;
 	enum cube_ask_kind asked; /* what it asked last */
@@ -150,7 +152,8 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *err);
 void cube_node_join(struct cube_mnode *node); /* (re)connect now */
 /* Opens the transport that the settings ask for, or OpenSSH's. node_open.c */
 int cube_node_open(struct cube_manager *m, const char *name, const struct cube_node_settings *set,
-		   bool by_openssh, bool ask, const struct cube_transport_events *events, void *arg,
+		   bool by_openssh, bool ask, bool old_jumps,
+		   const struct cube_transport_events *events, void *arg,
 		   struct cube_transport **ret, struct cube_err *err);
 /* "local", "ssh" (libssh2), "openssh", or the template: how the node is reached now. */
 const char *cube_node_transport(const struct cube_mnode *node);

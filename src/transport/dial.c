@@ -44,7 +44,7 @@ struct cube_dial {
 	struct cube_jump *way;    /* through jump hosts */
 	struct cube_route *route; /* the ssh program's through them .. */
 	char *jump_command;       /* .. as a proxy command */
-	bool strict, ask;
+	bool strict, ask, old_jumps;
 	uint64_t timeout_ns;
 	struct cube_err last; /* of the newest failed address */
 	char where[160];
@@ -58,6 +58,10 @@ const char *cube_dial_where(const struct cube_dial *d) {
 const char *cube_dial_proxy_says(struct cube_dial *d) {
 	if (d->proxy) return cube_proxy_says(d->proxy);
 	return d->way ? cube_jump_says(d->way) : NULL;
+}
+
+const char *cube_dial_person(const struct cube_dial *d) {
+	return d->way ? cube_jump_person(d->way) : NULL;
 }
 
 static void hang_up(struct cube_dial *d) {
@@ -316,6 +320,7 @@ static void find_way(struct cube_dial *d) {
 				      .port = d->config->port,
 				      .strict = d->strict,
 				      .ask = d->ask,
+				      .old_only = d->old_jumps,
 				      .timeout_ns = d->timeout_ns,
 				      .from = d->from};
 	d->way = cube_jump_start(d->jumps, &spec, &JUMP_EVENTS, d);
@@ -360,6 +365,7 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	d->from = spec->from;
 	d->strict = spec->strict;
 	d->ask = spec->ask;
+	d->old_jumps = spec->old_jumps;
 	d->timeout_ns = spec->timeout_ns;
 	d->config = spec->config;
 	d->events = events;

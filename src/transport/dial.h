@@ -31,6 +31,7 @@ struct cube_dial_spec {                       /* borrowed during the call */
 	struct cube_jumps *jumps;
 	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */
 	bool ask;                     /* asks may be called */
+	bool old_jumps;               /* as in struct cube_target */
 	bool strict;                  /* refuse jump hosts never seen */
 	uint64_t timeout_ns;          /* for connecting to a jump host; 0: as configured */
 };
@@ -42,6 +43,8 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 /* Also hangs up on the proxy process; NULL is fine. */
 void cube_dial_free(struct cube_dial *d);
 
+/* As cube_jump_person. */
+const char *cube_dial_person(const struct cube_dial *d);
 /* What became of the connection: who else wants to connect there goes on waiting until told, or
  * until the dial is freed. */
 void cube_dial_greeted(struct cube_dial *d); /* the target spoke: a proxy has let us through */

@@ -58,7 +58,7 @@ struct cube_jump {
 	uint16_t port;
 	struct carrier *at; /* whose lane it has, or is to get */
 	unsigned tries;
-	bool ask;
+	bool ask, old_only;
 	struct cube_err early; /* known at the start, told at the end of the turn */
 	char *says;
 	struct cube_loop *loop;
@@ -180,6 +180,10 @@ void cube_jump_free(struct cube_jump *j) {
 		keep_or_not(g);
 	}
 	cube_loop_defer(j->loop, jump_destroy, j);
+}
+
+const char *cube_jump_person(const struct cube_jump *j) {
+	return j->at ? cube_carrier_person(j->at->carrier) : NULL;
 }
 
 const char *cube_jump_says(const struct cube_jump *j) {
@@ -372,8 +376,12 @@ static void serve(void *arg) {
 		struct carrier *k = find_idle(g, &soon);
 		if (g->apart.code) fail_first(g, &g->apart);
 		else if (k) open_lane(k, j);
-		else if (soon) return;
-		else if (g->ncarriers == CARRIERS_MAX) {
+		else if (soon || (j->old_only && g->ncarriers)) return;
+		else if (j->old_only) {
+			cube_fail(&err, CUBE_ELOGIN, "jump host %.60s: its login wants a person",
+				  g->name);
+			fail_first(g, &err);
+		} else if (g->ncarriers == CARRIERS_MAX) {
 			cube_fail(&err, CUBE_ELIBRARY, "jump host %.60s: all connections are stuck",
 				  g->name);
 			fail_first(g, &err);
@@ -453,7 +461,8 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 	j->arg = arg;
 	j->host = cube_strdup(spec->host);
 	j->port = spec->port;
-	j->ask = spec->ask;
+	j->ask = spec->ask && !spec->old_only;
+	j->old_only = spec->old_only;
 	if (check_chain(spec->from, g, &j->early) < 0) {
 		keep_or_not(g);
 		cube_loop_defer(js->loop, fail_early, j);

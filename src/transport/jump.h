@@ -30,6 +30,7 @@ struct cube_jump_spec {    /* borrowed during the call */
 	const char *host;  /* the last jump host is to connect to */
 	uint16_t port;
 	bool ask;                     /* asks may be called */
+	bool old_only;                /* by a connection that is there, or CUBE_ELOGIN */
 	bool strict;                  /* refuse jump hosts never seen */
 	uint64_t timeout_ns;          /* for connecting to the jump host; 0: its own */
 	struct cube_jump_group *from; /* the connection is itself a carrier of these */
@@ -43,6 +44,8 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 				  const struct cube_jump_events *events, void *arg);
 void cube_jump_free(struct cube_jump *j); /* the fd that was given out is not touched */
 void cube_jump_answer(struct cube_jump *j, const char *const *answers);
+/* How a person logged in to the jump host, or NULL; known once connected. */
+const char *cube_jump_person(const struct cube_jump *j);
 /* Why the carrier broke, or NULL. */
 const char *cube_jump_says(const struct cube_jump *j);
 

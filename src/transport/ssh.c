@@ -157,6 +157,7 @@ static void on_dial_step(void *arg, enum cube_transport_step step) {
 
 static void on_connected(void *arg, int fd) {
 	struct ssh_conn *c = arg;
+	const char *person = cube_dial_person(c->dial);
 	struct cube_err err;
 	c->state = SSH_KEX;
 	if (cube_ssh_link_start(c, fd, &err) < 0) {
@@ -164,6 +165,7 @@ static void on_connected(void *arg, int fd) {
 		return;
 	}
 	cube_ssh_kex_start(c);
+	if (person && cube_ssh_fact(c, CUBE_FACT_JUMP, person)) return;
 	if (cube_ssh_fact(c, CUBE_FACT_ADDRESS, cube_ssh_where(c))) return;
 	cube_ssh_step(c, CUBE_STEP_KEX);
 	cube_ssh_kick(c);
@@ -200,6 +202,7 @@ void cube_ssh_dial(struct ssh_conn *c) {
 				      .from = c->jumps_from,
 				      .strict = c->strict,
 				      .ask = c->may_ask,
+				      .old_jumps = c->old_jumps,
 				      .timeout_ns = c->timeout_given ? c->timeout_ns : 0};
 	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
 }
@@ -395,6 +398,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->port = target->port;
 	c->strict = target->strict_host_keys;
 	c->may_ask = target->ask && events->on_ask;
+	c->old_jumps = target->old_jumps;
 	c->timeout_ns = target->timeout_ns;
 	c->timeout_given = target->timeout_ns != 0;
 	c->fd = -1;

@@ -33,6 +33,7 @@ struct cube_carrier {
 	bool probed;
 	bool blocked; /* sockets are not read while so much waits to be sent */
 	bool gone;
+	char *person;
 };
 
 /* ---- lanes ------------------------------------------------------------------------------- */
@@ -265,8 +266,20 @@ static void on_ask(void *arg, const struct cube_ask *ask) {
 	k->events->ask(k->arg, ask);
 }
 
+static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) {
+	struct cube_carrier *k = arg;
+	bool login = fact == CUBE_FACT_LOGIN &&
+		     (!strncmp(text, "password", 8) || !strncmp(text, "keyboard", 8));
+	if (k->person || (!login && fact != CUBE_FACT_JUMP)) return;
+	k->person = cube_strdup(text);
+}
+
+const char *cube_carrier_person(const struct cube_carrier *k) {
+	return k->person;
+}
+
 static const struct cube_transport_events EVENTS = {
-	.on_open = on_open, .on_fail = on_fail, .on_ask = on_ask};
+	.on_open = on_open, .on_fail = on_fail, .on_ask = on_ask, .on_fact = on_fact};
 
 void cube_carrier_answer(struct cube_carrier *k, const char *const *answers) {
 	cube_transport_answer(&k->c->base, answers);
@@ -303,5 +316,6 @@ void cube_carrier_free(struct cube_carrier *k) {
 		lane_free(cube_container(k->lanes.next, struct lane, link));
 	cube_timer_del(k->timer);
 	free(k->host);
+	free(k->person);
 	cube_loop_defer(loop, free, k);
 }

@@ -32,6 +32,8 @@ int cube_carrier_new(struct cube_ssh *ssh, const struct cube_target *target,
 void cube_carrier_free(struct cube_carrier *k); /* ends its lanes; NULL is fine */
 
 void cube_carrier_answer(struct cube_carrier *k, const char *const *answers);
+/* How a person logged in to it, or to another one on the way to it ("password"), or NULL. */
+const char *cube_carrier_person(const struct cube_carrier *k);
 /* Connected, and no opening under way. */
 bool cube_carrier_idle(const struct cube_carrier *k);
 void cube_carrier_open(struct cube_carrier *k, const char *host, uint16_t port); /* when idle */

@@ -68,7 +68,7 @@ struct ssh_conn {
 	struct cube_strv options; /* -o */
 	uint16_t port;
 	bool strict;
-	bool may_ask;
+	bool may_ask, old_jumps;
 	uint64_t timeout_ns;
 	bool timeout_given; /* not the configuration's */
 	/* opening */

@@ -23,6 +23,7 @@ setup() {
 	lab_vm s3 sudo=nopasswd || exit 3
 	lab_vm s4 password="$PASSWORD" || exit 3
 	lab_vm s5 sudo=password password="$OTHER" || exit 3
+	for i in 1 2 3 4; do lab_alias "far$i" "$(cat "$LAB/s4/port")" 'User user' 'ProxyJump k1'; done
 	# What a person's own configuration has no line for: the lab's says that nobody is there.
 	sed -i '/BatchMode/d; s/PasswordAuthentication no//' "$LAB_CONFIG"
 	tty_open
@@ -34,7 +35,7 @@ count_pam() {
 	chmod 755 "$2/etc/count"
 	sed -i '1i auth optional pam_exec.so /etc/count' "$2/etc/pam.d/sshd"
 }
-pam_attempts() { grep -c attempt "$LAB/$1/root/var/log/pam"; }
+pam_attempts() { grep -cs attempt "$LAB/$1/root/var/log/pam" || true; }
 refused_by_sshd() { grep -c 'Failed password' "$LAB/$1/sshd.log" || true; }
 
 # ---- the terminal -------------------------------------------------------------------------------
@@ -224,6 +225,39 @@ test_ten_drops_one_attempt() {
 	say "$PASSWORD"
 	code 0
 	is "$(pam_attempts k1)" 2 'attempts at PAM'
+}
+
+# A bastion asks once for all hosts behind it; when its connection is gone none of them knocks there
+# again by itself. A host that is lost while it is there comes back over it.
+test_a_bastion_that_asks() {
+	local before i
+	touch "$LAB/k1/root/var/log/pam"
+	before=$(pam_attempts k1)
+	fresh "cube spawn -w 'far[1-4]'"
+	expect '^Password \(far\[?[1-4]'
+	say "$PASSWORD"
+	code 0
+	expect '4 ready'
+	is "$(pam_attempts k1)" $((before + 1)) 'attempts at the bastion'
+	drop_links s4
+	lost_and_back() { [ "$(grep -cE 'far[1-4]: starting -> ready' "$CUBE_STATE_DIR/default/manager.log")" = 8 ]; }
+	soon lost_and_back
+	is "$(pam_attempts k1)" $((before + 1)) 'attempts at the bastion'
+	drop_links k1
+	for i in 1 2 3 4; do soon is_now "far$i" needs-login; done
+	is "$(pam_attempts k1)" $((before + 1)) 'attempts at the bastion'
+	case $(reason_of far2) in *'jump host k1'*person*) ;; *) fail "reason: $(reason_of far2)" ;; esac
+	# Nor after the manager was restarted.
+	kill -9 "$(manager_pid)"
+	is_now far1 needs-login || fail "state $(state_of far1)"
+	is "$(pam_attempts k1)" $((before + 1)) 'attempts at the bastion'
+	fresh 'cube login'
+	expect '^Password \(far\[?[1-4]'
+	say "$PASSWORD"
+	code 0
+	expect '4 ready'
+	is "$(pam_attempts k1)" $((before + 2)) 'attempts at the bastion'
+	ok cube down --purge
 }
 
 # While hosts join, a line is cut to the terminal; what stays on it is not.

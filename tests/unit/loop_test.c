@@ -584,9 +584,14 @@ START_TEST(time_stopped_does_not_pass) {
 	turn(0);
 	ck_assert_uint_eq(fired, 0);
 	ck_assert_uint_lt(cube_loop_now(loop), 20 * CUBE_NS_PER_S);
-	fake_now += 20 * CUBE_NS_PER_S; /* not within the poll: we were at work */
+	fake_now += 3600 * CUBE_NS_PER_S; /* between two polls */
 	turn(0);
 	turn(0);
+	ck_assert_uint_eq(fired, 0);
+	for (int i = 0; i < 42; i++) {
+		fake_now += CUBE_NS_PER_S / 2;
+		turn(0);
+	}
 	ck_assert_uint_eq(fired, 1);
 }
 END_TEST

@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 BUILD='gcc libc6-dev make musl-tools libssh2-1-dev libcurl4-openssl-dev libjansson-dev
 	libsqlite3-dev libmicrohttpd-dev'
 DEMO='openssh-server openssh-client'
-TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko
+TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko dnsmasq-base
 	iproute2 systemd libpam-systemd dbus dbus-user-session qemu-user-static gcc-riscv64-linux-gnu gcc-arm-linux-gnueabihf
 	man-db groff openssl psmisc'
 BENCH='pdsh clustershell'

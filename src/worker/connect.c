@@ -1,6 +1,5 @@
 /* connect HOST PORT: a TCP connection to there, joined to stdin and stdout. */
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -11,7 +10,9 @@
 #include <unistd.h>
 
 #include "cube/format.h"
+#include "cube/parse.h"
 #include "cube/spawn.h"
+#include "resolve.h"
 #include "tools.h"
 
 struct way { /* one direction */
@@ -27,18 +28,24 @@ static int complain(const char *host, const char *port, const char *why) {
 }
 
 /* The first address that answers; -1 and the last one's errno. */
-static int dial(const struct addrinfo *list) {
-	int fd = -1, sys = EADDRNOTAVAIL;
+static int dial(const struct cube_dns_addresses *list, uint16_t port) {
+	int sys = EADDRNOTAVAIL;
 
-	for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0) break;
+	for (size_t i = 0; i < list->n * CUBE_DNS_RANKS; i++) {
+		const struct cube_dns_address *a = &list->at[i % list->n];
+		struct sockaddr_storage sa;
+		socklen_t len;
+		int fd;
+
+		if (cube_dns_rank(a) != i / list->n) continue;
+		len = resolve_sockaddr(a, port, &sa);
+		fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, len) == 0) return fd;
 		sys = errno;
 		if (fd >= 0) close(fd);
-		fd = -1;
 	}
 	errno = sys;
-	return fd;
+	return -1;
 }
 
 /* False when the whole connection is broken. */
@@ -99,17 +106,19 @@ static int relay(struct way ways[2], int sock) {
 
 int connect_main(int argc, char **argv) {
 	static struct way ways[2];
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+	struct cube_dns_addresses list = {0};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	const char *host = argv[0], *port = argv[1];
-	int on = 1, rc, sock;
+	const char *host = argv[0], *port = argv[1], *why;
+	struct cube_err err;
+	uint64_t number;
+	int on = 1, sock;
 
-	rc = getaddrinfo(host, port, &hints, &list);
-	if (rc) return complain(host, port, gai_strerror(rc));
-	sock = dial(list);
-	rc = errno;
-	freeaddrinfo(list);
-	if (sock < 0) return complain(host, port, strerror(rc));
+	if (cube_parse_u64(port, 1, UINT16_MAX, &number, &err) < 0)
+		return complain(host, port, err.msg);
+	why = resolve(host, &list);
+	if (why) return complain(host, port, why);
+	sock = dial(&list, (uint16_t)number);
+	if (sock < 0) return complain(host, port, strerror(errno));
 	sigaction(SIGPIPE, &ignore, NULL);
 	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	cube_set_nonblock(sock, true);

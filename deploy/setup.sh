@@ -16,15 +16,15 @@ BUILD='gcc libc6-dev make musl-tools libssh2-1-dev libcurl4-openssl-dev libjanss
 DEMO='openssh-server openssh-client'
 TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko dnsmasq-base
 	iproute2 systemd libpam-systemd dbus dbus-user-session qemu-user-static gcc-riscv64-linux-gnu gcc-arm-linux-gnueabihf
-	man-db groff openssl psmisc'
+	libc6-dev-riscv64-cross libc6-dev-armhf-cross man-db groff openssl psmisc'
 BENCH='pdsh clustershell'
 # Used where the release has it: another version would format in another way.
 MAYBE='clang-format-14'
 # A docker of another origin would be put out by Debian's.
 [ -x /usr/bin/dockerd ] || [ -x /usr/sbin/dockerd ] || MAYBE="$MAYBE docker.io"
 case $(uname -m) in # the other architecture's worker: compiler, and its musl for the compiler
-x86_64) CROSS='gcc-aarch64-linux-gnu' MUSL=musl-dev:arm64 ;;
-aarch64) CROSS='gcc-x86-64-linux-gnu' MUSL=musl-dev:amd64 ;;
+x86_64) CROSS='gcc-aarch64-linux-gnu libc6-dev-arm64-cross' MUSL=musl-dev:arm64 ;;
+aarch64) CROSS='gcc-x86-64-linux-gnu libc6-dev-amd64-cross' MUSL=musl-dev:amd64 ;;
 *) CROSS='' MUSL='' ;;
 esac
 
@@ -36,14 +36,28 @@ die() {
 	exit 1
 }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
+apt() {
+	as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -q -o DPkg::Lock::Timeout=300 \
+		-o Acquire::Retries=3 "$@" </dev/null
+}
 has() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing() { for p in "$@"; do has "$p" || printf '%s ' "$p"; done; }
 
 updated=''
+# A machine that has just booted updates its lists itself; apt-get does not wait for that lock.
 update() {
-	[ "$updated" ] || apt update >/dev/null || die 'apt-get update failed'
-	updated=1
+	tries=0
+	until [ "$updated" ]; do
+		if apt update >"$tmp" 2>&1; then
+			updated=1
+		else
+			if ! grep -q 'Could not get lock' "$tmp" || [ $((tries += 1)) = 60 ]; then
+				tail -n 20 "$tmp" >&2
+				die 'apt-get update failed'
+			fi
+			sleep 5
+		fi
+	done
 }
 
 install_packages() {
@@ -52,11 +66,10 @@ install_packages() {
 	update
 	say "installing: $need"
 	# shellcheck disable=SC2086
-	apt install -y --no-install-recommends $need >/tmp/cube-setup.$$ 2>&1 || {
-		tail -n 20 /tmp/cube-setup.$$ >&2
+	apt install -y --no-install-recommends $need >"$tmp" 2>&1 || {
+		tail -n 20 "$tmp" >&2
 		die 'apt-get install failed'
 	}
-	rm -f /tmp/cube-setup.$$
 }
 
 # musl of the other architecture is a foreign package; a mirror without that architecture is no
@@ -89,6 +102,9 @@ build() {
 	make --no-print-directory -j"$(nproc)"
 }
 
+tmp=$(mktemp)
+trap 'rm -f "$tmp"' EXIT
+trap 'exit 130' INT TERM
 mode=${1:-}
 # The lists are words to be split.
 # shellcheck disable=SC2086
@@ -100,6 +116,7 @@ build)
 demo)
 	install $BUILD $CROSS $DEMO
 	build
+	rm -f "$tmp"
 	exec deploy/demo.sh
 	;;
 test)
@@ -108,11 +125,13 @@ test)
 		has "$p" || update
 		! apt-cache show "$p" >/dev/null 2>&1 || install_packages "$p"
 	done
+	rm -f "$tmp"
 	exec make --no-print-directory test
 	;;
 bench)
 	install $BUILD $CROSS $DEMO $TEST $BENCH
 	build
+	rm -f "$tmp"
 	exec make --no-print-directory bench
 	;;
 *)

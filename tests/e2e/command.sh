@@ -338,6 +338,7 @@ docker_stop() {
 	docker_of_ours rm -f box1 >/dev/null 2>&1
 	kill "$pid" 2>/dev/null
 	lab_until lab_pid_gone "$pid"
+	umount "$T/dk/data" 2>/dev/null # dockerd mounts it on itself where / is not shared
 	rm -rf "$T/dk"
 }
 

@@ -240,6 +240,14 @@ ending() {
 	files_left || return 1
 }
 
+# What is done instead where a script is ended early: nothing of it goes on.
+abandon() {
+	local pid
+	trap '' INT TERM
+	mine | while read -r pid _; do kill -9 "$pid" 2>/dev/null; done
+	lab_close
+}
+
 # Files of cube's that are still on a node.
 files_left() {
 	local where=() named=() left host
@@ -268,7 +276,7 @@ sanitizer_reports() {
 main() {
 	local t passed=0 failed=0 skipped=0 rc report begin
 	local all only=("$@")
-	trap lab_close EXIT
+	trap abandon EXIT
 	trap 'exit 130' INT TERM
 	cd "$T/t" || exit 3
 	mkdir -p "$HOME"
@@ -295,6 +303,7 @@ main() {
 			echo "ok $SCRIPT/$ON $t ($((begin / 1000)) ms)"
 		fi
 	done
+	trap lab_close EXIT
 	if ending; then passed=$((passed + 1)) && echo "ok $SCRIPT/$ON nothing_is_left"; else
 		failed=$((failed + 1)) && echo "not ok $SCRIPT/$ON nothing_is_left"
 	fi

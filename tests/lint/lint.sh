@@ -163,7 +163,7 @@ rule_shell() {
 	command -v shellcheck >/dev/null || { finding 'shellcheck is not installed'; return; }
 	{ git ls-files -co --exclude-standard 2>/dev/null || find . -path ./build -prune -o -type f -print; } | while read -r f; do
 		[ -f "$f" ] && head -c 64 "$f" | head -n 1 | grep -qE '^#!.*\b(ba)?sh\b|^# shellcheck shell' && echo "$f"
-	done | xargs shellcheck -x -f gcc | findings
+	done | xargs -P "$(nproc)" -n 4 shellcheck -x -f gcc | findings
 }
 
 # The worker is to need no one: a static file without a program interpreter.

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -84,16 +85,19 @@ static void make_keys(const char *dir) {
 	write_file(dir, "authorized_keys", 0600, pub);
 }
 
-/* A listening socket nobody accepts from: also the way to find a free port. */
+/* A listening socket nobody accepts from: also the way to find a free port. Not one that the kernel
+ * chooses: it gives the same to any client as soon as this socket is closed for the server to come. */
 static int listen_any(uint16_t *ret_port) {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof sa;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	uint16_t dice;
 	ck_assert(fd >= 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	do {
+		ck_assert_int_eq(getrandom(&dice, sizeof dice, 0), (ssize_t)sizeof dice);
+		*ret_port = (uint16_t)(10240 + dice % 21000);
+		sa.sin_port = htons(*ret_port);
+	} while (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 && errno == EADDRINUSE);
 	ck_assert_int_eq(listen(fd, 16), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	*ret_port = ntohs(sa.sin_port);
 	return fd;
 }
 

@@ -2,10 +2,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cube/parse.h"
+#include "cube/session.h"
 #include "cube/text.h"
 
 const struct cube_option cube_common_options[] = {
@@ -42,11 +44,32 @@ int cube_cli_fail(const struct cube_err *err) {
 	return cube_err_exit(err->code, true);
 }
 
-/* Is a manager there? 0, or CUBE_ECONNECT when nobody listens. */
+/* What this login session has for ssh. Without a terminal (cron, a service) what is not set says
+ * nothing about the user's session. */
+static json_t *session(void) {
+	json_t *all = json_object();
+	bool person = isatty(STDIN_FILENO) || isatty(STDERR_FILENO);
+	for (size_t i = 0; cube_session_name(i); i++) {
+		const char *value = getenv(cube_session_name(i));
+		json_t *text =
+			value && strlen(value) < CUBE_SESSION_VALUE ? json_string(value) : NULL;
+		if (text) json_object_set_new(all, cube_session_name(i), text);
+		else if (!value && person)
+			json_object_set_new(all, cube_session_name(i), json_null());
+	}
+	return all;
+}
+
+/* Is a manager there? It gets the environment. 0, or CUBE_ECONNECT when nobody listens. */
 static int probe(struct cube_cli *cli, struct cube_err *err) {
 	int rc = cube_client_new(&cli->paths, &cli->client, err);
 	if (rc) return rc;
-	rc = cube_client_json(cli->client, "GET", "/healthz", NULL, NULL, err);
+	json_t *body = session();
+	rc = cube_client_json(cli->client, "PUT", "/v1/environment", body, NULL, err);
+	json_decref(body);
+	/* One of another build may not know of it. */
+	if (rc == CUBE_ENOTFOUND || rc == CUBE_EUSAGE)
+		rc = cube_client_json(cli->client, "GET", "/healthz", NULL, NULL, err);
 	if (rc) {
 		cube_client_free(cli->client);
 		cli->client = NULL;

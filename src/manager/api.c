@@ -79,6 +79,7 @@ static const struct cube_route routes[] = {
 	{"GET", "/v1/prompts", cube_api_prompts_get, 0},
 	{"POST", "/v1/prompts/{id}", cube_api_prompt_post, PROMPT_MAX, .secret = true},
 	{"POST", "/v1/login", cube_api_login_post, BODY_MAX},
+	{"PUT", "/v1/environment", cube_api_environment_put, PROMPT_MAX},
 	{"HEAD", "/v1/files/{sha256}", cube_api_file_head, 0},
 	{"PUT", "/v1/files/{sha256}", cube_api_file_put, SIZE_MAX},
 };

@@ -105,6 +105,7 @@ cube_route_fn cube_api_nodes_post, cube_api_nodes_get, cube_api_node_show, cube_
 cube_route_fn cube_api_events_get;
 cube_route_fn cube_api_doctor_post;
 cube_route_fn cube_api_prompts_get, cube_api_prompt_post, cube_api_login_post;
+cube_route_fn cube_api_environment_put;
 cube_route_fn cube_api_file_head, cube_api_file_put;
 cube_route_fn cube_api_metrics_get;
 

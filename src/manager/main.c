@@ -19,6 +19,7 @@
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/program.h"
+#include "cube/session.h"
 #include "events.h"
 #include "files.h"
 #include "httpd.h"
@@ -264,6 +265,7 @@ static void take_down(struct program *p) {
 	cube_builds_free(m->builds);
 	cube_store_free(m->store);
 	cube_loop_free(m->loop);
+	cube_session_free(m->session);
 	if (p->lock_fd >= 0) {
 		if (m->httpd) unlink(m->paths.socket);
 		close(p->lock_fd);
@@ -295,6 +297,7 @@ int cube_manager_main(int argc, char **argv) {
 	if (rc) return rc == 1 ? 0 : rc;
 	struct cube_err err = {0};
 	p.m.started = cube_clock_wall();
+	p.m.session = cube_session_new();
 	rc = build(&p, &err);
 	if (!rc) rc = hook(&p, &err);
 	if (!rc && p.o.ready_fd >= 0) rc = detach(&p, &err);

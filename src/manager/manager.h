@@ -30,6 +30,7 @@ struct cube_files;
 struct cube_logs;
 struct cube_nodes;
 struct cube_prompts;
+struct cube_session;
 struct cube_tasks;
 struct cube_httpd;
 struct cube_wake;
@@ -40,8 +41,9 @@ struct cube_manager {
 	struct cube_store *store; /* read freely; write through cube_manager_tx */
 	bool in_tx;
 	struct cube_paths paths;
-	uint64_t cluster; /* random id, made once a state folder */
-	int64_t started;  /* wall */
+	uint64_t cluster;             /* random id, made once a state folder */
+	int64_t started;              /* wall */
+	struct cube_session *session; /* the environment follows the user's */
 	struct cube_ssh *ssh;
 	struct cube_builds *builds;
 	struct cube_events *events;

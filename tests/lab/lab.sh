@@ -14,7 +14,8 @@
 # All hosts run on this machine as this user, so each gets a HOME of its own by SetEnv: what is
 # put on a host lies in its folder and nowhere else. Its LOGNAME, lab-<port>, keeps hosts apart that
 # have to make do with /var/tmp. LAB_SETENV (NAME=VALUE words) adds to that. LAB_SSHD_LINES are
-# lines for sshd_config of hosts that are made meanwhile.
+# lines for sshd_config of hosts that are made meanwhile, LAB_SSHD_ENV words for the environment of
+# every sshd itself.
 
 # shellcheck source=vm.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm.sh"
@@ -103,7 +104,8 @@ lab_sshd_start() {
 	[ $# -lt 2 ] || echo "$2" >"$dir/port"
 	lab_sshd_config "$dir" "$(cat "$dir/port")" >"$dir/sshd_config"
 	rm -f "$dir/sshd.pid"
-	env -i PATH="$PATH" "$(lab_sshd)" -D -e -f "$dir/sshd_config" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
+	# shellcheck disable=SC2086 # words
+	env -i PATH="$PATH" ${LAB_SSHD_ENV:-} "$(lab_sshd)" -D -e -f "$dir/sshd_config" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
 	echo $! >"$dir/pid"
 	disown
 }

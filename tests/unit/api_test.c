@@ -23,6 +23,7 @@
 #include "../../src/manager/tasks_impl.h"
 #include "cube/clock.h"
 #include "cube/listen.h"
+#include "cube/session.h"
 #include "cube/sha256.h"
 
 enum { TURNS = 20000, ROOM = 8 << 20 };
@@ -55,6 +56,7 @@ static void setup(void) {
 	ck_assert_ptr_nonnull(mkdtemp(m.paths.state));
 	snprintf(m.paths.socket, sizeof m.paths.socket, "%.100s/sock", m.paths.state);
 	m.started = cube_clock_wall();
+	m.session = cube_session_new();
 	m.cluster = 0x1234;
 	ck_assert_int_eq(cube_loop_new(&m.loop, NULL), 0);
 	ck_assert_int_eq(cube_store_memory(&m.store, NULL), 0);
@@ -92,6 +94,7 @@ static void teardown(void) {
 	cube_events_free(m.events);
 	cube_store_free(m.store);
 	cube_loop_free(m.loop);
+	cube_session_free(m.session);
 	empty_dir("logs");
 	empty_dir("files");
 	empty_dir("");
@@ -229,6 +232,9 @@ static const struct {
 	{"GET", "/v1/tasks/x", NULL, 404, "not-found", NULL},
 	{"GET", "/v1/tasks/99999999999999999999", NULL, 404, "not-found", NULL},
 	{"PATCH", "/v1/tasks", NULL, 405, "usage", NULL},
+	{"PUT", "/v1/environment", "{\"LD_PRELOAD\":\"/x\"}", 400, "usage", "LD_PRELOAD"},
+	{"PUT", "/v1/environment", "{\"KRB5CCNAME\":1}", 400, "usage", "KRB5CCNAME"},
+	{"PUT", "/v1/environment", "{\"KRB5CCNAME\":\"a\\u0000b\"}", 400, "usage", NULL},
 	{"POST", "/v1/tasks", "", 400, "usage", "argv"},
 	{"POST", "/v1/tasks", "{", 400, "usage", NULL},
 	{"POST", "/v1/tasks", "[]", 400, "usage", NULL},
@@ -334,6 +340,21 @@ START_TEST(nodes_all_or_none) {
 	cube_buf_done(&many);
 	ck_assert_int_eq(status, 400);
 	no_nodes();
+}
+END_TEST
+
+START_TEST(environment_follows) {
+	ask("PUT", "/v1/environment", "{\"SSH_AUTH_SOCK\":\"/a\",\"KRB5CCNAME\":\"FILE:/t\"}");
+	ck_assert_int_eq(status, 200);
+	ck_assert_str_eq(getenv("SSH_AUTH_SOCK"), "/a");
+	ck_assert_str_eq(getenv("KRB5CCNAME"), "FILE:/t");
+	ask("PUT", "/v1/environment", "{\"KRB5CCNAME\":null}");
+	ck_assert_str_eq(getenv("SSH_AUTH_SOCK"), "/a");
+	ck_assert_ptr_null(getenv("KRB5CCNAME"));
+	/* All or nothing. */
+	ask("PUT", "/v1/environment", "{\"SSH_AUTH_SOCK\":\"/b\",\"PATH\":\"/evil\"}");
+	ck_assert_int_eq(status, 400);
+	ck_assert_str_eq(getenv("SSH_AUTH_SOCK"), "/a");
 }
 END_TEST
 
@@ -756,6 +777,7 @@ int main(void) {
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, refusals, 0, (int)(sizeof errors / sizeof errors[0]));
 	tcase_add_test(tc, nodes_all_or_none);
+	tcase_add_test(tc, environment_follows);
 	tcase_add_test(tc, small_things);
 	tcase_add_test(tc, adds_and_shows);
 	tcase_add_test(tc, long_command);

@@ -70,8 +70,17 @@ void cube_node_on_fact(struct cube_mnode *node, enum cube_transport_fact fact, c
 		node->by_person = true;
 }
 
+/* Where it came to OpenSSH for the sake of tickets, one may be all that was missing. */
+static bool by_ticket(const struct cube_mnode *node) {
+	return node->fallback && strncmp(node->fallback, "GSSAPI", 6) == 0;
+}
+
 void cube_node_add_reason(const struct cube_mnode *node, struct cube_err *err) {
 	struct cube_err old = *err;
+	if (err->code == CUBE_EAUTH && by_ticket(node)) {
+		cube_fail(err, CUBE_EAUTH, "%.180s A Kerberos ticket might do: `kinit`", old.msg);
+		return;
+	}
 	if (err->code != CUBE_ELOGIN || !*node->no_answer) return;
 	cube_fail(err, CUBE_ELOGIN, "%.160s: %s", old.msg, node->no_answer);
 }

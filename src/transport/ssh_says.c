@@ -124,10 +124,30 @@ static int tell_changed(const struct said *s, struct cube_err *err) {
 	return rc;
 }
 
-/* A key that could not be used is often why. */
+/* "Permission denied (gssapi-keyex,gssapi-with-mic)." */
+static bool wants_ticket(struct line l) {
+	static const char METHOD[] = "gssapi-";
+	const char *p = memchr(l.s, '(', l.n), *end = l.s + l.n;
+	while (p && ++p < end) {
+		size_t n = (size_t)(end - p);
+		if (n < sizeof METHOD || memcmp(p, METHOD, sizeof METHOD - 1) != 0) return false;
+		const char *comma = memchr(p, ',', n);
+		if (!comma) return memchr(p, ')', n) != NULL;
+		p = comma;
+	}
+	return false;
+}
+
+/* A key that could not be used is often why. Where tickets are all that counts, a person has to get
+ * one; ssh does not say why the one there is was not good enough. */
 static int tell_denied(const struct said *s, struct cube_err *err) {
 	struct cube_err denied, key;
 	tell(&denied, CUBE_EAUTH, "", s->denied);
+	if (wants_ticket(s->denied))
+		return cube_fail(err, CUBE_ELOGIN,
+				 "%.*s: no valid Kerberos ticket, or not one for it; `kinit` gets "
+				 "one, `klist` shows them",
+				 (int)strcspn(denied.msg, ")") + 1, denied.msg);
 	if (!s->load.n) {
 		*err = denied;
 		return CUBE_EAUTH;

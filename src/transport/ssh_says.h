@@ -9,7 +9,8 @@
 #include "cube/err.h"
 
 /* text: the newest of its stderr. Sets *err to the line that tells why, made safe for terminals:
- * CUBE_EHOSTKEY, CUBE_EAUTH, else CUBE_ECONNECT; returns that code. */
+ * CUBE_EHOSTKEY, CUBE_EAUTH, CUBE_ELOGIN where a Kerberos ticket is all the server takes, else
+ * CUBE_ECONNECT; returns that code. */
 int cube_ssh_says(const char *text, size_t n, struct cube_err *err);
 /* True where all that went wrong is that the server hung up before a session was there. */
 bool cube_ssh_says_dropped(const char *text, size_t n);

@@ -99,6 +99,22 @@ test_expired_ticket() {
 	ok cube down --purge
 }
 
+# One that takes keys as well: a ticket is not all that could be missing.
+test_keys_or_tickets() {
+	kerberos
+	rm -f "$LAB/kdc/default_tickets"
+	lab_stop h2
+	printf 'Match all\nGSSAPIAuthentication yes\nGSSAPIStrictAcceptorCheck no\nAuthorizedKeysFile none\n' >"$LAB/h2/sshd_extra"
+	lab_sshd_start h2
+	lab_sshd_ready h2
+	run timeout 60 setsid cube spawn -w h2 </dev/null
+	rc_is 1
+	err_has 'h2 failed: .*Permission denied \(publickey,.*gssapi-with-mic\)\. A Kerberos ticket might do: .kinit'
+	fresh_tickets
+	ok timeout 60 setsid cube spawn -w h2 </dev/null
+	ok cube down --purge
+}
+
 # A link that breaks when the ticket is over: parked, and kinit and cube login take it from there.
 test_ticket_ends_while_joined() {
 	kerberos

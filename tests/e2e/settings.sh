@@ -194,6 +194,38 @@ test_agent_only() {
 	stop_manager
 }
 
+# The user logged in anew to this machine: the agent is another one, which any command tells the
+# manager that was started with the first.
+test_agent_of_a_new_session() {
+	local pid
+	ssh-keygen -q -t ed25519 -N '' -f session_key <<<y >/dev/null
+	cp "$LAB/id.pub" id.pub.was
+	cat session_key.pub >>"$LAB/id.pub"
+	AGENTS=''
+	trap 'kill $AGENTS 2>/dev/null || true; cp id.pub.was "$LAB/id.pub"' EXIT
+	agent first
+	stop_manager
+	ok env SSH_AUTH_SOCK="$T/first" cube spawn -F "$T/bare" -l "$ME" -p "$PORT1" -w 127.0.0.1
+	kill "$AGENTS"
+	agent second
+	rm session_key session_key.pub
+	# Without a terminal, no agent here does not mean that there is none.
+	ok setsid cube nodes </dev/null
+	ok env SSH_AUTH_SOCK="$T/second" cube nodes
+	for pid in $(pgrep -P "$(cat "$LAB/h1/pid")"); do kill -9 "$pid"; done
+	ok timeout 60 cube run -w 127.0.0.1 -- echo back
+	out_is 'back\n'
+	grep -q 'SSH_AUTH_SOCK is now .*/second' "$CUBE_STATE_DIR/default/manager.log" || fail 'not told'
+	ok cube down --purge
+	stop_manager
+}
+agent() { # NAME: an agent that has the key
+	ssh-agent -D -a "$T/$1" >/dev/null &
+	AGENTS=$!
+	soon test -S "$T/$1"
+	SSH_AUTH_SOCK=$T/$1 ssh-add -q session_key 2>/dev/null
+}
+
 # PAINS 9: a ControlMaster is neither needed nor in the way.
 test_control_master() {
 	local how

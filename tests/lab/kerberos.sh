@@ -74,7 +74,7 @@ lab_kdc() {
 	PATH=$PATH:/usr/sbin:/sbin
 	mkdir -p "$1" && chmod 700 "$1" || return 1
 	export KRB5_CONFIG=$1/krb5.conf
-	LAB_KERBEROS_ENV="KRB5_CONFIG=$KRB5_CONFIG KRB5_KTNAME=$1/keytab KRB5RCACHEDIR=$1"
+	export LAB_KERBEROS_ENV="KRB5_CONFIG=$KRB5_CONFIG KRB5_KTNAME=$1/keytab KRB5RCACHEDIR=$1"
 	lab_kdc_config "$1" 1
 	{
 		KRB5_KDC_PROFILE=$1/kdc.conf kdb5_util create -s -r LAB.TEST -P "$RANDOM-$RANDOM"

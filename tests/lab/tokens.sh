@@ -39,7 +39,8 @@ lab_hsm() {
 	mkdir -p "$1/tokens" || return 1
 	printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$1/tokens" >"$1/conf"
 	export SOFTHSM2_CONF=$1/conf
-	LAB_HSM=$(lab_hsm_library) LAB_HSM_PIN=$2
+	export LAB_HSM LAB_HSM_PIN=$2
+	LAB_HSM=$(lab_hsm_library)
 	softhsm2-util --init-token --free --label lab --pin "$2" --so-pin "so$2" >/dev/null
 }
 

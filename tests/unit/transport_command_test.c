@@ -101,6 +101,16 @@ static const struct {
 	{"Load key \"/k\": error in libcrypto\r\nme@web1: Permission denied (publickey,password).\r\n",
 	 CUBE_EAUTH,
 	 "me@web1: Permission denied (publickey,password).; Load key \"/k\": error in libcrypto"},
+	{"me@web1: Permission denied (gssapi-with-mic).\r\n", CUBE_ELOGIN,
+	 "me@web1: Permission denied (gssapi-with-mic): no valid Kerberos ticket, or not one for it; "
+	 "`kinit` gets one, `klist` shows them"},
+	{"Permission denied (gssapi-keyex,gssapi-with-mic).\n", CUBE_ELOGIN,
+	 "Permission denied (gssapi-keyex,gssapi-with-mic): no valid Kerberos ticket, or not one for "
+	 "it; `kinit` gets one, `klist` shows them"},
+	{"Permission denied (gssapi-with-mic,password).\n", CUBE_EAUTH,
+	 "Permission denied (gssapi-with-mic,password)."},
+	{"Permission denied (gssapi-\n", CUBE_EAUTH, "Permission denied (gssapi-"},
+	{"Permission denied (gssapi-x,\n", CUBE_EAUTH, "Permission denied (gssapi-x,"},
 	{"Received disconnect from 1.2.3.4 port 22:2: Too many authentication failures\r\n"
 	 "Disconnected from 1.2.3.4 port 22\r\n",
 	 CUBE_EAUTH,

@@ -29,16 +29,6 @@ kerberos() { [ ! "$LACKS" ] || skip "$LACKS"; }
 state_of() { cube nodes -o json | jq -r ".nodes[] | select(.name == \"$1\") | .state"; }
 is_now() { [ "$(state_of "$1")" = "$2" ]; }
 
-# Ends the connections to host $1.
-cut_links() {
-	local proc sshd
-	sshd=$(cat "$LAB/$1/pid")
-	for proc in /proc/[0-9]*; do
-		! awk -v p="$sshd" '$4 == p { found = 1 } END { exit !found }' "$proc/stat" 2>/dev/null ||
-			kill -9 "${proc#/proc/}"
-	done
-}
-
 fresh_tickets() { # LIFE: where tickets are by default
 	rm -f "$LAB/kdc/default_tickets"
 	lab_ticket "$LAB/kdc/default_tickets" "${1:-10h}"

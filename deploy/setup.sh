@@ -17,7 +17,8 @@ DEMO='openssh-server openssh-client'
 TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko dnsmasq-base
 	iproute2 systemd libpam-systemd dbus dbus-user-session qemu-user-static gcc-riscv64-linux-gnu gcc-arm-linux-gnueabihf
 	libc6-dev-riscv64-cross libc6-dev-armhf-cross man-db groff openssl libssl-dev psmisc
-	krb5-kdc krb5-admin-server krb5-user softhsm2'
+	krb5-kdc krb5-admin-server krb5-user softhsm2
+	btrfs-progs'
 BENCH='pdsh clustershell'
 # Used where the release has it: another version would format in another way.
 MAYBE='clang-format-14'

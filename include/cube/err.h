@@ -43,13 +43,16 @@ struct cube_err {
 int cube_fail(struct cube_err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same for a failed system call: text is "<fmt>: <strerror(sys)>"; returns CUBE_ESYS. */
+/* The same for a failed system call: text is "<fmt>: <cube_err_text(sys)>"; returns CUBE_ESYS. */
 int cube_fail_sys(struct cube_err *err, int sys, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* Adds context going up: text becomes "<fmt>: <old text>"; code and sys stay. Returns err->code.
  * Never success: CUBE_EINTERNAL where err was not set, or is NULL (the code is lost with it). */
 int cube_wrap(struct cube_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* strerror, the same with every libc where people may mistake it. */
+const char *cube_err_text(int sys);
 
 /* A stable lower-case word for a code ("not-found"), "ok" for 0; used in JSON. */
 const char *cube_err_name(int code);

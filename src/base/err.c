@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -73,12 +74,17 @@ int cube_fail(struct cube_err *err, int code, const char *fmt, ...) {
 	return code;
 }
 
+/* musl's "Quota exceeded" leaves open of what. */
+const char *cube_err_text(int sys) {
+	return sys == EDQUOT ? "Disk quota exceeded" : strerror(sys);
+}
+
 int cube_fail_sys(struct cube_err *err, int sys, const char *fmt, ...) {
 	va_list ap;
 
 	if (!err) return CUBE_ESYS;
 	va_start(ap, fmt);
-	set_vtext(err, strerror(sys), fmt, ap);
+	set_vtext(err, cube_err_text(sys), fmt, ap);
 	va_end(ap);
 	err->code = CUBE_ESYS;
 	err->sys = sys;

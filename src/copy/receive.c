@@ -85,6 +85,7 @@ static void leave_level(struct cube_receiver *r) {
 /* Of the entry at r->path. sys: the errno behind it; some of them end it all. */
 static void problem(struct cube_receiver *r, int sys, const char *message, bool fatal) {
 	fatal = fatal || sys == ENOSPC || sys == EDQUOT || sys == EROFS;
+	if (sys == EDQUOT) message = cube_err_text(sys);
 	r->counts.problems++;
 	r->bad = true;
 	cube_format(r->rec.name, sizeof r->rec.name, "%s", message);

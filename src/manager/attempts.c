@@ -140,9 +140,10 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 	task->row.user_us = figure(msg->exit.user_us);
 	task->row.sys_us = figure(msg->exit.sys_us);
 	task->row.max_rss = figure(msg->exit.max_rss);
-	const char *why = msg->exit.message;
-	if (task->refused && msg->exit.how == CUBE_EXIT_NOT_STARTED) why = task->refused;
-	cube_task_end(t, task, msg->exit.how, msg->exit.value, why);
+	/* For want of a file that was refused, which is not the program's fault. */
+	if (task->refused && msg->exit.how == CUBE_EXIT_NOT_STARTED)
+		cube_task_end(t, task, msg->exit.how, 0, task->refused);
+	else cube_task_end(t, task, msg->exit.how, msg->exit.value, msg->exit.message);
 	return 0;
 }
 

@@ -3,8 +3,10 @@
  *   PROBE    says "hello", runs the cached worker where it is; else finds a folder that allows
  *            executing, says "none", reads the wanted hash from stdin and cats the image into a
  *            temporary file there, which then checks itself and takes its final name ("installed");
- * "skip" where it has no room: the next PROBE begins after that folder; "nowhere" after the last
- * one ATTACH   runs the worker just installed
+ *            "skip" where it has no room: the next PROBE begins after that folder; "nowhere" after
+ *            the last one
+ *   ATTACH   runs the worker just installed; as in PROBE it says "attach" with its folder,
+ *            or "skip" where there is no room for its daemon
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -20,6 +22,7 @@
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/text.h"
+#include "events.h"
 #include "nodes.h"
 
 #define NOISE_MAX  (1u << 20)
@@ -44,15 +47,19 @@ struct cube_deploy {
 	char reason[220];     /* what the host said went wrong */
 	unsigned skip;        /* folders from the first on that are not asked for again */
 	bool skipped;         /* .. one more since the present line began */
+	bool nowhere;         /* there is none left */
 	char tried[180];      /* "No space left on device: /home/u/.cache/cube; ..." */
+	char passed[180];     /* .. and of the folders before the one that the image went to */
 	struct cube_buf line; /* the answer line being received */
 	struct cube_become become;
 };
 
 #define MACHINE "uname -m 2>/dev/null || cat /proc/sys/kernel/arch"
-#define RUN_CACHED                  \
-	"%sfor d; do w=$d/bin/$h; " \
-	"[ \"$h\" ] && o && [ -x \"$w\" ] && [ -O \"$w\" ] && exec \"$w\" attach $h %s %s %u; done; "
+/* First of all where its daemon is, or was: there may be cached workers in several folders. */
+#define RUN_CACHED                                                                                 \
+	"%sfor r in /run/%s.%u \"\"; do i=0; for d; do i=$((i+1)); w=$d/bin/$h; [ $i -gt %u ] && " \
+	"[ \"$h\" ] && o && [ -d \"$d$r\" ] && [ -x \"$w\" ] && [ -O \"$w\" ] && "                 \
+	"exec \"$w\" attach $h %s %s %u $i; done; done; "
 
 /* An empty executable file is a valid shell script wherever executing is allowed at all. Not ":"
  * but "true" makes it: a redirection that fails ends the shell with a special builtin. Where no
@@ -61,19 +68,19 @@ struct cube_deploy {
  *
  * A folder that let an empty file be run may still have no room: the manager then asks again for
  * one after it (skip). What was wrong with each is collected in y. */
-#define RECEIVE                                                                                        \
-	"umask 077; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); "        \
-	"exec 3>&1; c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                         \
-	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                               \
-	"x() { w=${1##*: }; [ \"$w\" = \"$r\" ] || y=\"$y; $w:\"; r=$w; y=\"$y $d\"; }; r=; y=; i=0; " \
-	"for d; do i=$((i+1)); [ $i -gt %u ] || continue; case $d in /*) ;; *) continue;; esac; "      \
-	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then x \"a link, or not yours\"; continue; fi; "    \
-	"p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; t=$d/bin/.tmp.%s; "                                     \
-	"if e=$({ mkdir -p \"$d/bin\" && o && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "        \
-	"if \"$t\" 2>/dev/null; then echo CUBE %s none $m; read h; "                                   \
-	"if e=$({ cat >\"$t\" && [ -s \"$t\" ] && \"$t\" install $h %s >&3; } 2>&1); then "            \
-	"[ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "                                     \
-	"x \"${e:-damaged on its way}\"; c; echo \"CUBE %s skip $i $y\"; exit 1; fi; "                 \
+#define RECEIVE                                                                                                          \
+	"umask 077; LC_ALL=C; export LC_ALL; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); " \
+	"exec 3>&1; c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                                           \
+	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                                                 \
+	"x() { w=${1##*: }; [ \"$w\" = \"$r\" ] || y=\"$y; $w:\"; r=$w; y=\"$y $d\"; }; r=; y=; i=0; "                   \
+	"for d; do i=$((i+1)); [ $i -gt %u ] || continue; case $d in /*) ;; *) continue;; esac; "                        \
+	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then x \"a link, or not yours\"; continue; fi; "                      \
+	"p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; t=$d/bin/.tmp.%s; "                                                       \
+	"if e=$({ mkdir -p \"$d/bin\" && o && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "                          \
+	"if \"$t\" 2>/dev/null; then echo CUBE %s none $m \"$y\"; read h; "                                              \
+	"if e=$({ cat >\"$t\" && [ -s \"$t\" ] && \"$t\" install $h %s >&3; } 2>&1); then "                              \
+	"[ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "                                                       \
+	"x \"${e:-damaged on its way}\"; c; echo \"CUBE %s skip $i $y\"; exit 1; fi; "                                   \
 	"e=noexec; fi; x \"$e\"; o && c; done; echo \"CUBE %s nowhere $y\""
 
 /* Shell text that sets h to the worker this host may have. Homes are shared by hosts of several
@@ -105,7 +112,8 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 				  : snprintf(out, size, "exec /bin/sh -c '");
 	at += snprintf(out + at, size - (size_t)at, "echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
 	if (d->phase != PHASE_PROBE_COLD)
-		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, ours, n, cluster, node->id);
+		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, ours, cluster, node->id,
+			       d->skip, n, cluster, node->id);
 	if (d->phase == PHASE_ATTACH)
 		at += snprintf(out + at, size - (size_t)at,
 			       "echo CUBE %s error the worker is gone again", n);
@@ -286,12 +294,24 @@ static void build(struct cube_mnode *node, const char *machine) {
 	no_worker(node, &why);
 }
 
+static void set_passed(struct cube_deploy *d, const char *rest) {
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	rest += strspn(rest, "; ");
+	cube_text_escape(&text, (const uint8_t *)rest, strnlen(rest, sizeof d->passed - 1));
+	snprintf(d->passed, sizeof d->passed, "%s", cube_buf_str(&text));
+	cube_buf_done(&text);
+}
+
 static void push(struct cube_mnode *node, const char *uname) {
 	char sysname[65] = "", machine[65] = "";
-	if (sscanf(uname, "%64s %64s", sysname, machine) != 2 || strcmp(sysname, "Linux")) {
+	int rest = 0;
+	if (sscanf(uname, "%64s %64s%n", sysname, machine, &rest) != 2 ||
+	    strcmp(sysname, "Linux")) {
 		fail(node, CUBE_EEXEC, "probing", "the host is not Linux");
 		return;
 	}
+	set_passed(node->deploy, uname + rest);
 	if (strcmp(machine, "arm64") == 0) snprintf(machine, sizeof machine, "aarch64");
 	const struct cube_image *image = cube_builds_find(node->m->builds, machine);
 	if (image) begin_push(node, image);
@@ -300,7 +320,26 @@ static void push(struct cube_mnode *node, const char *uname) {
 
 /* --- answers --- */
 
-static void hand_over(struct cube_mnode *node) {
+/* A home without exec is somebody's intention; a disk that is full is to be told. */
+static bool is_full(const char *tried) {
+	return strstr(tried, "o space left") || strstr(tried, "uota exceeded");
+}
+
+static void note_full(struct cube_mnode *node, const char *folder) {
+	const struct cube_deploy *d = node->deploy;
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	cube_buf_printf(&text, "the worker is in ");
+	cube_text_escape(&text, (const uint8_t *)folder, strnlen(folder, 200));
+	cube_buf_printf(&text, " (%s%s%s)", d->tried, *d->tried && *d->passed ? "; " : "",
+			d->passed);
+	cube_events_note(node->m->events, node->id, cube_buf_str(&text));
+	cube_buf_done(&text);
+}
+
+static void hand_over(struct cube_mnode *node, const char *folder) {
+	const struct cube_deploy *d = node->deploy;
+	if (*folder && (d->skip || is_full(d->passed))) note_full(node, folder);
 	cube_deploy_free(node->deploy);
 	node->deploy = NULL;
 	node->touched = true;
@@ -341,20 +380,21 @@ static void on_skip(struct cube_mnode *node, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	unsigned skip = 0;
 	int at = 0;
-	if (!d->image || sscanf(rest, "%u%n", &skip, &at) != 1 || skip <= d->skip ||
-	    skip > SKIP_MAX) {
+	if (sscanf(rest, "%u%n", &skip, &at) != 1 || skip <= d->skip || skip > SKIP_MAX) {
 		fail(node, CUBE_EPROTO, "pushing", "the host gave an answer that makes no sense");
 		return;
 	}
 	d->skip = skip;
 	d->skipped = true;
+	*d->passed = 0; /* among these */
 	add_tried(d, rest + at);
-	node->touched = d->was_touched;
+	if (d->image) node->touched = d->was_touched;
 }
 
 static void on_nowhere(struct cube_mnode *node, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	add_tried(d, rest);
+	d->nowhere = true;
 	snprintf(d->reason, sizeof d->reason, "no folder can hold the worker (%s)", d->tried);
 }
 
@@ -369,7 +409,7 @@ static void on_answer(struct cube_mnode *node, const char *word, const char *res
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
 	d->heard = true;
 	if (strcmp(word, "hello") == 0) on_hello(node);
-	else if (strcmp(word, "attach") == 0) hand_over(node);
+	else if (strcmp(word, "attach") == 0) hand_over(node, rest);
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
 		 !cube_link_linked(&d->build.link))
 		push(node, rest);
@@ -461,15 +501,15 @@ void cube_deploy_end(struct cube_mnode *node, int status) {
 	} else if (node->set.become && !d->become.done) {
 		fail_become(node, status);
 		return;
-	} else if (d->phase == PHASE_PROBE && !*d->sha256 && d->heard) {
+	} else if (d->skipped) { /* no room there: another folder may have */
+		*d->sha256 = *d->reason = 0;
+		d->image = NULL;
+		rc = run(node, PHASE_PROBE, &err);
+	} else if (d->phase == PHASE_PROBE && !*d->sha256 && d->heard && !d->nowhere) {
 		/* A worker was found there and did not run: damaged, another architecture's in a
 		 * shared home, or on a file system that does not allow it. Look again without it.
 		 */
 		*d->reason = 0;
-		rc = run(node, PHASE_PROBE_COLD, &err);
-	} else if (d->skipped) { /* no room there: another folder may have */
-		*d->sha256 = *d->reason = 0;
-		d->image = NULL;
 		rc = run(node, PHASE_PROBE_COLD, &err);
 	} else {
 		char what[160];

@@ -63,7 +63,7 @@ static int signal_code(int32_t signo) {
 	return signo >= 1 && signo <= 64 ? 128 + signo : 125;
 }
 
-/* As a shell says it; want of memory or processes is not the program's fault. */
+/* As a shell says it; want of memory, processes or room is not the program's fault. */
 static int not_started_code(int32_t sys) {
 	switch (sys) {
 	case ENOENT: return 127;
@@ -73,6 +73,8 @@ static int not_started_code(int32_t sys) {
 	case EMFILE:
 	case ENFILE:
 	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
 	case EIO: return 125;
 	default: return 126;
 	}

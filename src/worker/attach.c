@@ -16,6 +16,7 @@
 #include "daemon.h"
 #include "folder.h"
 #include "install.h"
+#include "purge.h"
 #include "scope.h"
 
 /* The whole joining may take this long, then SIGALRM ends the process; and this often may a
@@ -27,6 +28,10 @@ struct target {
 	uint64_t cluster, node;
 	struct self self;
 };
+
+static int base_len(const struct target *t) {
+	return (int)(strlen(t->run) - strlen("/run"));
+}
 
 /* ---- the daemon's process ------------------------------------------------------------------- */
 
@@ -101,7 +106,7 @@ static int fork_daemon(const struct target *t, int ready[2], struct cube_err *er
 	return 0;
 }
 
-/* What the daemon says: 'R', 'C' or 'E' with a text; it died without a word: 'E'. */
+/* What the daemon says: 'R', 'C', or 'E' with errno and text; it died without a word: 'E'. */
 static char read_answer(int fd, char *text, size_t size) {
 	size_t n = 0;
 	ssize_t got;
@@ -125,9 +130,9 @@ static void wait_for_lock(void) {
 
 /* 0: it is ready, or another try is worth while. */
 static int start_daemon(const struct target *t, struct cube_err *err) {
-	char text[256];
+	char text[256], answer, *why;
+	uint64_t sys = 0;
 	int ready[2], rc;
-	char answer;
 
 	if (pipe2(ready, O_CLOEXEC) < 0) return cube_fail_sys(err, errno, "pipe");
 	rc = fork_daemon(t, ready, err);
@@ -137,11 +142,20 @@ static int start_daemon(const struct target *t, struct cube_err *err) {
 	if (rc < 0) return rc;
 	if (answer == 'C') wait_for_lock();
 	if (answer != 'E') return 0;
-	return cube_fail(err, CUBE_ESYS, "the worker did not start: %s",
-			 text[0] ? text + 1 : "it died");
+	why = strchr(text, ' ');
+	cube_fail(err, CUBE_ESYS, "the worker did not start: %s", why ? why + 1 : "it died");
+	if (why) *why = '\0';
+	cube_parse_u64(text[0] ? text + 1 : "", 0, INT32_MAX, &sys, NULL);
+	err->sys = (int)sys;
+	return CUBE_ESYS;
 }
 
 /* ---- attaching ------------------------------------------------------------------------------ */
+
+/* The folder cannot hold anything more; another one may. */
+static bool is_full(int sys) {
+	return sys == EDQUOT || sys == ENOSPC || sys == EROFS;
+}
 
 static bool nobody_listens(int rc) {
 	return rc == CUBE_ECONNECT;
@@ -157,6 +171,11 @@ static int start_in_turn(const struct target *t, int *ret_sock, struct cube_err 
 	if (nobody_listens(rc) && folder_is_here(t->folder)) {
 		rc = start_daemon(t, err);
 		if (rc == 0) rc = cube_connect_unix("sock", ret_sock, err);
+		else if (is_full(err->sys)) {
+			purge_folder(t->folder, true);
+			close(turn);
+			return rc;
+		}
 	}
 	close(turn);
 	/* An ending daemon takes its folder along: the next try makes a new one. */
@@ -204,12 +223,28 @@ static int check_build(const struct self *self, const char *hex, struct cube_err
 	return cube_fail(err, CUBE_EVERSION, "the worker's file is damaged: sha256 %s", self->hex);
 }
 
-static int say_attached(const char *nonce, struct cube_err *err) {
-	char line[128];
-	int n = cube_format(line, sizeof line, "CUBE %.64s attach\n", nonce);
+/* place: the folder's number among those that the line tries, or NULL where nobody asks. */
+static int say_attached(const struct target *t, const char *nonce, const char *place,
+			struct cube_err *err) {
+	int n = place ? base_len(t) : 0;
 
-	if (write(1, line, (size_t)n) != n) return cube_fail_sys(err, errno, "stdout");
+	if (cube_print(STDOUT_FILENO, "CUBE %.64s attach%s%.*s\n", nonce, place ? " " : "", n,
+		       t->run) < 0)
+		return cube_fail_sys(err, errno, "stdout");
 	return 0;
+}
+
+static int say_failed(const struct target *t, const char *nonce, const char *place,
+		      const struct cube_err *err) {
+	if (!place || !is_full(err->sys)) {
+		(void)cube_print(STDOUT_FILENO, "CUBE %s error %s\n", nonce, err->msg);
+		return 1;
+	}
+	rmdir(t->folder);
+	if (rmdir(t->run) == 0 || errno == ENOENT) purge_base(t->self.path, PURGE_OWN);
+	(void)cube_print(STDOUT_FILENO, "CUBE %s skip %s ; %s: %.*s\n", nonce, place,
+			 cube_err_text(err->sys), base_len(t), t->run);
+	return 1;
 }
 
 /* The link's ends go to the daemon; this process only stands for them until it lets go. */
@@ -227,7 +262,7 @@ static int hand_over(int sock, struct cube_err *err) {
 }
 
 int attach_main(const char *argv0, const char *hex, const char *nonce, const char *cluster,
-		const char *node) {
+		const char *node, const char *place) {
 	struct target t = {.cluster = 0};
 	struct cube_err err;
 	int sock, rc;
@@ -236,12 +271,9 @@ int attach_main(const char *argv0, const char *hex, const char *nonce, const cha
 	rc = find_target(&t, argv0, cluster, node, &err);
 	if (rc == 0) rc = check_build(&t.self, hex, &err);
 	if (rc == 0) rc = join_daemon(&t, &sock, &err);
-	if (rc < 0) {
-		(void)cube_print(STDOUT_FILENO, "CUBE %s error %s\n", nonce, err.msg);
-		return 1;
-	}
+	if (rc < 0) return say_failed(&t, nonce, place, &err);
 	alarm(0);
-	rc = say_attached(nonce, &err);
+	rc = say_attached(&t, nonce, place, &err);
 	if (rc == 0) rc = hand_over(sock, &err);
 	return rc < 0;
 }

@@ -23,12 +23,13 @@
 
 enum { ARRIVALS_MAX = 64, FRAMES_MAX = 1 << 20, FLUSH_ORDER = 20 };
 
-static void tell(int *fd, char what, const char *text) {
-	char line[256];
-	int n;
+/* What became of the start; an error with its errno before the text. */
+static void tell(int *fd, char what, const struct cube_err *err) {
+	char line[256] = {what};
+	int n = 1;
 
 	if (*fd < 0) return;
-	n = cube_format(line, sizeof line, "%c%s", what, text);
+	if (err) n = cube_format(line, sizeof line, "%c%d %s", what, err->sys, err->msg);
 	if (write(*fd, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1) < 0)
 		cube_warn("nobody waits for this worker");
 	close(*fd);
@@ -123,18 +124,18 @@ static void on_swept(void *arg) {
 
 	files_init(&w->files, w->loop);
 	if (cube_listen_unix(w->loop, "sock", on_connection, w, &w->listen, &err) < 0) {
-		tell(&w->ready_fd, 'E', err.msg);
+		tell(&w->ready_fd, 'E', &err);
 		w->failed = true;
 		cube_error("%s", err.msg);
 		cube_loop_stop(w->loop);
 		return;
 	}
 	if (w->managed && !folder_is_here(w->folder)) {
-		tell(&w->ready_fd, 'C', ""); /* an earlier daemon took the folder away with it */
+		tell(&w->ready_fd, 'C', NULL); /* an earlier daemon took the folder away with it */
 		cube_loop_stop(w->loop);
 		return;
 	}
-	tell(&w->ready_fd, 'R', "");
+	tell(&w->ready_fd, 'R', NULL);
 	if (w->options->ready) w->options->ready(w->options);
 }
 
@@ -227,7 +228,7 @@ int daemon_run(const struct daemon_options *o) {
 	rc = cube_lock_file("lock", &lock, &err);
 	if (rc == 0) rc = cube_loop_new(&w->loop, &err);
 	if (rc == 0) rc = run(w, o, &err);
-	else tell(&ready, rc == CUBE_ECONFLICT ? 'C' : 'E', err.msg);
+	else tell(&ready, rc == CUBE_ECONFLICT ? 'C' : 'E', &err);
 	if (rc < 0) cube_error("%s", err.msg);
 	rc = rc < 0 || w->failed;
 	free(w);

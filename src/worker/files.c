@@ -10,6 +10,7 @@
 #include "cube/format.h"
 #include "files.h"
 #include "folder.h"
+#include "self.h"
 
 enum { NAME_LEN = 80, REMOVE_STEPS = 400 };
 
@@ -73,14 +74,20 @@ void files_drop_pushes(struct files *f) {
 		if (f->pushes[i].used) end_push(&f->pushes[i]);
 }
 
+/* sys: the errno behind the trouble, which is then with the folder that we are in. */
 static int answer(struct cube_msg *reply, const uint8_t *sha256, const char *trouble, int sys) {
+	char text[SELF_PATH];
+
 	memset(reply, 0, sizeof *reply);
 	reply->type = CUBE_MSG_PUSH_DONE;
 	memcpy(reply->push.sha256, sha256, CUBE_SHA256_LEN);
 	reply->push.ok = !trouble;
-	if (trouble)
-		cube_format(reply->push.message, sizeof reply->push.message, "%s%s%s", trouble,
-			    sys ? ": " : "", sys ? strerror(sys) : "");
+	if (trouble && sys)
+		cube_format(reply->push.message, sizeof reply->push.message, "%s %.160s: %s",
+			    trouble, getcwd(text, sizeof text) ? text : "the worker's folder",
+			    cube_err_text(sys));
+	else if (trouble)
+		cube_format(reply->push.message, sizeof reply->push.message, "%s", trouble);
 	return 1;
 }
 
@@ -99,7 +106,7 @@ static int complete(struct files_push *p, struct cube_msg *reply) {
 		return refuse(p, reply, "the content has another hash", 0);
 	if (fchmod(p->fd, 0444) < 0 ||
 	    rename(half_name(p->sha256, half), whole_name(p->sha256, whole)) < 0)
-		return refuse(p, reply, "cannot store the file", errno);
+		return refuse(p, reply, "cannot store it in", errno);
 	close(p->fd);
 	p->fd = -1;
 	p->used = false;
@@ -133,10 +140,11 @@ int files_push(struct files *f, const struct cube_msg *msg, struct cube_msg *rep
 		return answer(reply, msg->push.sha256, NULL, 0);
 	p = new_push(f, msg);
 	if (!p) return answer(reply, msg->push.sha256, "too many files at a time", 0);
-	mkdir("files", 0700);
+	if (mkdir("files", 0700) < 0 && errno != EEXIST)
+		return refuse(p, reply, "cannot make a folder in", errno);
 	p->fd = open(half_name(p->sha256, name),
 		     O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (p->fd < 0) return refuse(p, reply, "cannot make the file", errno);
+	if (p->fd < 0) return refuse(p, reply, "cannot make a file in", errno);
 	return p->size ? 0 : complete(p, reply);
 }
 
@@ -164,7 +172,7 @@ int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg
 	if (n > p->size - p->received)
 		return cube_fail(err, CUBE_EPROTO, "PUSH_DATA past the file's size");
 	if (write_all(p->fd, msg->data.bytes.p, n) < 0)
-		return refuse(p, reply, "cannot write the file", errno);
+		return refuse(p, reply, "cannot write to", errno);
 	cube_sha256_update(&p->hash, msg->data.bytes.p, n);
 	p->received += n;
 	return p->received == p->size ? complete(p, reply) : 0;
@@ -231,9 +239,9 @@ int files_scratch_make(struct files *f, uint64_t task, uint32_t attempt,
 	char name[FILES_SCRATCH_LEN];
 	int dir, rc;
 
-	mkdir("scratch", 0700);
 	files_scratch_name(task, attempt, name);
-	if (mkdir(name, 0700) < 0) return cube_fail_sys(err, errno, "scratch folder");
+	if ((mkdir("scratch", 0700) < 0 && errno != EEXIST) || mkdir(name, 0700) < 0)
+		return cube_fail_sys(err, errno, "scratch folder");
 	dir = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0) rc = cube_fail_sys(err, errno, "scratch folder");
 	else rc = fill(dir, list, err);

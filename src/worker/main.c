@@ -21,7 +21,7 @@
 static const char USAGE[] = "usage: cube-worker version\n"
 			    "       cube-worker serve DIR CLUSTER NODE [NAME]\n"
 			    "       cube-worker install SHA256 NONCE\n"
-			    "       cube-worker attach SHA256 NONCE CLUSTER NODE\n";
+			    "       cube-worker attach SHA256 NONCE CLUSTER NODE [PLACE]\n";
 
 static int usage(void) {
 	(void)cube_print(STDERR_FILENO, "%s", USAGE);
@@ -87,8 +87,8 @@ int main(int argc, char **argv) {
 
 	if (strcmp(command, "install") == 0 && argc == 4)
 		return install_main(argv[0], argv[2], argv[3]);
-	if (strcmp(command, "attach") == 0 && argc == 6)
-		return attach_main(argv[0], argv[2], argv[3], argv[4], argv[5]);
+	if (strcmp(command, "attach") == 0 && (argc == 6 || argc == 7))
+		return attach_main(argv[0], argv[2], argv[3], argv[4], argv[5], argv[6]);
 	if (strcmp(command, "serve") == 0 && (argc == 5 || argc == 6)) return serve(argc, argv);
 	if (strcmp(command, "version") == 0 && argc == 2) return version(argv[0]);
 	for (const struct tool *t = worker_tools; t->name; t++)

@@ -22,7 +22,7 @@
 #   server=dropbear    dropbear without sftp instead of OpenSSH
 #   sudo=nopasswd|password   sudo, and whether it asks; without it there is a sudo that refuses;
 #                      sudo=requiretty: as nopasswd, from a terminal only
-#   home=WHAT          noexec, ro, missing, full:SIZE (that much room), quota:SIZE (the user's)
+#   home=WHAT          noexec, ro, missing, full:SIZE (that much room), quota:SIZE (see quota.sh)
 #   mount=PATH:WHAT    the same for any path, as mount=/tmp:noexec; WHAT may be any tmpfs options
 #   net=own            a network of its own with no way out; ssh comes over a veth pair
 #   net=of:NAME        the network of that host, and only its loopback: NAME is the way there
@@ -35,6 +35,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/systemd.sh"
 # shellcheck source=arch.sh
 . "$(dirname "${BASH_SOURCE[0]}")/arch.sh"
+# shellcheck source=quota.sh
+. "$(dirname "${BASH_SOURCE[0]}")/quota.sh"
 
 # Why there can be no such hosts here (with arch=$1), or nothing.
 lab_vm_lacks() {
@@ -185,7 +187,8 @@ lab_vm_root() {
 
 # ---- starting it --------------------------------------------------------------------------------
 
-# "PATH OPTIONS" a line, for mount -t tmpfs; a path of which nothing shall be there is "PATH -".
+# "PATH OPTIONS" a line, for mount -t tmpfs; a path of which nothing shall be there is "PATH -", and one
+# that is a btrfs with a quota "PATH btrfs,SIZE,mode=...".
 lab_vm_mounts() {
 	local m path what own
 	for m in ${VM_mount[@]+"${VM_mount[@]}"}; do
@@ -195,7 +198,13 @@ lab_vm_mounts() {
 		case $what in
 		missing) what=- own='' ;;
 		full:*) what=size=${what#*:} ;;
-		quota:*) what=usrquota_block_hardlimit=${what#*:} ;;
+		quota:*)
+			case $(lab_quota_kind) in
+			tmpfs) what=usrquota_block_hardlimit=${what#*:} ;;
+			btrfs) what=btrfs,${what#*:} ;;
+			*) lab_quota_lacks >&2 && return 1 ;;
+			esac
+			;;
 		esac
 		echo "$path $what${own:+,$own}"
 	done
@@ -205,7 +214,7 @@ lab_vm_mounts() {
 # /proc is still the machine's. Mounts of $1/../mounts come last: they hide what is below.
 lab_vm_boot() {
 	set -e
-	local root=$1 path what d pid
+	local root=$1 path what d pid size
 	read -r pid _ </proc/self/stat
 	hostname "$2"
 	if [ -d "$root/usr/bin" ]; then mount --bind "$root/usr" "$root/usr"; else mount --bind /usr "$root/usr"; fi
@@ -225,6 +234,13 @@ lab_vm_boot() {
 		case $what in
 		-) rm -rf "${root:?}$path" ;;
 		ro,*) mount --bind "$root$path" "$root$path" && mount -o remount,bind,ro "$root$path" ;;
+		btrfs,*)
+			IFS=, read -r _ size what <<<"$what"
+			lab_quota_mount "$root$path" "$root/../quota.img" "$size"
+			case $what in *uid=*) chown 1000:1000 "$root$path" ;; esac
+			what=${what%%,*}
+			chmod "${what#mode=}" "$root$path"
+			;;
 		*) mount -t tmpfs -o "$what" lab "$root$path" ;;
 		esac
 	done <"$root/../mounts"
@@ -246,7 +262,7 @@ lab_vm_start() {
 	[ ! -s "$dir/net" ] || into=(nsenter -t "$(cat "$LAB/$(cat "$dir/net")/pid")" -n)
 	[ ! -s "$dir/cgroup" ] || into+=(bash -c "$(declare -f lab_systemd_enter); lab_systemd_enter \"\$@\"" lab "$(cat "$dir/cgroup")")
 	env -i PATH="$PATH" "${into[@]}" unshare -m -u -p -f --propagation private bash -c \
-		"$(declare -f lab_vm_boot lab_systemd_boot lab_arch_register); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
+		"$(declare -f lab_vm_boot lab_systemd_boot lab_arch_register lab_quota_mount); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
 	echo $! >"$dir/outer"
 	disown
 	[ ! -s "$dir/link" ] || lab_vm_outer_net "$(cat "$dir/link")" "$(cat "$dir/address")"
@@ -295,7 +311,7 @@ lab_vm() {
 	lacks=$(lab_vm_lacks "$VM_arch")
 	[ ! "$lacks" ] || { lab_say "no whole hosts: $lacks"; return 1; }
 	mkdir -p "$dir" && lab_vm_root "$root" "$name" || return 1
-	lab_vm_mounts >"$dir/mounts"
+	lab_vm_mounts >"$dir/mounts" || return 1
 	[ ! "$VM_setup" ] || "$VM_setup" "$name" "$root" || return 1
 	while [ $((tries += 1)) -lt 20 ]; do
 		VM_address=127.0.0.1

@@ -49,7 +49,7 @@ static const struct cube_transport_ops ops = {.exec = take_line,
 static struct cube_transport transport = {&ops};
 
 static bool begun;
-static char failed[240];
+static char failed[240], noted[400];
 static int failed_code, asked;
 void cube_node_ask(struct cube_mnode *n, const struct cube_ask *ask) {
 	asked += ask->kind == CUBE_ASK_BECOME;
@@ -59,6 +59,9 @@ const char *cube_node_transport(const struct cube_mnode *n) {
 }
 void cube_link_begin(struct cube_mnode *n) {
 	begun = true;
+}
+void cube_events_note(struct cube_events *ev, uint32_t id, const char *text) {
+	snprintf(noted, sizeof noted, "%s", text);
 }
 void cube_node_step(struct cube_mnode *n, const char *step, double progress) {}
 void cube_node_set(struct cube_mnode *n, enum cube_node_state state, const char *reason) {}
@@ -75,7 +78,7 @@ void cube_node_fail(struct cube_mnode *n, const struct cube_err *err) {
 static const char WORKER[] =
 	"#!/bin/sh\n"
 	"case $1 in install) mv \"$0\" \"${0%/*}/$2\"; echo CUBE $3 installed;;\n"
-	"attach) echo CUBE $3 attach $4 $5;; esac\n";
+	"attach) echo CUBE $3 attach $4 $5 $6;; esac\n";
 
 /* The answer of the line run by the shell, with input; as nobody where we are root. */
 static void run_line(const struct shell *sh, const char *input, char *out, size_t size) {
@@ -159,7 +162,7 @@ START_TEST(whole_way) {
 	snprintf(dir, sizeof dir, "%s/deep/cube/.made-parent", root);
 	ck_assert_msg(stat(dir, &st) == 0, "%s: %s", sh->path, out);
 	run_line(sh, "", out, sizeof out); /* the same line finds it now */
-	ck_assert_msg(strstr(out, "attach 0000000000001234 7\n"), "%s: %s", sh->path, out);
+	ck_assert_msg(strstr(out, "attach 0000000000001234 7 1\n"), "%s: %s", sh->path, out);
 }
 END_TEST
 
@@ -250,10 +253,26 @@ START_TEST(folders_without_room) {
 	ck_assert_str_eq(failed, "deploying: no folder can hold the worker (Read-only file system: "
 				 "/a; No space: /b /c; noexec: /d /e)");
 	ck_assert_int_eq(cube_deploy_begin(&node, &err), 0);
-	snprintf(answer, sizeof answer, "CUBE %s skip 1\n",
-		 node.deploy->nonce); /* of nothing sent */
+	snprintf(answer, sizeof answer, "CUBE %s skip 0\n", node.deploy->nonce);
 	feed(answer);
 	ck_assert_ptr_null(node.deploy);
+}
+END_TEST
+
+/* A cached worker lies where its daemon has no room: the next line does not run it again. It runs
+ * from another folder, and that is told. */
+START_TEST(cached_without_room) {
+	char answer[400];
+	*noted = 0;
+	snprintf(answer, sizeof answer, "CUBE %s skip 1 ; Disk quota exceeded: /a\n",
+		 node.deploy->nonce);
+	feed(answer);
+	cube_deploy_end(&node, 1);
+	ck_assert_ptr_nonnull(strstr(line, "[ $i -gt 1 ] && [ \"$h\" ]"));
+	snprintf(answer, sizeof answer, "CUBE %s attach /b\x1b\n", node.deploy->nonce);
+	feed(answer);
+	ck_assert(begun);
+	ck_assert_str_eq(noted, "the worker is in /b\\x1b (Disk quota exceeded: /a)");
 }
 END_TEST
 
@@ -380,6 +399,7 @@ int main(void) {
 	tcase_add_test(t, endless_line);
 	tcase_add_test(t, what_the_host_says);
 	tcase_add_test(t, folders_without_room);
+	tcase_add_test(t, cached_without_room);
 	tcase_add_loop_test(t, line_by_sudo, 0, SHELLS);
 	tcase_add_test(t, marker_at_any_byte);
 	tcase_add_loop_test(t, how_sudo_ends, 0, sizeof ends / sizeof ends[0]);

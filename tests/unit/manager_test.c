@@ -573,7 +573,7 @@ START_TEST(lying_worker) {
 END_TEST
 
 int main(int argc, char **argv) {
-	if (argc == 6 && strcmp(argv[1], "attach") == 0) return attach_main(argv);
+	if (argc == 7 && strcmp(argv[1], "attach") == 0) return attach_main(argv);
 	Suite *s = suite_create("manager");
 	TCase *t = tcase_create("manager");
 	tcase_set_timeout(t, 40);

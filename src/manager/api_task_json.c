@@ -82,7 +82,8 @@ static void add_end(json_t *o, const struct cube_task_row *row) {
 static bool is_lost(struct cube_api *api, const struct cube_task_row *row) {
 	if (cube_task_final(row->state) || row->state == CUBE_TASK_PENDING) return false;
 	struct cube_mnode *node = cube_nodes_by_id(api->m->nodes, row->node);
-	return node && (node->state == CUBE_NODE_LOST || node->state == CUBE_NODE_NEEDS_LOGIN);
+	return node && (node->state == CUBE_NODE_LOST || node->state == CUBE_NODE_NEEDS_LOGIN ||
+			node->state == CUBE_NODE_FAILED);
 }
 
 json_t *cube_api_task_json(struct cube_api *api, const struct cube_task_row *row) {

@@ -87,10 +87,11 @@ void cube_node_add_reason(const struct cube_mnode *node, struct cube_err *err) {
 
 bool cube_node_must_park(const struct cube_mnode *node, const struct cube_err *err) {
 	if (err->code == CUBE_ELOGIN) return true;
-	return node->joined && (node->by_person || err->code == CUBE_EAUTH);
+	return node->joined && node->by_person && err->code != CUBE_EAUTH;
 }
 
 bool cube_node_is_out(const struct cube_mnode *node) {
-	return node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_GONE ||
+	return (node->state == CUBE_NODE_FAILED && cube_list_empty(&node->attempts)) ||
+	       node->state == CUBE_NODE_GONE ||
 	       (node->state == CUBE_NODE_NEEDS_LOGIN && !node->joined);
 }

@@ -271,8 +271,22 @@ static void park(struct cube_mnode *node, const char *reason) {
 	if (!node->joined) cube_tasks_on_node_end(node->m->tasks, node, reason);
 }
 
+/* It was ready once and refuses us now: asking again and again would lock the account, and no
+ * answer of a person's would help. What it runs is not given up: its user may mend that. */
+static void refused(struct cube_mnode *node, const char *why) {
+	cube_autofree char *reason =
+		cube_strf("%s; `cube spawn -w %s` with the right --user or --identity tries again",
+			  why, node->name);
+	if (cube_list_empty(&node->attempts)) {
+		end_as(node, CUBE_NODE_FAILED, reason);
+		return;
+	}
+	cube_timer_disarm(node->timer);
+	cube_node_set(node, CUBE_NODE_FAILED, reason);
+}
+
 /* A node that had been ready is lost, its tasks unknown, and it is tried again, unless it refuses
- * us: asking again and again would lock the account. One that never was is the user's to mend. */
+ * us. One that never was is the user's to mend. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 	struct cube_err copy = *why, *err = &copy;
 	cube_node_add_reason(node, err);
@@ -291,6 +305,10 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 	}
 	if (!node->joined) {
 		end_as(node, CUBE_NODE_FAILED, err->msg);
+		return;
+	}
+	if (err->code == CUBE_EAUTH) {
+		refused(node, err->msg);
 		return;
 	}
 	if (node->state != CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_LOST, err->msg);
@@ -491,7 +509,8 @@ static void begin_again(struct cube_mnode *node, bool ask) {
 	hang_up(node); /* a lost one may be at it already */
 	node->ask = ask;
 	node->retries = 0;
-	if (node->state == CUBE_NODE_FAILED) node->joined = false;
+	if (node->state == CUBE_NODE_FAILED && cube_list_empty(&node->attempts))
+		node->joined = false;
 	cube_node_set(node, CUBE_NODE_CONNECTING, "");
 	cube_timer_after(node->timer, 0); /* in this turn's timers, after the reply was made */
 }

@@ -129,8 +129,8 @@ void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool pu
 /* Joins again one that waits for a login, failed or is lost; others stay as they are: *ret_added
  * false. ask: as in the request. */
 void cube_nodes_login(struct cube_nodes *nodes, struct cube_mnode *node, bool ask, bool *ret_added);
-/* It will not come back by itself, and nothing waits for it: failed, gone, or parked without ever
- * having been ready. */
+/* It will not come back by itself, and nothing waits for it: failed (with nothing that it may still
+ * run), gone, or parked without ever having been ready. */
 bool cube_node_is_out(const struct cube_mnode *node);
 
 struct cube_mnode *cube_nodes_find(struct cube_nodes *nodes, const char *name);

@@ -250,7 +250,8 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w) {
 
 /* What is new does not wait for a person either. */
 static bool is_out(const struct cube_mnode *node, bool is_new) {
-	return cube_node_is_out(node) || (is_new && node->state == CUBE_NODE_NEEDS_LOGIN);
+	return cube_node_is_out(node) || (is_new && (node->state == CUBE_NODE_NEEDS_LOGIN ||
+						     node->state == CUBE_NODE_FAILED));
 }
 
 /* A job that may run on some nodes only waits for them; when the last of them failed or went, its
@@ -538,7 +539,7 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	task->stopping = row->how == CUBE_EXIT_STOPPED;
 	if (task->stopping) task->stop_grace_ms = (uint32_t)row->value;
 	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, row->node);
-	if (node && node->state == CUBE_NODE_FAILED) node = NULL;
+	if (node && node->state == CUBE_NODE_FAILED && row->state == CUBE_TASK_PENDING) node = NULL;
 	if (l->rc && row->state == CUBE_TASK_PENDING) {
 		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, l->err.msg);
 	} else if (row->state == CUBE_TASK_PENDING && (!row->pinned || node)) {

@@ -105,4 +105,33 @@ test_an_agent_full_of_keys() {
 	kill $pid
 }
 
+# A host that was ready refuses us: no login would help, and it is not called one that waits for one.
+# What it runs goes on, and is there again when the user has mended it.
+test_refused_after_it_was_ready() {
+	local id
+	ok cube spawn -w h1
+	ok cube run -d -w h1 -- sh -c 'echo begun; exec sleep 1000'
+	id=$(cat "$O")
+	begun() { cube logs "$id" | grep -q begun; }
+	soon begun
+	cut_sessions h1
+	lost() { cube nodes -o json | jq -e '.nodes[] | select(.name == "h1" and .state == "lost")'; }
+	lab_stop h1
+	soon lost
+	ssh-keygen -q -t ed25519 -N '' -f "$T/foreign" </dev/null
+	lab_sshd_start h1
+	lab_sshd_ready h1
+	run timeout 60 cube spawn -w h1 --identity "$T/foreign" --user nobody
+	rc_is 1
+	err_has 'h1 failed: .*permission denied .*cube spawn -w h1. with the right --user or --identity'
+	err_lacks 'waiting for a login'
+	ok cube ps -o wide
+	out_has unknown
+	ok cube spawn -w h1
+	ok cube inspect "$id"
+	json_is '(.state // .tasks[0].state)' running
+	ok cube down --purge
+}
+cut_sessions() { pgrep -P "$(cat "$LAB/$1/pid")" >"$T/pids" || true; xargs -r kill -9 <"$T/pids"; }
+
 main "$@"

@@ -14,7 +14,7 @@
 #include "known_hash.h"
 #include "known_hosts.h"
 
-enum { FILE_MAX = 16 * 1024 * 1024, ENTRIES_MAX = 256, LINE_LEN_MAX = 32 * 1024 };
+enum { PIECE = 64 * 1024, ENTRIES_MAX = 256, LINE_LEN_MAX = 32 * 1024 };
 
 /* ---- one line ---------------------------------------------------------------------------- */
 
@@ -119,41 +119,65 @@ static void add_entry(struct cube_known *known, const struct cube_known_line *l,
 	};
 }
 
-static int read_whole(const char *path, struct cube_buf *out) {
+/* A file that is read piece by piece, and the line under way. */
+struct reader {
+	const char *name, *file;
+	struct cube_known *known;
+	struct cube_buf line; /* its beginning, where a piece ended within it */
+	bool too_long;        /* the rest of it is skipped */
+	unsigned number;
+};
+
+static void take_line(struct reader *r, const char *text, size_t n) {
+	struct cube_known_line l;
+	r->number++;
+	if (n > LINE_LEN_MAX || !cube_known_line_parse(text, n, &l) || !names_host(&l, r->name))
+		return;
+	if (l.ca) r->known->ca = true;
+	else add_entry(r->known, &l, r->file, r->number);
+}
+
+static void end_line(struct reader *r) {
+	if (r->too_long) r->number++;
+	else take_line(r, (const char *)cube_buf_data(&r->line), cube_buf_len(&r->line));
+	cube_buf_clear(&r->line);
+	r->too_long = false;
+}
+
+static void take_piece(struct reader *r, const char *p, size_t n) {
+	while (n) {
+		const char *nl = memchr(p, '\n', n);
+		size_t len = nl ? (size_t)(nl - p) : n;
+		bool whole = nl && !cube_buf_len(&r->line) && !r->too_long;
+		if (whole) take_line(r, p, len);
+		else if (!r->too_long && cube_buf_add(&r->line, p, len) < 0) r->too_long = true;
+		if (nl && !whole) end_line(r);
+		p += nl ? len + 1 : len;
+		n -= nl ? len + 1 : len;
+	}
+}
+
+static void read_all(struct reader *r, int fd) {
 	struct stat st;
-	uint8_t *space;
-	int rc = -1, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0) return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) rc = 0;
-	while (rc == 0) {
-		if (cube_buf_reserve(out, 64 * 1024, &space) < 0) break;
-		ssize_t n = read(fd, space, 64 * 1024);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) return;
+	cube_autofree char *piece = cube_alloc(PIECE);
+	for (;;) {
+		ssize_t n = read(fd, piece, PIECE);
 		if (n < 0 && errno == EINTR) continue;
 		if (n <= 0) break;
-		cube_buf_commit(out, (size_t)n);
+		take_piece(r, piece, (size_t)n);
 	}
-	close(fd);
-	return rc;
+	if (cube_buf_len(&r->line)) end_line(r);
 }
 
 static void load_file(const char *name, const char *file, struct cube_known *known) {
-	struct cube_known_line l;
-	struct cube_buf text;
-	cube_buf_init(&text, FILE_MAX);
-	if (read_whole(file, &text) == 0) {
-		const char *p = (const char *)cube_buf_data(&text), *end = p + cube_buf_len(&text);
-		for (unsigned number = 1; p < end; number++) {
-			const char *nl = memchr(p, '\n', (size_t)(end - p));
-			size_t n = (size_t)((nl ? nl : end) - p);
-			if (n <= LINE_LEN_MAX && cube_known_line_parse(p, n, &l) &&
-			    names_host(&l, name)) {
-				if (l.ca) known->ca = true;
-				else add_entry(known, &l, file, number);
-			}
-			p = nl ? nl + 1 : end;
-		}
-	}
-	cube_buf_done(&text);
+	struct reader r = {.name = name, .file = file, .known = known};
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) return;
+	cube_buf_init(&r.line, LINE_LEN_MAX + 1);
+	read_all(&r, fd);
+	cube_buf_done(&r.line);
+	close(fd);
 }
 
 void cube_known_load(const char *name, const struct cube_strv *files, struct cube_known *known) {

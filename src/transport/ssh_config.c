@@ -134,6 +134,14 @@ static void set_agent(struct cube_ssh_config *c, struct word w) {
 	c->identityagent = expand_home(w.s, w.n);
 }
 
+/* See CUBE_SSH_CONFIG_HASH; a path of the user's is of no interest. */
+static void set_hash(struct cube_ssh_config *c, struct word w) {
+	bool good = w.n == 1 + 40 && *w.s == '/';
+	for (size_t i = 1; good && i < w.n; i++) good = isxdigit((unsigned char)w.s[i]);
+	free(c->hash);
+	c->hash = good ? cube_strndup(w.s + 1, w.n - 1) : NULL;
+}
+
 static bool yes(struct word w) {
 	return is(w, "yes") || is(w, "true");
 }
@@ -190,6 +198,7 @@ KEY_SETTER(passwordauthentication, c->no_password = no(w))
 KEY_SETTER(gssapiauthentication, c->gssapi = yes(w))
 KEY_SETTER(preferredauthentications, set_string(&c->preferred, w))
 KEY_SETTER(pkcs11provider, set_string(&c->pkcs11, w))
+KEY_SETTER(controlpath, set_hash(c, w))
 KEY_SETTER(certificatefile, add_identity(&c->certificates, w))
 
 #define KEY(name) \
@@ -217,6 +226,7 @@ static const struct key KEYS[] = {
 	KEY(preferredauthentications),
 	KEY(pkcs11provider),
 	KEY(certificatefile),
+	KEY(controlpath),
 };
 enum { NKEYS = sizeof KEYS / sizeof KEYS[0] };
 _Static_assert((int)NKEYS <= CUBE_SSH_KEYS_MAX, "CUBE_SSH_KEYS_MAX");
@@ -308,6 +318,7 @@ void cube_ssh_config_done(struct cube_ssh_config *c) {
 	free(c->proxyjump);
 	free(c->preferred);
 	free(c->pkcs11);
+	free(c->hash);
 	cube_strv_done(&c->certificates);
 	cube_strv_done(&c->identities);
 	cube_strv_done(&c->user_hosts);
@@ -331,6 +342,7 @@ void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_conf
 	to->proxyjump = cube_strdup(from->proxyjump);
 	to->preferred = cube_strdup(from->preferred);
 	to->pkcs11 = cube_strdup(from->pkcs11);
+	to->hash = cube_strdup(from->hash);
 	to->certificates = copy_strv(&from->certificates);
 	to->identities = copy_strv(&from->identities);
 	to->user_hosts = copy_strv(&from->user_hosts);

@@ -29,6 +29,7 @@ struct cube_ssh_config {
 	bool gssapi;                                 /* wanted where the server offers it */
 	char *preferred;                             /* "publickey,password": only those */
 	char *pkcs11;                                /* a library with keys */
+	char *hash;                                  /* %C, as ssh says; NULL: to be computed */
 	struct cube_strv certificates;               /* CertificateFile */
 	struct cube_strv identities;                 /* ~ expanded; may not exist */
 	struct cube_strv user_hosts, global_hosts;   /* known_hosts files */
@@ -49,9 +50,13 @@ int cube_ssh_config_set(struct cube_ssh_config *c, int key, const char *value, s
 			struct cube_err *err);
 /* Names those lines: another list needs other answers kept. Fresh. */
 char *cube_ssh_config_format(void);
-/* ssh_words.c. Replaces what ssh -G leaves: %h %r %p %n %d ... and ${NAME} in the names of key
- * files, and the words of ProxyJump. host: as the user wrote it. */
+/* ssh_words.c. Replaces what ssh -G leaves: %h %r %p %n %d %C ... and ${NAME} in the names of key
+ * files and certificates, and the words of ProxyJump. host: as the user wrote it. */
 void cube_ssh_config_expand(struct cube_ssh_config *c, const char *host);
+/* What it does not leave: the names of known_hosts files and of the agent. */
+void cube_ssh_config_expand_rest(struct cube_ssh_config *c, const char *host);
+/* Makes ssh -G say what %C is: newer ones take the jump host in. */
+#define CUBE_SSH_CONFIG_HASH "ControlPath=/%C"
 /* HostName as configured, with %h and %% replaced. Fresh. */
 char *cube_ssh_config_hostname(const char *name, const char *host);
 

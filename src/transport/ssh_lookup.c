@@ -207,6 +207,8 @@ static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 		cube_strv_add(&argv, "-F");
 		cube_strv_add(&argv, l->file ? l->file : moved);
 	}
+	cube_strv_add(&argv, "-o");
+	cube_strv_add(&argv, CUBE_SSH_CONFIG_HASH);
 	if (l->port) {
 		snprintf(port, sizeof port, "%u", l->port);
 		cube_strv_add(&argv, "-p");
@@ -264,6 +266,7 @@ static void answer_default(struct cube_ssh_lookup *l) {
 		return;
 	}
 	cube_ssh_config_expand(&config, l->host);
+	cube_ssh_config_expand_rest(&config, l->host);
 	answer(l, &config, NULL);
 	cube_ssh_config_done(&config);
 }

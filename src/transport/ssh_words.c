@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cube/buf.h"
+#include "known_hash.h"
 #include "ssh_config.h"
 
 enum { EXPANDED_MAX = 16 * 1024 };
@@ -32,12 +33,28 @@ static int add_local(struct cube_buf *out, char what) {
 	return cube_buf_addstr(out, name);
 }
 
+/* SHA-1 of the local host's name, and of host, port, user and jump host. */
+static int add_hash(struct cube_buf *out, const struct cube_ssh_config *c) {
+	char name[HOST_NAME_MAX + 1] = "";
+	uint8_t sum[CUBE_SHA1_LEN];
+	int rc = 0;
+	if (c->hash) return cube_buf_addstr(out, c->hash);
+	gethostname(name, sizeof name - 1);
+	cube_autofree char *all = cube_strf("%s%s%u%s%s", name, c->hostname, c->port, c->user,
+					    c->proxyjump ? c->proxyjump : "");
+	cube_known_sha1(all, strlen(all), sum);
+	for (int i = 0; i < CUBE_SHA1_LEN && rc == 0; i++)
+		rc = cube_buf_printf(out, "%02x", sum[i]);
+	return rc;
+}
+
 static int add_word(struct cube_buf *out, const struct words *w, char what) {
 	const struct cube_ssh_config *c = w->config;
 	if (strchr(w->jump ? "" : "iudlL", what)) return add_local(out, what);
 	switch (what) {
 	case '%': return cube_buf_addstr(out, "%");
 	case 'h': return cube_buf_addstr(out, c->hostname);
+	case 'C': return w->jump ? cube_buf_addstr(out, "%C") : add_hash(out, c);
 	case 'n': return cube_buf_addstr(out, w->host);
 	case 'p': return cube_buf_printf(out, "%u", c->port);
 	case 'r': return cube_buf_addstr(out, c->user);
@@ -100,6 +117,15 @@ static void expand_list(struct cube_strv *list, const struct words *w) {
 		free(list->v[i]);
 		list->v[i] = full;
 	}
+}
+
+void cube_ssh_config_expand_rest(struct cube_ssh_config *c, const char *host) {
+	struct words w = {.config = c, .host = host};
+	expand_list(&c->user_hosts, &w);
+	if (!c->identityagent) return;
+	char *full = expand(c->identityagent, &w);
+	free(c->identityagent);
+	c->identityagent = full;
 }
 
 void cube_ssh_config_expand(struct cube_ssh_config *c, const char *host) {

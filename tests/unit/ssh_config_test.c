@@ -189,6 +189,11 @@ static const struct {
 	{.options = {"identityfile=\"/k/a b\"", "HostKeyAlias=al", "IdentityAgent=/a"}},
 	{.options = {"StrictHostKeyChecking=yes", "ConnectTimeout=3", "ConnectTimeout=9"}},
 	{.options = {"UserKnownHostsFile=/k/h /k/h2", "GlobalKnownHostsFile=none"}},
+	{.user = "eve",
+	 .port = 77,
+	 .options = {"UserKnownHostsFile=/k/h-%C-%d-%h-%i-%k-%L-%l-%n-%p-%r-%u-%%"}},
+	{.user = "eve",
+	 .options = {"HostName=10.0.0.7", "IdentityAgent=/a-%C-%d-%h-%i-%k-%L-%l-%n-%p-%r-%u-%%"}},
 	{.options = {"Compression=yes", "hostname=10.0.0.7"}},
 };
 
@@ -233,6 +238,33 @@ START_TEST(options_pass) {
 		same_lists(&c->global_hosts, &with.global_hosts, "global known hosts");
 	}
 	cube_ssh_config_done(&with);
+	cube_strv_done(&options);
+	done();
+}
+END_TEST
+
+/* Every word that ssh_config(5) knows for the files of a login, whether ssh -G replaces it or
+ * leaves it to us. */
+START_TEST(every_word) {
+	static const char WORDS[] = "%C-%d-%h-%i-%k-%L-%l-%n-%p-%r-%u-%%-${CUBE_TEST_X}";
+	struct cube_strv options = {0};
+	static const char *const KEYS[] = {"UserKnownHostsFile", "IdentityFile", "CertificateFile",
+					   "IdentityAgent"};
+	for (size_t i = 0; i < 4; i++) {
+		cube_autofree char *option = cube_strf("%s=/x%s", KEYS[i], WORDS);
+		cube_strv_add(&options, option);
+	}
+	cube_strv_add(&options, "HostName=10.0.0.7");
+	if (_i) cube_strv_add(&options, "ProxyJump=away");
+	setenv("CUBE_TEST_X", "envy", 1);
+	const struct cube_ssh_config *c = ask(&(struct cube_ssh_question){
+		.host = "h1", .file = "none", .user = "eve", .port = 77, .options = &options});
+	ck_assert_uint_eq(c->user_hosts.len, 1);
+	const char *full = c->user_hosts.v[0]; /* as ssh has it */
+	ck_assert_ptr_null(strchr(full, '$'));
+	ck_assert_str_eq(c->identityagent, full);
+	ck_assert_str_eq(c->identities.v[0], full);
+	ck_assert_str_eq(c->certificates.v[0], full);
 	cube_strv_done(&options);
 	done();
 }
@@ -586,6 +618,7 @@ int main(void) {
 	tcase_set_timeout(files, 60);
 	tcase_add_test(tc, real_config);
 	tcase_add_loop_test(tc, options_pass, 0, sizeof passed / sizeof passed[0]);
+	tcase_add_loop_test(tc, every_word, 0, 2);
 	tcase_add_test(tc, bad_option);
 	tcase_add_test(tc, second_process);
 	tcase_add_loop_test(tc, changed, 0, sizeof changes / sizeof changes[0]);

@@ -194,6 +194,36 @@ START_TEST(test_append) {
 }
 END_TEST
 
+/* However large the file is, and whatever stands in it, the last line counts as the first does. */
+START_TEST(test_large_file) {
+	enum { LARGE = 17 << 20, LONG = 40000 };
+	char file[] = "/tmp/cube-known-XXXXXX";
+	struct cube_known known = {0};
+	struct cube_strv files = {0};
+	static char text[LONG + 1];
+	FILE *f = fdopen(mkstemp(file), "w");
+	unsigned lines = 3;
+	memset(text, 'x', LONG);
+	fputs("web1 ssh-ed25519 AAAA\n", f);
+	fprintf(f, "web1 ssh-ed25519 %s\n", text); /* longer than a line may be */
+	while (ftell(f) < LARGE) {
+		fprintf(f, "other%u,%.*s ssh-ed25519 CCCC\n", lines, (int)(lines % 997), text);
+		lines++;
+	}
+	fputs("web1 ssh-rsa BBBB", f); /* and no newline */
+	fclose(f);
+	cube_strv_add(&files, file);
+	cube_known_load("web1", &files, &known);
+	unlink(file);
+	ck_assert_uint_eq(known.len, 2);
+	ck_assert_uint_eq(known.v[0].line, 1);
+	ck_assert_str_eq(known.v[1].key, "BBBB");
+	ck_assert_uint_eq(known.v[1].line, lines);
+	cube_known_done(&known);
+	cube_strv_done(&files);
+}
+END_TEST
+
 /* A disk that fills up within the line: here a limit of the file's size does it. */
 START_TEST(test_append_full) {
 	char file[] = "/tmp/cube-known-XXXXXX";
@@ -359,6 +389,7 @@ int main(void) {
 	tcase_add_test(tc, test_known_line);
 	tcase_add_test(tc, test_verdict);
 	tcase_add_test(tc, test_append);
+	tcase_add_test(tc, test_large_file);
 	tcase_add_test(tc, test_known_name);
 	tcase_add_test(tc, test_append_full);
 	tcase_add_test(tc, test_append_together);

@@ -16,7 +16,7 @@ comma   := ,
 OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer,-O2 -g) $(FUZZFLAGS)
 CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -DCUBE_VERSION='"$(VERSION)"'
-LIBS    := -lssh2 -lcurl -ljansson -lsqlite3 -lmicrohttpd -lm
+LIBS    := -lssh2 -lcrypto -lcurl -ljansson -lsqlite3 -lmicrohttpd -lm
 
 # A layer is a folder of src/ and an archive. The worker's link line below, five archives
 # and libc, is the proof that nothing else reaches the hosts.

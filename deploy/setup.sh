@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 # ---- packages, all of them here -----------------------------------------------------------------
 
-BUILD='gcc libc6-dev make musl-tools libssh2-1-dev libcurl4-openssl-dev libjansson-dev
+BUILD='gcc libc6-dev make musl-tools libssh2-1-dev libssl-dev libcurl4-openssl-dev libjansson-dev
 	libsqlite3-dev libmicrohttpd-dev'
 DEMO='openssh-server openssh-client'
 TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko dnsmasq-base

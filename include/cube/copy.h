@@ -32,7 +32,6 @@
 
 #define CUBE_COPY_RESUMES (1u << 20)
 #define CUBE_COPY_DEPTH   128 /* folders in folders */
-#define CUBE_COPY_HEAD    32
 
 /* path and message are valid during the call and come partly from the peer: escape them. */
 typedef void cube_copy_problem_fn(void *arg, const char *path, const char *message);
@@ -62,7 +61,7 @@ void cube_sender_free(struct cube_sender *s); /* NULL is fine */
 
 /* Bytes for the receiver. 0: these (n at most 384 KiB; n 0: busy, call again), valid until the next
  * call, to be dropped by cube_sender_sent; CUBE_AGAIN: nothing until the receiver has been heard,
- * or it is over. The CUBE_COPY_HEAD bytes before them are free to be written to. */
+ * or it is over. */
 int cube_sender_next(struct cube_sender *s, struct cube_slice *ret);
 void cube_sender_sent(struct cube_sender *s, size_t n);
 /* Bytes from the receiver: all are taken. 0 or CUBE_EPROTO. */

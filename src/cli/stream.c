@@ -22,6 +22,10 @@
 #define WAIT_NS    (10 * CUBE_NS_PER_S)
 #define LEAVING_NS CUBE_NS_PER_S
 #define QUEUE_HIGH (256u << 10) /* no more input is taken over this */
+/* Small enough that each hop gets whole frames with one read and has them in its cache. */
+#define FRAME       (16u << 10)
+#define FRAMES      16u        /* sent at once */
+#define SOCKET_SEND (1u << 20) /* as far as the system allows: fewer turns */
 
 struct cube_rstream {
 	const struct cube_rstream_ops *ops;
@@ -47,8 +51,8 @@ static size_t put(struct cube_rstream *s, const struct iovec *iov, int n) {
 	return done > 0 ? (size_t)done : 0; /* a broken connection is told by reading */
 }
 
-static void send_iov(struct cube_rstream *s, const struct iovec *iov, int n) {
-	size_t done = cube_buf_len(&s->out) ? 0 : put(s, iov, n);
+/* All of iov but its first `done` bytes. */
+static void queue(struct cube_rstream *s, const struct iovec *iov, int n, size_t done) {
 	for (int i = 0; i < n; i++) {
 		size_t cut = done < iov[i].iov_len ? done : iov[i].iov_len;
 		done -= cut;
@@ -56,6 +60,10 @@ static void send_iov(struct cube_rstream *s, const struct iovec *iov, int n) {
 			cube_buf_add(&s->out, (const char *)iov[i].iov_base + cut,
 				     iov[i].iov_len - cut);
 	}
+}
+
+static void send_iov(struct cube_rstream *s, const struct iovec *iov, int n) {
+	queue(s, iov, n, cube_buf_len(&s->out) ? 0 : put(s, iov, n));
 }
 
 static void flush(struct cube_rstream *s) {
@@ -98,6 +106,44 @@ void cube_rstream_send(struct cube_rstream *s, uint8_t *frame, size_t n) {
 	struct iovec iov = {frame, CUBE_STREAM_HEAD + n};
 	s->input -= cube_msg_stream_cost(n);
 	send_iov(s, &iov, 1);
+}
+
+/* What of the frames has begun to go out is sent, the rest of the last one by the queue. */
+static size_t took(struct cube_rstream *s, const struct iovec *iov, unsigned frames, size_t done) {
+	size_t taken = 0;
+	for (unsigned i = 0; i < frames; i++) {
+		struct iovec rest[2] = {iov[2 * i], iov[2 * i + 1]};
+		size_t n = rest[1].iov_len, whole = rest[0].iov_len + n;
+		if (i && !done) break;
+		taken += n;
+		s->input -= cube_msg_stream_cost(n);
+		if (done < whole) {
+			queue(s, rest, 2, done);
+			break;
+		}
+		done -= whole;
+	}
+	return taken;
+}
+
+size_t cube_rstream_stream(struct cube_rstream *s, const uint8_t *bytes, size_t n) {
+	uint8_t heads[FRAMES][CUBE_STREAM_HEAD];
+	struct iovec iov[2 * FRAMES];
+	uint32_t input = s->input;
+	unsigned frames = 0;
+	if (s->ended || s->closed || cube_buf_len(&s->out)) return 0;
+	for (size_t at = 0; at < n && frames < FRAMES && cube_msg_stream_room(input); frames++) {
+		size_t piece = cube_msg_stream_room(input);
+		if (piece > FRAME) piece = FRAME;
+		if (piece > n - at) piece = n - at;
+		cube_msg_stream_head(heads[frames], CUBE_MSG_STREAM_INPUT, 0, CUBE_STDIN,
+				     (uint32_t)piece);
+		iov[2 * frames] = (struct iovec){heads[frames], CUBE_STREAM_HEAD};
+		iov[2 * frames + 1] = (struct iovec){(void *)(uintptr_t)(bytes + at), piece};
+		input -= cube_msg_stream_cost(piece);
+		at += piece;
+	}
+	return frames ? took(s, iov, frames, put(s, iov, (int)(2 * frames))) : 0;
 }
 
 void cube_rstream_end(struct cube_rstream *s) {
@@ -242,8 +288,9 @@ int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *ope
 		      struct cube_err *err) {
 	cube_autofree char *name = escape(open->node);
 	cube_autofree char *path = cube_strf("/v1/nodes/%s/streams", name);
-	int fd = -1, rc = cube_client_upgrade(c, path, PROTOCOL, &fd, err);
+	int fd = -1, size = SOCKET_SEND, rc = cube_client_upgrade(c, path, PROTOCOL, &fd, err);
 	if (rc) return rc;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	struct cube_rstream *s = cube_alloc(sizeof *s);
 	s->ops = ops;
 	s->arg = arg;

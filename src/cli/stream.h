@@ -75,6 +75,9 @@ size_t cube_rstream_room(const struct cube_rstream *s);
 void cube_rstream_write(struct cube_rstream *s, const void *bytes, size_t n);
 /* The same without a copy: the n bytes lie behind CUBE_RSTREAM_HEAD free bytes at frame. */
 void cube_rstream_send(struct cube_rstream *s, uint8_t *frame, size_t n);
+/* Sends what the socket takes of bytes that can wait, as many frames at a time, without a copy.
+ * Returns how much that was; 0 while there is no room, or something is queued. */
+size_t cube_rstream_stream(struct cube_rstream *s, const uint8_t *bytes, size_t n);
 void cube_rstream_end(struct cube_rstream *s); /* end of input */
 void cube_rstream_signal(struct cube_rstream *s, int signo);
 void cube_rstream_resize(struct cube_rstream *s, uint16_t rows, uint16_t cols);

@@ -13,9 +13,9 @@
 #include "walk.h"
 
 enum {
-	FILL = 96 << 10,                      /* small records are gathered up to here */
-	PIECE = (256 << 10) - DATA_HEAD - 32, /* a DATA record and a frame's head: 256 KiB */
-	TELLS_NO_SIZE = 1 << 20,              /* files of /proc: so much of them at most */
+	FILL = 96 << 10,                 /* small records are gathered up to here */
+	PIECE = (256 << 10) - DATA_HEAD, /* with its record's head 256 KiB */
+	TELLS_NO_SIZE = 1 << 20,         /* files of /proc: so much of them at most */
 };
 
 enum sending {
@@ -281,16 +281,13 @@ static bool step(struct cube_sender *s) {
 }
 
 int cube_sender_next(struct cube_sender *s, struct cube_slice *ret) {
-	static const uint8_t head[CUBE_COPY_HEAD];
 	bool on = true;
 
 	if (cube_buf_len(&s->out) == 0) {
 		/* steps of a check give no bytes: one a call */
 		bool check = s->state == SEND_CHECK;
-		if (cube_buf_add(&s->out, head, sizeof head) < 0) abort();
 		do on = step(s);
 		while (on && !check && s->state != SEND_CHECK && cube_buf_len(&s->out) < FILL);
-		cube_buf_consume(&s->out, sizeof head);
 	}
 	*ret = (struct cube_slice){cube_buf_data(&s->out), cube_buf_len(&s->out)};
 	return ret->n || on ? 0 : CUBE_AGAIN;

@@ -9,7 +9,8 @@
 
 #define BULK_MAX  (512u << 10) /* held of a client while its turn has not come */
 #define OUT_MAX   (2 * CUBE_WINDOW_MAX + (64u << 10))
-#define WAITS_MAX (1u << 20) /* while more waits for the link, clients wait too */
+#define WAITS_MAX (1u << 20)   /* while more waits for the link, clients wait too */
+#define BATCH     (128u << 10) /* of one stream goes out before the next one's */
 
 struct cube_mstream {
 	struct cube_link link;   /* in cube_mnode.streams; in cube_manager.streams_over */
@@ -161,25 +162,41 @@ static void take_frames(struct cube_mstream *st) {
 	}
 }
 
-bool cube_streams_pump(struct cube_mnode *node) {
+/* The frames of data at the front that go out together: how many bytes they have. What is wrong
+ * with the first of them; another such frame is the first next time. */
+static const char *gather(struct cube_mstream *st, size_t *ret_n) {
+	uint8_t *p = (uint8_t *)cube_buf_data(&st->in);
+	size_t n = 0, used;
+	const char *wrong = NULL;
 	struct cube_msg msg;
 	struct cube_err err;
-	size_t used;
+	while (!wrong &&
+	       cube_msg_decode(p + n, cube_buf_len(&st->in) - n, &msg, &used, &err) == 0) {
+		if (n && (msg.type != CUBE_MSG_STREAM_INPUT || n + used > BATCH)) break;
+		wrong = check_frame(st, &msg);
+		if (wrong) break;
+		cube_msg_set_stream(p + n, st->id);
+		n += used;
+	}
+	*ret_n = n;
+	return n ? NULL : wrong;
+}
+
+bool cube_streams_pump(struct cube_mnode *node) {
+	size_t n;
 	if (cube_list_empty(&node->stream_bulk)) return false;
 	struct cube_mstream *st = cube_container(node->stream_bulk.next, struct cube_mstream, bulk);
-	cube_list_remove(&st->bulk);
 	uint8_t *p = (uint8_t *)cube_buf_data(&st->in);
-	if (cube_msg_decode(p, cube_buf_len(&st->in), &msg, &used, &err)) return true;
-	const char *wrong = check_frame(st, &msg);
+	cube_list_remove(&st->bulk);
+	const char *wrong = gather(st, &n);
 	if (wrong) {
 		refuse(st, wrong);
 		return true;
 	}
-	cube_msg_set_stream(p, st->id);
 	/* what the transport may not take at once goes out in pieces */
-	if (used > CUBE_STREAM_HEAD + CUBE_DATA_MAX) relay(st, p, used);
-	else if (cube_transport_write(node->transport, p, used)) cube_node_choke(node);
-	cube_buf_consume(&st->in, used);
+	if (n > CUBE_STREAM_HEAD + CUBE_DATA_MAX) relay(st, p, n);
+	else if (cube_transport_write(node->transport, p, n)) cube_node_choke(node);
+	cube_buf_consume(&st->in, n);
 	take_frames(st);
 	if (st->node) cube_stream_resume(st->io);
 	return true;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "hangup.h"
+#include "ssh_cipher.h"
 #include "ssh_priv.h"
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 15 * CUBE_NS_PER_S;
@@ -36,6 +37,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 	cube_jumps_new(ssh, loop, &ssh->jumps);
 	ssh->feed = cube_alloc(SSH_FEED);
 	ssh->plain = cube_alloc(SSH_PLAIN);
+	ssh->cipher = cube_ssh_cipher_load();
 	*ret = ssh;
 	return 0;
 }
@@ -49,6 +51,7 @@ void cube_ssh_free(struct cube_ssh *ssh) {
 	cube_limit_free(ssh->limit);
 	free(ssh->feed);
 	free(ssh->plain);
+	cube_ssh_cipher_unload(ssh->cipher);
 	free(ssh);
 	libssh2_exit();
 }
@@ -291,7 +294,8 @@ static int ssh_write(struct cube_transport *t, const void *bytes, size_t n) {
 	struct ssh_conn *c = conn_of(t);
 	if (!has_command(c) || c->input_ended) return CUBE_ECONFLICT;
 	if (c->state >= SSH_CLOSE) return 0; /* the command is over: it goes nowhere */
-	int rc = cube_buf_add(&c->input, bytes, n);
+	size_t sent = n <= cube_buf_room(&c->input) ? cube_ssh_channel_write(c, bytes, n) : 0;
+	int rc = cube_buf_add(&c->input, (const uint8_t *)bytes + sent, n - sent);
 	/* Whoever was refused is told when there is room. */
 	if (rc == CUBE_ETOOBIG || cube_buf_len(&c->input) > CUBE_INPUT_LOW) c->above_low = true;
 	if (rc == 0) cube_ssh_kick(c);

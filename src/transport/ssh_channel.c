@@ -5,7 +5,13 @@
 
 #include "ssh_priv.h"
 
-enum { OPEN_RETRIES = 8, PACKET = 32768, FLUSH_AT = 64 * 1024, WRITE_MAX = 32 * 1024 };
+enum {
+	OPEN_RETRIES = 8,
+	PACKET = 32768,
+	FLUSH_AT = 128 * 1024,
+	WRITE_MAX = 32 * 1024,
+	DIRECT_MIN = 4 * 1024
+};
 static const uint64_t RETRY_NS = 5 * CUBE_NS_PER_MS;
 
 /* ---- starting ---------------------------------------------------------------------------- */
@@ -47,27 +53,42 @@ static bool start_command(struct ssh_conn *c) {
 
 /* ---- stdin ------------------------------------------------------------------------------- */
 
-/* Without window libssh2 answers "again" and the next readiness, the peer's window adjustment,
- * brings us back; reading goes on meanwhile. */
-static bool write_input(struct ssh_conn *c) {
-	while (cube_buf_len(&c->input) && cube_buf_len(&c->out) < SSH_OUT_DATA) {
-		size_t n = cube_buf_len(&c->input);
-		if (n > WRITE_MAX) n = WRITE_MAX;
-		ssize_t rc = libssh2_channel_write_ex(c->channel, 0,
-						      (const char *)cube_buf_data(&c->input), n);
+/* How many of n bytes libssh2 took, or its error. Without window it answers "again" and the next
+ * readiness, the peer's window adjustment, brings us back; reading goes on meanwhile. */
+static ssize_t encrypt(struct ssh_conn *c, const uint8_t *bytes, size_t n) {
+	size_t done = 0;
+	while (done < n && cube_buf_len(&c->out) < SSH_OUT_DATA) {
+		size_t piece = n - done < WRITE_MAX ? n - done : WRITE_MAX;
+		ssize_t rc =
+			libssh2_channel_write_ex(c->channel, 0, (const char *)bytes + done, piece);
 		if (rc == LIBSSH2_ERROR_EAGAIN || rc == 0) break;
-		if (rc == LIBSSH2_ERROR_CHANNEL_CLOSED || rc == LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
-			cube_buf_clear(&c->input); /* the command is over */
-			break;
-		}
-		if (rc < 0) {
-			cube_ssh_link_fail(c, NULL);
-			return false;
-		}
-		cube_buf_consume(&c->input, (size_t)rc);
+		if (rc < 0) return done ? (ssize_t)done : rc;
+		done += (size_t)rc;
 		if (cube_buf_len(&c->out) >= FLUSH_AT) cube_ssh_link_flush(c);
 	}
+	return (ssize_t)done;
+}
+
+static bool write_input(struct ssh_conn *c) {
+	if (!cube_buf_len(&c->input)) return true;
+	ssize_t n = encrypt(c, cube_buf_data(&c->input), cube_buf_len(&c->input));
+	if (n >= 0) {
+		cube_buf_consume(&c->input, (size_t)n);
+	} else if (n == LIBSSH2_ERROR_CHANNEL_CLOSED || n == LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
+		cube_buf_clear(&c->input); /* the command is over */
+	} else {
+		cube_ssh_link_fail(c, NULL);
+		return false;
+	}
 	return true;
+}
+
+/* Bulk is not queued where it can be sent: that is a copy less. An error comes again, in the pump.
+ */
+size_t cube_ssh_channel_write(struct ssh_conn *c, const void *bytes, size_t n) {
+	if (c->state != SSH_RUN || cube_buf_len(&c->input) || n < DIRECT_MIN) return 0;
+	ssize_t done = encrypt(c, bytes, n);
+	return done > 0 ? (size_t)done : 0;
 }
 
 static bool end_input(struct ssh_conn *c) {

@@ -40,6 +40,7 @@ struct cube_ssh {
 	struct cube_jumps *jumps;
 	struct cube_link dying; /* children on their way out: hangup.h */
 	uint8_t *feed, *plain;  /* scratch of the connection at work */
+	void *cipher;           /* ssh_cipher.h */
 };
 
 enum ssh_state {
@@ -174,6 +175,8 @@ bool cube_ssh_refuses_sha1(const char *banner); /* RSA signatures with SHA-1 */
 
 /* ssh_channel.c: true when there may be more to do */
 bool cube_ssh_channel_pump(struct ssh_conn *c);
+size_t cube_ssh_channel_write(struct ssh_conn *c, const void *bytes,
+			      size_t n); /* how many of n input bytes need no queue */
 void cube_ssh_channel_timer(struct ssh_conn *c);
 void cube_ssh_channel_check_end(struct ssh_conn *c);
 

@@ -27,6 +27,7 @@ declare -A LAYER_OF=(
 # The only files that may include a third-party header, as an extended regular expression.
 declare -A ONLY=(
 	['libssh2(_[a-z]+)?\.h']='^src/transport/(ssh[a-z_]*|known_hosts)\.[ch]$'
+	['openssl/[a-z_]+\.h']='^src/transport/ssh_cipher\.c$'
 	['sqlite3\.h']='^src/store/'
 	['curl/[a-z]+\.h']='^src/cli/client\.c$'
 	['microhttpd\.h']='^src/manager/httpd[a-z_]*\.[ch]$'

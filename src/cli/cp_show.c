@@ -1,5 +1,7 @@
 /* How the copies get on, and what they came to. */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,7 +12,7 @@
 #include "cube/text.h"
 #include "render.h"
 
-enum { DRAW_MS = 150, SAMPLES = 16 };
+enum { DRAW_MS = 150, SAMPLES = 16, NAMES_MIN = 12 };
 
 struct sum {
 	struct cube_copy_counts c;
@@ -49,33 +51,62 @@ static int add_names(const struct cube_cp *cp, enum cube_cp_state from, enum cub
 	return rc;
 }
 
+/* A part of the line, where it fits as a whole. */
+static int add_part(struct cube_buf *line, size_t width, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static int add_part(struct cube_buf *line, size_t width, const char *fmt, ...) {
+	char text[96];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	size_t used = cube_text_width(cube_buf_str(line)), gap = used ? 2 : 0;
+	if (used + gap + cube_text_width(text) > width) return 0;
+	return cube_buf_printf(line, "%*s%s", (int)gap, "", text);
+}
+
+/* Names are cut where there are too many, but not to a mere beginning. */
+static int add_hosts(const struct cube_cp *cp, size_t width, struct cube_buf *line) {
+	size_t used = cube_text_width(cube_buf_str(line)) + 2;
+	struct cube_buf names;
+	cube_buf_init(&names, 1u << 20);
+	int rc = add_names(cp, CUBE_CP_QUEUED, CUBE_CP_WAITING, &names);
+	size_t room = width > used ? width - used : 0;
+	if (!rc && (room >= NAMES_MIN || cube_text_width(cube_buf_str(&names)) <= room)) {
+		rc = cube_buf_addstr(line, "  ");
+		if (!rc) rc = cube_render_cut(cube_buf_str(&names), room, line);
+	}
+	cube_buf_done(&names);
+	return rc;
+}
+
+/* What matters most comes first: a narrow terminal lacks the rest. */
 int cube_cp_line(const struct cube_cp *cp, double rate, size_t width, struct cube_buf *out) {
 	struct sum s = add_up(cp);
+	bool known = s.known && s.c.total_bytes;
 	struct cube_buf line;
 	char a[32], b[32];
 	cube_buf_init(&line, 1u << 20);
+	const char *done = cube_format_size(s.c.bytes, a, sizeof a);
 	int rc = 0;
-	if (s.known && s.c.total_bytes)
-		rc = cube_buf_printf(&line, "%3.0f %%  ",
-				     (double)s.c.bytes * 100 / (double)s.c.total_bytes);
-	if (!rc) rc = cube_buf_addstr(&line, cube_format_size(s.c.bytes, a, sizeof a));
-	if (!rc && s.known && s.c.total_bytes)
-		rc = cube_buf_printf(&line, " of %s",
-				     cube_format_size(s.c.total_bytes, b, sizeof b));
-	/* The end is what a narrow terminal cuts off. */
-	if (!rc && cp->n > 1) rc = cube_buf_printf(&line, "  %zu/%zu hosts", s.ended, cp->n);
+	if (known) {
+		rc = add_part(&line, width, "%3.0f %%",
+			      (double)s.c.bytes * 100 / (double)s.c.total_bytes);
+		if (!rc)
+			rc = add_part(&line, width, "%s of %s", done,
+				      cube_format_size(s.c.total_bytes, b, sizeof b));
+	} else rc = add_part(&line, width, "%s", done);
+	if (!rc && cp->n > 1) rc = add_part(&line, width, "%zu/%zu hosts", s.ended, cp->n);
 	if (!rc && rate > 0)
-		rc = cube_buf_printf(&line, "  %s/s",
-				     cube_format_size((uint64_t)rate, a, sizeof a));
-	if (!rc && rate > 0 && s.known && s.c.total_bytes > s.c.bytes) {
-		double left = (double)(s.c.total_bytes - s.c.bytes) / rate * 1e9;
-		if (left < 1e18)
-			rc = cube_buf_printf(&line, "  %s left",
-					     cube_format_duration((uint64_t)left, b, sizeof b));
-	}
-	if (!rc) rc = cube_buf_addstr(&line, "  ");
-	if (!rc) rc = add_names(cp, CUBE_CP_QUEUED, CUBE_CP_WAITING, &line);
-	if (!rc) rc = cube_render_cut(cube_buf_str(&line), width, out);
+		rc = add_part(&line, width, "%s/s", cube_format_size((uint64_t)rate, a, sizeof a));
+	double left = known && rate > 0 && s.c.total_bytes > s.c.bytes
+			      ? (double)(s.c.total_bytes - s.c.bytes) / rate * 1e9
+			      : 1e18;
+	if (!rc && left < 1e18)
+		rc = add_part(&line, width, "%s left",
+			      cube_format_duration((uint64_t)left, b, sizeof b));
+	if (!rc) rc = add_hosts(cp, width, &line);
+	if (!rc) rc = cube_buf_add(out, cube_buf_data(&line), cube_buf_len(&line));
 	cube_buf_done(&line);
 	return rc;
 }

@@ -19,10 +19,11 @@
 
 #define FOLDERS_MAX 8
 #define TEXT_MAX    512
+#define BLOCK       4096u
 #define CLOCK_WARN  2.0 /* seconds that logs of several hosts would be out of order */
 
 struct folder {
-	char path[256], what[32];
+	char path[256], what[32], why[64];
 };
 
 struct cube_examination {
@@ -33,21 +34,28 @@ struct cube_examination {
 	bool cgroup2, in_session, linger, ended;
 	int64_t clock_at; /* when it came */
 	struct cube_logind logind;
+	char why[64]; /* of the folder that follows */
 	struct folder folders[FOLDERS_MAX];
 	size_t nfolders;
 };
 
 /* --- the line --- */
 
-/* Each candidate folder is tried as the bootstrap does, by executing there, and left as it was. */
+/* Each candidate folder is tried as the bootstrap does, by executing there and by writing as much
+ * as the worker has (z blocks; nothing where one is there), and a folder for its daemon; it is left
+ * as it was. */
 static const char TRY_FOLDERS[] =
-	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%/*}; e=; q=; "
+	"s=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do s=$s$s; done; s=${s%?}; "
+	"f() { LC_ALL=C; i=0; while [ $i -lt $z ]; do echo \"$s\" || break; i=$((i+1)); done "
+	"2>/dev/null | cat >\"$t\" && mkdir \"$t.d\" && true >\"$t.d/f\"; }; "
+	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%/*}; e=; q=; y=; z=$m; "
+	"for h in $k; do [ -x \"$d/bin/$h\" ] && z=0; done; "
 	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then e=foreign; else "
 	"[ -d \"$p\" ] || q=1; [ -d \"$d\" ] || e=new; t=$d/.try.$n; "
-	"if mkdir -p \"$d\" && true >\"$t\" && chmod 700 \"$t\"; then "
-	"if \"$t\"; then r=ok; else r=noexec; fi; else r=readonly; fi 2>/dev/null; "
-	"rm -f \"$t\"; [ -z \"$e\" ] || rmdir \"$d\" 2>/dev/null; "
-	"[ -z \"$q\" ] || rmdir \"$p\" 2>/dev/null; e=$r; fi; a folder $e \"$d\"; "
+	"if y=$({ LC_ALL=C; mkdir -p \"$d\" && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "
+	"if \"$t\" 2>/dev/null; then r=ok; y=$(f 2>&1) || r=room; else r=noexec; fi; "
+	"else r=readonly; fi; rm -f \"$t\" \"$t.d/f\"; [ ! -d \"$t.d\" ] || rmdir \"$t.d\"; [ -z \"$e\" ] || rmdir \"$d\" 2>/dev/null; "
+	"[ -z \"$q\" ] || rmdir \"$p\" 2>/dev/null; e=$r; fi; a why \"${y##*: }\"; a folder $e \"$d\"; "
 	"for h in $k; do [ -x \"$d/bin/$h\" ] && a worker \"$d/bin/$h\"; done; done 2>/dev/null; ";
 
 static const char LOOK_AROUND[] =
@@ -73,18 +81,26 @@ static const char LOOK_AT_SUDO[] =
 
 void cube_doctor_line(const struct cube_builds *builds, const char *nonce, bool become, char *out,
 		      size_t size) {
-	char hashes[16 * 66] = "";
+	char hashes[16 * 66] = "", blocks[16 * 48] = "";
+	unsigned long most = 0;
 	const struct cube_image *image;
 	for (size_t i = 0; (image = cube_builds_at(builds, i)); i++) {
 		size_t used = strlen(hashes);
 		if (used + 66 < sizeof hashes)
 			snprintf(hashes + used, sizeof hashes - used, " %s", image->sha256);
+		unsigned long need = image->size / BLOCK + 1;
+		used = strlen(blocks);
+		if (used + 48 < sizeof blocks)
+			snprintf(blocks + used, sizeof blocks - used, "%s) m=%lu;; ",
+				 image->machine, need);
+		if (need > most) most = need;
 	}
 	/* clock first: the fewer programs before it, the closer to the moment the line was sent */
 	snprintf(out, size,
 		 "exec /bin/sh -c '" BOOTSTRAP_FOLDERS
-		 "n=%s; k=\"%s\"; a() { echo CUBE $n \"$@\"; }; %s%s%s%sa end'",
-		 nonce, hashes, LOOK_AT_CLOCK, LOOK_AROUND, TRY_FOLDERS,
+		 "n=%s; k=\"%s\"; a() { echo CUBE $n \"$@\"; }; %s"
+		 "case $(uname -m 2>/dev/null) in %s*) m=%lu;; esac; %s%s%sa end'",
+		 nonce, hashes, LOOK_AT_CLOCK, blocks, most, LOOK_AROUND, TRY_FOLDERS,
 		 become ? LOOK_AT_SUDO : "");
 }
 
@@ -111,6 +127,7 @@ static void take_folder(struct cube_examination *e, const char *value) {
 	size_t n = strcspn(value, " ");
 	snprintf(f->what, sizeof f->what, "%.*s", (int)n, value);
 	snprintf(f->path, sizeof f->path, "%s", value[n] ? value + n + 1 : "");
+	snprintf(f->why, sizeof f->why, "%s", e->why);
 }
 
 static void take_cgroup(struct cube_examination *e, const char *line) {
@@ -140,6 +157,7 @@ void cube_examination_take(struct cube_examination *e, const char *answer, int64
 		{"delegated", e->delegated, sizeof e->delegated},
 		{"worker", e->worker, sizeof e->worker},
 		{"clock", e->clock, sizeof e->clock},
+		{"why", e->why, sizeof e->why},
 		{"sudo", e->sudo, sizeof e->sudo},
 	};
 	size_t n = strcspn(answer, " ");
@@ -188,30 +206,50 @@ static void tell_account(struct telling *t) {
 		     "HOME is not set; cube does without, umask %s", e->umask);
 }
 
-static void tell_folders(struct telling *t) {
+static void tell_folder(struct telling *t, const struct folder *f, const char *more) {
 	static const struct {
-		const char *what, *text;
+		const char *what, *text, *fix;
 	} words[] = {
-		{"ok", "programs can be kept and run"},
-		{"noexec", "programs cannot be run (mounted noexec?)"},
-		{"readonly", "cannot be written to"},
-		{"foreign", "is a link or belongs to somebody else"},
+		{"ok", "programs can be kept and run", ""},
+		{"room", "no room for the worker",
+		 "free some space there; it goes elsewhere until then"},
+		{"noexec", "programs cannot be run (mounted noexec?)", ""},
+		{"readonly", "cannot be written to", ""},
+		{"foreign", "is a link or belongs to somebody else", ""},
 	};
-	bool any = *t->e->worker; /* else it goes to the first one that will do */
-	for (size_t i = 0; i < t->e->nfolders; i++) {
-		const struct folder *f = &t->e->folders[i];
-		const char *text = "no sensible answer";
-		bool ok = !strcmp(f->what, "ok");
-		for (size_t k = 0; k < sizeof words / sizeof words[0]; k++)
-			if (!strcmp(f->what, words[k].what)) text = words[k].text;
-		tell(t, ok ? CUBE_VERDICT_OK : CUBE_VERDICT_NOTE, "folder", "", "%s: %s%s", f->path,
-		     text, ok && !any ? " (the worker goes there)" : "");
+	const char *text = "no sensible answer", *fix = "";
+	bool ok = !strcmp(f->what, "ok");
+	for (size_t k = 0; k < sizeof words / sizeof words[0]; k++)
+		if (!strcmp(f->what, words[k].what)) text = words[k].text, fix = words[k].fix;
+	bool why = *f->why && !ok && strcmp(f->what, "noexec");
+	tell(t, ok ? CUBE_VERDICT_OK : CUBE_VERDICT_NOTE, "folder", *more ? fix : "",
+	     "%s: %s%s%s%s%s", f->path, text, why ? " (" : "", why ? f->why : "", why ? ")" : "",
+	     ok ? more : "");
+}
+
+/* The texts are the host's, in English: the line asks for that. */
+static bool is_full(const struct folder *f) {
+	return !strcmp(f->what, "room") || strstr(f->why, "o space left") ||
+	       strstr(f->why, "uota exceeded");
+}
+
+static void tell_folders(struct telling *t) {
+	const struct cube_examination *e = t->e;
+	bool there = *e->worker, any = there, full = false, good = false; /* there: no new one */
+	for (size_t i = 0; i < e->nfolders; i++) good |= !strcmp(e->folders[i].what, "ok");
+	for (size_t i = 0; i < e->nfolders; i++) {
+		const struct folder *f = &e->folders[i];
+		bool ok = !strcmp(f->what, "ok"), here = ok && !any;
+		tell_folder(t, f, here ? " (the worker goes there)" : !ok && good ? " " : "");
 		any |= ok;
+		full |= is_full(f);
 	}
-	if (!any)
+	if (!good)
 		tell(t, CUBE_VERDICT_FAILED, "folder",
-		     "set CUBE_DIR on the host (sshd's SetEnv or ~/.ssh/environment) to a folder of "
-		     "yours that allows executing",
+		     full ? "free some space in one of them, or set CUBE_DIR on the host (sshd's SetEnv or "
+			    "~/.ssh/environment) to a folder of yours that has room"
+			  : "set CUBE_DIR on the host (sshd's SetEnv or ~/.ssh/environment) to a folder of "
+			    "yours that allows executing",
 		     "there is none where the worker could be kept and run");
 }
 

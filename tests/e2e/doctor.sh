@@ -77,6 +77,47 @@ test_the_worker_is_where_it_was_put() {
 	ok cube down --purge
 }
 
+goes_to() { # HOST FOLDER: doctor says so, and it does
+	ok cube doctor "$1"
+	out_has "ok +folder +$2: programs can be kept and run \\(the worker goes there\\)"
+	cube spawn -w "$1" -- sh -c 'tr "\\0" "\\n" </proc/$PPID/cmdline' >"$O" 2>"$E" || fail "$(cat "$E")"
+	out_has "^$2/bin/"
+	cube spawn -w "$1" >/dev/null 2>&1 && ok cube down --purge "$1"
+}
+
+# What it says of room is what the push finds, and nothing of the trial stays.
+test_no_room() {
+	lab_vm_files small >before
+	ok cube doctor small
+	lab_vm_files small | diff before - || fail 'something stayed'
+	out_has 'note +folder +/home/user/.cache/cube: no room for the worker \(No space left on device\)'
+	out_has '-> free some space there'
+	goes_to small /var/tmp/cube-user
+}
+
+test_no_room_anywhere() {
+	lab_vm packed home=full:64k mount=/var/tmp:full:64k mount=/dev/shm:full:64k mount=/tmp:noexec
+	run cube doctor packed
+	rc_is 1
+	out_has 'note +folder +/var/tmp/cube-user: no room for the worker \(No space left on device\)'
+	out_has 'failed +folder +there is none'
+	out_has '-> free some space in one of them'
+	run cube spawn -w packed
+	rc_is 1
+}
+
+test_quota() {
+	local lacks
+	lacks=$(lab_quota_lacks)
+	[ ! "$lacks" ] || skip "$lacks"
+	lab_vm quota home=quota:120k
+	lab_vm_files quota >before
+	ok cube doctor quota
+	lab_vm_files quota | diff before - || fail 'something stayed'
+	out_has 'note +folder +/home/user/.cache/cube: no room for the worker \(Disk quota exceeded\)'
+	goes_to quota /var/tmp/cube-user
+}
+
 test_a_command_of_the_hosts_own() {
 	run timeout 60 cube doctor forced
 	rc_is 1

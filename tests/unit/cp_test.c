@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cp.h"
+#include "cube/text.h"
 #include "select.h"
 
 START_TEST(operands) {
@@ -68,12 +69,49 @@ START_TEST(reasons_of_any_bytes) {
 }
 END_TEST
 
+/* A narrow terminal lacks whole parts of the line; only names are cut. */
+START_TEST(line_of_any_width) {
+	static const struct {
+		size_t width;
+		const char *want;
+	} rows[] = {
+		{3, ""},
+		{10, " 25 %"},
+		{39, " 25 %  200.0 MB of 800.0 MB  0/2 hosts"},
+		{59, " 25 %  200.0 MB of 800.0 MB  0/2 hosts  50.0 MB/s"},
+		{62, " 25 %  200.0 MB of 800.0 MB  0/2 hosts  50.0 MB/s  12.0 s left"},
+		{199, " 25 %  200.0 MB of 800.0 MB  0/2 hosts  50.0 MB/s  12.0 s left  "
+		      "a-long-name1,another-name2"},
+	};
+	const uint64_t mb = 1u << 20;
+	struct cube_cp cp = {.up = true, .total_files = 1, .total_bytes = 400 * mb};
+	static const char *const names[] = {"a-long-name1", "another-name2"};
+	for (size_t i = 0; i < 2; i++) cube_cp_add(&cp, names[i], "")->counts.bytes = 100 * mb;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct cube_buf out;
+		cube_buf_init(&out, 4096);
+		ck_assert_int_eq(cube_cp_line(&cp, 50.0 * (double)mb, rows[i].width, &out), 0);
+		ck_assert_str_eq(cube_buf_str(&out), rows[i].want);
+		cube_buf_done(&out);
+	}
+	for (size_t width = 0; width < 120; width++) {
+		struct cube_buf out;
+		cube_buf_init(&out, 4096);
+		ck_assert_int_eq(cube_cp_line(&cp, 0, width, &out), 0);
+		ck_assert_uint_le(cube_text_width(cube_buf_str(&out)), width);
+		cube_buf_done(&out);
+	}
+	cube_cp_done(&cp);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("cp");
 	TCase *t = tcase_create("cp");
 	tcase_add_test(t, operands);
 	tcase_add_test(t, failures_of_any_bytes);
 	tcase_add_test(t, reasons_of_any_bytes);
+	tcase_add_test(t, line_of_any_width);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -16,7 +16,7 @@ BUILD='gcc libc6-dev make musl-tools libssh2-1-dev libssl-dev libcurl4-openssl-d
 DEMO='openssh-server openssh-client'
 TEST='check libsubunit-dev jq curl shellcheck git dropbear-bin busybox-static fish zsh tcsh sudo tmux python3 python3-paramiko dnsmasq-base
 	iproute2 systemd libpam-systemd dbus dbus-user-session qemu-user-static gcc-riscv64-linux-gnu gcc-arm-linux-gnueabihf
-	libc6-dev-riscv64-cross libc6-dev-armhf-cross man-db groff openssl libssl-dev psmisc
+	libc6-dev-riscv64-cross libc6-dev-armhf-cross man-db groff openssl libssl-dev psmisc procps
 	krb5-kdc krb5-admin-server krb5-user softhsm2
 	btrfs-progs'
 BENCH='pdsh clustershell'

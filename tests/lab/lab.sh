@@ -255,6 +255,8 @@ lab_stop() {
 	local pid
 	pid=$(cat "$LAB/$1/pid" 2>/dev/null) || return 0
 	lab_arch_unregister "$1" 2>/dev/null
+	# A systemd asked to end starts itself anew; killed, it takes all of its host along.
+	if [ -f "$LAB/$1/cgroup" ]; then kill -9 "$pid" 2>/dev/null; fi
 	kill "$pid" 2>/dev/null || return 0
 	lab_until lab_pid_gone "$pid" || kill -9 "$pid" 2>/dev/null || true
 }

@@ -4,6 +4,9 @@
 
 VERSION := 0.1.0
 B       := build$(if $(SANITIZE),/san)
+# What was built, where git knows it: no times, so that the same sources make the same files.
+# A package built from a tarball says it itself: make COMMIT=...
+COMMIT  ?= $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
 Q       := $(if $(V),,@)
 say      = $(if $(V),@:,@printf '  %-6s %s\n')
 
@@ -15,7 +18,7 @@ WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-
 comma   := ,
 OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer,-O2 -g) $(FUZZFLAGS)
-CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -DCUBE_VERSION='"$(VERSION)"'
+CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. -DCUBE_VERSION='"$(VERSION)"'
 LIBS    := -lssh2 -lcrypto -lcurl -ljansson -lsqlite3 -lmicrohttpd -lm
 
 # A layer is a folder of src/ and an archive. The worker's link line below, five archives
@@ -77,6 +80,13 @@ $(B)/worker/sources: $(WSOURCES) Makefile
 	$(Q)for f in $(WSOURCES); do echo "F $$f $$(wc -c <$$f)"; cat $$f; done >$@
 $(B)/manager/builds.o: CFLAGS += -DCUBE_WORKER_FLAGS='"$(WCSTD) $(WOPT) $(WLD)"'
 
+# `cube version` is compiled again when the commit is another one.
+$(B)/commit: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' >$@
+$(B)/cli/cmd_version.o: $(B)/commit
+$(B)/cli/cmd_version.o: CFLAGS += -DCUBE_COMMIT='"$(COMMIT)"'
+
 # ---- cube: manager and CLI in one file, the workers embedded ----------------------------
 $(B)/%.o: src/%.c Makefile
 	$(say) CC $<
@@ -115,5 +125,13 @@ install: $(B)/cube $(B)/cube.1
 	install -Dm644 deploy/cube-manager.service $(DESTDIR)$(PREFIX)/lib/systemd/user/cube-manager.service
 clean:
 	rm -rf build
-.PHONY: all workers man install clean
+
+# Two builds of the same sources, in two folders, have to be the same to the byte.
+reproduce:
+	@set -e; rm -rf build/reproduce; for d in one two; do mkdir -p build/reproduce/$$d; \
+		cp -R Makefile src include deploy tests build/reproduce/$$d; \
+		$(MAKE) --no-print-directory -C build/reproduce/$$d COMMIT='$(COMMIT)' build/cube >/dev/null; done; \
+	cmp build/reproduce/one/build/cube build/reproduce/two/build/cube && echo 'the same: build/cube' && rm -rf build/reproduce
+FORCE:
+.PHONY: all workers man install clean reproduce FORCE
 .SECONDARY:

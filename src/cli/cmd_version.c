@@ -28,9 +28,9 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 			workers, machine,
 			json_pack("{s:I,s:s}", "size", (json_int_t)size, "sha256", hash));
 	}
-	json_t *all =
-		json_pack("{s:s,s:i,s:s,s:o}", "version", CUBE_VERSION, "protocol",
-			  CUBE_PROTO_VERSION, "built", __DATE__ " " __TIME__, "workers", workers);
+	json_t *all = json_pack("{s:s,s:s*,s:i,s:o}", "version", CUBE_VERSION, "commit",
+				*CUBE_COMMIT ? CUBE_COMMIT : NULL, "protocol", CUBE_PROTO_VERSION,
+				"workers", workers);
 	int code = cube_render_object(a->output, all);
 	json_decref(all);
 	return code;

@@ -16,6 +16,10 @@ test_version() {
 	ok cube version
 	out_has '[0-9]+\.[0-9]+\.[0-9]+'
 	ok cube --version
+	ok cube version -o json
+	# as git said when it was built; a tarball's build says none
+	json_is '.commit // "none" | test("^([0-9a-f]{12}(-dirty)?|none|[0-9a-zA-Z.-]+-g[0-9a-f]{12}(-dirty)?)$")' true
+	json_is 'has("built")' false
 }
 
 test_help_of_everything() {

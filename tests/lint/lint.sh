@@ -121,6 +121,8 @@ rule_banned() {
 		stripped "$file" | grep -nE "(^|[^A-Za-z0-9_.>])($words) *\(" |
 			sed -E "s|^([0-9]+):[[:space:]]*(.*)|$file:\1: banned call: \2|"
 	done < <(sources) | findings
+	# Two builds of the same sources are the same.
+	grep -rnE '__(DATE|TIME|TIMESTAMP)__' src include Makefile | sed 's/$/ banned: the time of the build/' | findings
 }
 
 rule_words() {

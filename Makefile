@@ -122,7 +122,8 @@ install: $(B)/cube $(B)/cube.1
 	install -Dm644 deploy/completions/cube.bash $(SHARE)/bash-completion/completions/cube
 	install -Dm644 deploy/completions/_cube $(SHARE)/zsh/site-functions/_cube
 	install -Dm644 deploy/completions/cube.fish $(SHARE)/fish/vendor_completions.d/cube.fish
-	install -Dm644 deploy/cube-manager.service $(DESTDIR)$(PREFIX)/lib/systemd/user/cube-manager.service
+	install -d $(SHARE)/systemd/user
+	sed 's|^ExecStart=cube |ExecStart=$(PREFIX)/bin/cube |' deploy/cube-manager.service >$(SHARE)/systemd/user/cube-manager.service
 clean:
 	rm -rf build
 

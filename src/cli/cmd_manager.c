@@ -10,12 +10,14 @@
 struct args {
 	struct cube_common common;
 	const char *store;
-	bool verbose;
+	bool verbose, replace;
 };
 
 static const struct cube_option options[] = {
 	{"store", NULL, 0, CUBE_OPT_STRING, offsetof(struct args, store), "KIND",
 	 "sqlite, or memory: nothing is kept", "sqlite", "sqlite|memory"},
+	{"replace", NULL, 0, CUBE_OPT_FLAG, offsetof(struct args, replace), NULL,
+	 "take the place of one that runs; workers and tasks go on"},
 	{"verbose", NULL, 'v', CUBE_OPT_FLAG, offsetof(struct args, verbose), NULL, "log more"},
 	{0},
 };
@@ -23,13 +25,15 @@ static const struct cube_option options[] = {
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_err err;
+	const char *verbose = a->verbose ? "-v" : NULL;
 	const char *const argv[] = {"cube",
 				    "manager",
 				    "--cluster",
 				    cli->paths.cluster,
 				    "--store",
 				    a->store,
-				    a->verbose ? "-v" : NULL,
+				    a->replace ? "--replace" : verbose,
+				    a->replace ? verbose : NULL,
 				    NULL};
 	execv("/proc/self/exe", (char *const *)argv);
 	cube_fail_sys(&err, errno, "/proc/self/exe");

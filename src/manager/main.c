@@ -28,14 +28,16 @@
 #include "node_wake.h"
 #include "nodes.h"
 #include "prompts.h"
+#include "replace.h"
 #include "tasks.h"
 
-#define IDLE_EXIT_NS (3 * CUBE_NS_PER_S)
-#define MINUTE_NS    (60 * CUBE_NS_PER_S)
+#define IDLE_EXIT_NS  (3 * CUBE_NS_PER_S)
+#define REPLACE_TRIES 5
+#define MINUTE_NS     (60 * CUBE_NS_PER_S)
 
 struct options {
 	const char *cluster;
-	bool memory;
+	bool memory, replace;
 	int ready_fd; /* -1: foreground */
 };
 
@@ -53,14 +55,19 @@ static const char HELP[] =
 	"there is none, so this is for a service manager and for looking at its log.\n\n"
 	"  --cluster NAME   which cluster (CUBE_CLUSTER; default)\n"
 	"  --store KIND     sqlite, or memory: nothing is kept (CUBE_STORE; sqlite)\n"
+	"  --replace        take the place of one that runs; workers and tasks go on\n"
 	"  -v, --verbose    log more; twice: everything\n"
 	"  -h, --help       this text\n";
 
 static int parse_options(int argc, char **argv, struct options *o) {
 	static const struct option longs[] = {
-		{"cluster", required_argument, NULL, 'c'}, {"store", required_argument, NULL, 's'},
-		{"daemon", required_argument, NULL, 'd'},  {"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},          {0},
+		{"cluster", required_argument, NULL, 'c'},
+		{"store", required_argument, NULL, 's'},
+		{"daemon", required_argument, NULL, 'd'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{"replace", no_argument, NULL, 'r'},
+		{0},
 	};
 	const char *store = getenv("CUBE_STORE");
 	int level = CUBE_LOG_INFO, c;
@@ -70,6 +77,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
 		case 'c': o->cluster = optarg; break;
 		case 's': store = optarg; break;
 		case 'd': o->ready_fd = (int)strtol(optarg, NULL, 10); break;
+		case 'r': o->replace = true; break;
 		case 'v': level = CUBE_LOG_DEBUG; break;
 		case 'h': fputs(HELP, stdout); return 1;
 		default: return 2;
@@ -95,6 +103,11 @@ static int take_lock(struct program *p, struct cube_err *err) {
 	char path[sizeof p->m.paths.state + 8];
 	snprintf(path, sizeof path, "%s/lock", p->m.paths.state);
 	int rc = cube_lock_file(path, &p->lock_fd, err);
+	/* A command that misses the old one may start another before we are there. */
+	for (int i = 0; rc == CUBE_ECONFLICT && p->o.replace && i < REPLACE_TRIES; i++) {
+		cube_manager_replace(p->m.paths.socket, NULL);
+		rc = cube_lock_file(path, &p->lock_fd, err);
+	}
 	if (rc == CUBE_ECONFLICT)
 		return cube_fail(err, rc, "a manager of cluster '%s' is running already",
 				 p->m.paths.cluster);

@@ -36,7 +36,7 @@ all: $(B)/cube
 # 64 bits for sizes, inodes and times also with a 32-bit glibc, whose readdir fails without.
 WCSTD   := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -DCUBE_NO_FLOAT -Iinclude
 WOPT    := -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
-           -fno-unwind-tables -fno-stack-protector -fno-pie -fmerge-all-constants -fomit-frame-pointer
+           -fno-unwind-tables -fno-stack-protector -fno-pie -fmerge-all-constants -fomit-frame-pointer -fno-jump-tables
 WLD     := -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-z,common-page-size=64 \
            -Wl,--build-id=none -s
 WARCHES ?= x86_64 aarch64

@@ -2,13 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPEN_DIR = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
+enum { OPEN_DIR = O_RDONLY | O_DIRECTORY | O_CLOEXEC, LINKS_MAX = 40 };
 
 static const char *because(int sys) {
 	errno = sys;
@@ -40,13 +38,20 @@ static const char *beside(struct place *p, const char *dest) {
 
 /* dest is there and no folder. A link to a file is followed, since it was named. */
 static const char *over(struct place *p, const char *dest) {
-	char *real = realpath(dest, NULL);
-	const char *message;
+	char path[PLACE_PATH], target[PLACE_PATH];
+	ssize_t n;
 
-	if (!real) return because(errno);
-	message = strlen(real) < PLACE_PATH ? beside(p, real) : because(ENAMETOOLONG);
-	free(real);
-	return message;
+	memcpy(path, dest, strlen(dest) + 1);
+	for (int links = 0; (n = readlink(path, target, sizeof target)) >= 0; links++) {
+		const char *slash = strrchr(path, '/');
+		size_t at = n && target[0] == '/' ? 0 : slash ? (size_t)(slash + 1 - path) : 0;
+
+		if (links == LINKS_MAX) return because(ELOOP);
+		if (at + (size_t)n >= sizeof path) return because(ENAMETOOLONG);
+		memcpy(path + at, target, (size_t)n);
+		path[at + (size_t)n] = '\0';
+	}
+	return errno == EINVAL ? beside(p, path) : because(errno); /* EINVAL: no link */
 }
 
 const char *place_find(struct place *p, const char *dest, bool several, bool make, bool is_dir) {

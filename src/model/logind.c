@@ -59,6 +59,8 @@ bool cube_logind_kills(const struct cube_logind *l, const char *user) {
 
 /* "0::/user.slice/user-1000.slice/session-3.scope" */
 bool cube_logind_is_session(const char *cgroup) {
-	const char *at = strstr(cgroup, "/session-");
+	static const char SESSION[] = "/session-";
+	const char *at = strchr(cgroup, '/');
+	while (at && strncmp(at, SESSION, sizeof SESSION - 1) != 0) at = strchr(at + 1, '/');
 	return at && strncmp(at + strcspn(at, ".\n"), ".scope", 6) == 0;
 }

@@ -120,14 +120,20 @@ static void open_servers(struct asking *a, const struct cube_dns_config *c) {
 	}
 }
 
+/* A server that cannot be sent to, or refused the question before, is asked no more this time. */
 static void send_all(struct asking *a) {
-	for (size_t s = 0; s < a->count; s++)
-		for (size_t i = 0; i < QUERIES; i++) {
+	for (size_t s = 0; s < a->count; s++) {
+		memset(a->owed[s], 0, sizeof a->owed[s]);
+		for (size_t i = 0; i < QUERIES && a->servers[s].fd >= 0; i++) {
 			const struct question *q = &a->questions[i];
 
-			a->owed[s][i] = q->code < 0 && a->servers[s].fd >= 0 &&
-					send(a->servers[s].fd, q->bytes, q->len, 0) >= 0;
+			if (q->code >= 0) continue;
+			a->owed[s][i] = send(a->servers[s].fd, q->bytes, q->len, 0) >= 0;
+			if (a->owed[s][i]) continue;
+			memset(a->owed[s], 0, sizeof a->owed[s]);
+			break;
 		}
+	}
 }
 
 static bool is_owed(const struct asking *a) {

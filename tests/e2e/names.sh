@@ -116,7 +116,7 @@ s.bind((\"127.0.0.2\", 53))
 print(flush=True)
 time.sleep(60)" >"$T/ready" & children="$children $!"
 		read -r <"$T/ready"
-		printf "nameserver 127.0.0.2\noptions timeout:1\n" >"$T/resolv"
+		printf "nameserver 127.0.0.2\noptions timeout:1 attempts:1\n" >"$T/resolv"
 		connect silent.cube.test
 		names 127.0.0.3 --host-record=v4.cube.test,127.0.0.1
 		printf "nameserver 127.0.0.2\nnameserver 127.0.0.3\noptions timeout:30\n" >"$T/resolv"

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -337,6 +338,17 @@ START_TEST(places) {
 	same("two", "dir/one");
 	copy("toone", "followed");
 	same("two", "followed");
+	char here[PATH_MAX], far[PATH_MAX + 16];
+	ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+	snprintf(far, sizeof far, "%s/dir/back", here);
+	symlink(far, "chain"); /* by a full name, then by ones of the folders they lie in */
+	symlink("../new2/./on", "dir/back");
+	symlink("one", "new2/on");
+	make("other", "other", 5);
+	copy("other", "chain");
+	same("other", "new2/one");
+	ck_assert(lstat("chain", &st) == 0 && S_ISLNK(st.st_mode));
+	ck_assert(lstat("new2/on", &st) == 0 && S_ISLNK(st.st_mode));
 }
 END_TEST
 

@@ -87,6 +87,9 @@ struct cube_receiver_config {
 				   * one of their names, and what is in it; NULL: anything */
 	size_t nasked;
 	cube_copy_problem_fn *problem; /* may be NULL */
+	/* A part that stays when the copy is cut off is made: name, in the folder dir. May be NULL
+	 */
+	void (*part)(void *arg, int dir, const char *name);
 	void *arg;
 };
 
@@ -104,5 +107,8 @@ struct cube_buf *cube_receiver_out(struct cube_receiver *r);
 /* All that came is on its place; send what is in the output, and it is over. */
 bool cube_receiver_done(const struct cube_receiver *r);
 const struct cube_copy_counts *cube_receiver_counts(const struct cube_receiver *r);
+
+/* Removes a part that nobody will take up: only where it is one, ours, and not being written. */
+void cube_part_remove(const char *path);
 
 #endif

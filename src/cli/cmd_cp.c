@@ -263,7 +263,8 @@ const struct cube_command cube_cmd_cp = {
 		"Modes and times are kept; owners and set-id bits are not. Links in folders stay links, a link\n"
 		"that is named is followed. As with cp, several files need a folder as their destination,\n"
 		"and a file appears under its name only when it is whole. Run the command again after\n"
-		"it was stopped or cut off: large files go on where they were.\n"
+		"it was stopped or cut off: large files go on where they were. Until then a part lies beside\n"
+		"its place (.NAME.*.cube-part); `cube down` removes it. A full disk keeps none.\n"
 		"A file here whose name has a colon is written ./NAME.\n",
 	.groups = groups,
 	.size = sizeof(struct args),

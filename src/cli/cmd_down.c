@@ -60,7 +60,8 @@ const struct cube_command cube_cmd_down = {
 	.name = "down",
 	.usage = "[HOSTS] [OPTIONS]",
 	.help = "stop the tasks of nodes and take the nodes down; waits until they are gone",
-	.text = "Names the hosts where something is left; the exit code is 1 then.\n",
+	.text = "Names the hosts where something is left; the exit code is 1 then. Parts of copies that\n"
+		"were cut off (cube cp) go as well: a copy that is to go on later needs the node up.\n",
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),

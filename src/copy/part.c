@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cube/clock.h"
+#include "cube/copy.h"
 #include "cube/format.h"
 
 #define SUFFIX ".cube-part"
@@ -168,6 +169,12 @@ static void remove_unlocked(int dir, const char *name) {
 	if (fd < 0) return;
 	if (ours(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dir, name, 0);
 	close(fd);
+}
+
+void cube_part_remove(const char *path) {
+	const char *slash = strrchr(path, '/');
+
+	if (is_part(slash ? slash + 1 : path)) remove_unlocked(AT_FDCWD, path);
 }
 
 void part_remove_others(int dir, const struct cube_strv *parts, const char *target, uint64_t id) {

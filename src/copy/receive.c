@@ -275,6 +275,7 @@ static bool open_file(struct cube_receiver *r, bool large) {
 	part_remove_others(l->fd, &l->parts, r->rec.name, id);
 	message = part_open(&r->part, l->fd, r->rec.name, id, large, r->config.wait);
 	if (message) problem(r, errno, message, false);
+	else if (large && r->config.part) r->config.part(r->config.arg, l->fd, r->part.name);
 	return !message;
 }
 

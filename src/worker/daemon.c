@@ -15,6 +15,7 @@
 #include "cube/mem.h"
 #include "daemon.h"
 #include "folder.h"
+#include "parts.h"
 #include "purge.h"
 #include "session.h"
 #include "worker.h"
@@ -94,6 +95,7 @@ static void drop_arrivals(struct worker *w) {
 static void on_all_killed(void *arg) {
 	struct worker *w = arg;
 
+	if (w->done) parts_remove();
 	purge_folder(w->folder, w->managed);
 	if (w->managed) purge_base(w->self->path, w->purge);
 	cube_loop_stop(w->loop);

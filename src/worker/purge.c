@@ -11,7 +11,8 @@
 #include "self.h"
 
 void purge_folder(const char *folder, bool whole) {
-	static const char *const MADE[] = {"sock", "scratch", "files", "worker.log", "lock"};
+	static const char *const MADE[] = {"sock",       "scratch", "files",
+					   "worker.log", "copies",  "lock"};
 	char away[SELF_PATH + 32];
 
 	if (whole && folder_is_here(folder)) {

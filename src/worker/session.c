@@ -257,6 +257,13 @@ static int on_push(struct session *s, const struct cube_msg *m, struct cube_err 
 	return rc < 0 ? rc : 0;
 }
 
+/* Whoever takes the node down is done with copies too; a worker of another build goes on with it.
+ */
+static void on_shutdown(struct worker *w, enum purge_what purge) {
+	if (purge != PURGE_OWN) w->done = true;
+	worker_shutdown(w, purge);
+}
+
 static int on_live(struct session *s, const struct cube_msg *m, struct cube_err *err) {
 	struct runner *r = &s->w->runner;
 
@@ -276,7 +283,7 @@ static int on_live(struct session *s, const struct cube_msg *m, struct cube_err 
 	case CUBE_MSG_STREAM_SIGNAL:
 	case CUBE_MSG_STREAM_CLOSE: return streams_on_msg(&s->w->streams, m, err);
 	case CUBE_MSG_PING: on_ping(s, m); return 0;
-	case CUBE_MSG_SHUTDOWN: worker_shutdown(s->w, (enum purge_what)m->shutdown.purge); return 0;
+	case CUBE_MSG_SHUTDOWN: on_shutdown(s->w, (enum purge_what)m->shutdown.purge); return 0;
 	default: return cube_fail(err, CUBE_EPROTO, "unexpected %s", cube_msg_name(m->type));
 	}
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cube/copy.h"
+#include "parts.h"
 #include "cube/format.h"
 
 enum { PIECE = 256 << 10 };
@@ -146,7 +147,7 @@ static int start(uint8_t **ret_space) {
 }
 
 int put_main(int n, char **words) {
-	struct cube_receiver_config config = {.wait = true};
+	struct cube_receiver_config config = {.wait = true, .part = parts_note};
 	struct cube_receiver *r;
 	uint8_t *space;
 	int rc;

@@ -45,6 +45,7 @@ struct worker {
 	const struct self *self;
 	bool managed; /* started by attach: the folder is all ours */
 	bool closing, failed;
+	bool done; /* the node is taken down for good: parts of copies go as well */
 	enum purge_what purge;
 	int ready_fd; /* told when it listens; -1 afterwards */
 };

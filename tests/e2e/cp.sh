@@ -238,4 +238,27 @@ test_progress_on_a_terminal() {
 	rm "$(host_file "$(N 0)" big)"
 }
 
+# A copy that was cut, and one that is under way: whoever takes the node down is done with both. What
+# is no part of ours stays.
+test_down_takes_parts_along() {
+	local home
+	home=$(user_home "$(N 0)")
+	cube cp big "$(N 0):" 2>/dev/null &
+	soon part_grows
+	kill -TERM $!
+	wait $! && fail 'it was not stopped'
+	mkdir "$home/deep"
+	cube cp big "$(N 0):deep/" 2>/dev/null &
+	# shellcheck disable=SC2016
+	soon eval 'compgen -G "$home/deep/.big.*.cube-part"'
+	: >"$home/.other.0123456789abcdef.cube-part"
+	ok cube down "$(N 0)"
+	wait $! && fail 'it ended well'
+	[ ! "$(part_of)" ] || fail 'the part is still there'
+	is "$(ls -A "$home/deep")" '' 'what is left'
+	rm "$home/.other.0123456789abcdef.cube-part"
+	rmdir "$home/deep"
+	cube spawn --workers="$W" 2>/dev/null
+}
+
 main "$@"

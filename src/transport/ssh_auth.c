@@ -175,6 +175,7 @@ static struct ssh_auth *auth_new(struct ssh_conn *c) {
 	struct ssh_auth *a = cube_alloc(sizeof *a);
 	a->c = c;
 	cube_buf_init(&a->notes, 4096);
+	cube_buf_init(&a->to_sign, 64 * 1024);
 	cube_auth_keys_init(a);
 	return a;
 }
@@ -183,6 +184,7 @@ void cube_ssh_auth_free(struct ssh_auth *a) {
 	if (!a) return;
 	cube_auth_forget(a);
 	cube_auth_keyboard_done(a);
+	cube_auth_agent_done(a);
 	cube_auth_keys_done(a);
 	free(a->methods);
 	free(a->partial);

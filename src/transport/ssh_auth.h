@@ -1,7 +1,8 @@
 /* Logging in, shared by the ssh_auth*.c files: a list of ways, tried in OpenSSH's order.
  *
  *   ssh_auth.c        the order, and what is said when none is left
- *   ssh_auth_keys.c   the agent's keys and key files
+ *   ssh_auth_agent.c  the agent's keys
+ *   ssh_auth_keys.c   key files
  *   ssh_auth_ask.c    questions to a person; passwords
  *   ssh_auth_kbd.c    the server's own questions
  *
@@ -11,6 +12,7 @@
 #ifndef CUBE_TRANSPORT_SSH_AUTH_H
 #define CUBE_TRANSPORT_SSH_AUTH_H
 
+#include "ssh_agent.h"
 #include "ssh_priv.h"
 
 /* What a way says besides 0 (logged in), CUBE_AGAIN and failures that were reported. */
@@ -31,8 +33,11 @@ struct ssh_auth {
 	/* keys */
 	bool looked; /* for the agent and for what we cannot use */
 	bool trying; /* a key is at the server */
-	LIBSSH2_AGENT *agent;
-	struct libssh2_agent_publickey *identity;
+	struct cube_agent *agent;
+	size_t agent_next;                      /* index of its next key */
+	const struct cube_agent_key *agent_key; /* that is tried */
+	enum { AGENT_OFFER, AGENT_SIGN, AGENT_LOGIN } agent_step;
+	struct cube_buf to_sign; /* for that key */
 	unsigned agent_tried;
 	bool agent_others; /* second round: keys that no key file is configured for */
 	struct key_file *files;
@@ -66,12 +71,23 @@ int cube_auth_needs_login(struct ssh_auth *a, const char *text);
 void cube_auth_reason(struct ssh_auth *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* ssh_auth_agent.c */
+int cube_auth_agent(struct ssh_auth *a);
+int cube_auth_agent_rest(struct ssh_auth *a);
+void cube_auth_agent_done(struct ssh_auth *a);
+
 /* ssh_auth_keys.c */
 void cube_auth_keys_init(struct ssh_auth *a);
 void cube_auth_keys_done(struct ssh_auth *a);
-int cube_auth_agent(struct ssh_auth *a);
 int cube_auth_files(struct ssh_auth *a);
-int cube_auth_agent_rest(struct ssh_auth *a);
+/* For the agent's keys: whether one of this type is worth showing to the server, the key file that
+ * belongs to one (or NULL), and whether files are to be tried at all. */
+bool cube_auth_usable_type(struct ssh_auth *a, const char *type);
+struct key_file *cube_auth_file_of(struct ssh_auth *a, const uint8_t *blob, size_t n);
+bool cube_auth_only_files(const struct ssh_auth *a);
+bool cube_auth_has_files(const struct ssh_auth *a);
+void cube_auth_note_others(struct ssh_auth *a); /* keys that only the ssh program can use */
+int cube_auth_key_refused(struct ssh_auth *a, int rc);
 int cube_auth_locked(struct ssh_auth *a); /* encrypted files */
 
 /* ssh_auth_ask.c */

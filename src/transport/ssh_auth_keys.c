@@ -1,8 +1,4 @@
-/* Keys: the agent's, and key files, encrypted ones last. See ssh_auth.h.
- *
- * libssh2's agent calls block on the agent's socket: one local round trip for the list of keys
- * and one for a signature, each bounded in ssh_link.c. The server's side is never waited for.
- */
+/* Key files, encrypted ones last. See ssh_auth.h. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +9,7 @@
 #include "ssh_auth.h"
 #include "ssh_keyfile.h"
 
-/* sshd's MaxAuthTries is 6 by default and counts every key: one is kept for a key file. */
-enum { AGENT_TRIES = 5, PASSPHRASES = 3 };
+enum { PASSPHRASES = 3 };
 
 /* ---- which keys there are ---------------------------------------------------------------- */
 
@@ -39,7 +34,7 @@ static void reason_rsa(struct ssh_auth *a) {
 
 /* Whether a key of this type is worth showing to the server; says what the ssh program could do
  * with it. Before 1.11 libssh2 signs by RSA with SHA-1 only, which sshd has refused since 8.8. */
-static bool usable_type(struct ssh_auth *a, const char *type) {
+bool cube_auth_usable_type(struct ssh_auth *a, const char *type) {
 	if (!strncmp(type, "sk-", 3)) {
 		cube_auth_reason(a, "FIDO keys need the ssh program");
 		return false;
@@ -80,7 +75,7 @@ static void reason_certificate(struct ssh_auth *a, const char *file) {
 }
 
 /* What a server that takes keys may get from the ssh program only. */
-static void note_others(struct ssh_auth *a) {
+void cube_auth_note_others(struct ssh_auth *a) {
 	const struct cube_ssh_config *config = &a->c->config;
 	for (size_t i = 0; i < a->nfiles; i++) {
 		cube_autofree char *cert = cube_strf("%s-cert.pub", a->files[i].path);
@@ -92,10 +87,6 @@ static void note_others(struct ssh_auth *a) {
 }
 
 void cube_auth_keys_done(struct ssh_auth *a) {
-	if (a->agent) {
-		libssh2_agent_disconnect(a->agent);
-		libssh2_agent_free(a->agent);
-	}
 	for (size_t i = 0; i < a->nfiles; i++) {
 		free(a->files[i].path);
 		free(a->files[i].pub);
@@ -103,110 +94,32 @@ void cube_auth_keys_done(struct ssh_auth *a) {
 	free(a->files);
 }
 
-static bool only_files(const struct ssh_auth *a) {
+bool cube_auth_only_files(const struct ssh_auth *a) {
 	return a->c->identity || a->c->config.identities_only;
 }
 
-static unsigned usable_files(const struct ssh_auth *a) {
-	unsigned n = 0;
-	for (size_t i = 0; i < a->nfiles; i++) n += a->files[i].exists && !a->files[i].offered;
-	return n;
+bool cube_auth_has_files(const struct ssh_auth *a) {
+	for (size_t i = 0; i < a->nfiles; i++)
+		if (a->files[i].exists && !a->files[i].offered) return true;
+	return false;
 }
 
-static int key_refused(struct ssh_auth *a, int rc) {
+int cube_auth_key_refused(struct ssh_auth *a, int rc) {
 	a->keys_refused++;
 	return cube_auth_refused(a, rc);
 }
 
-/* ---- the agent --------------------------------------------------------------------------- */
-
-static const char *agent_path(const struct ssh_conn *c) {
-	const char *path =
-		c->config.identityagent ? c->config.identityagent : getenv("SSH_AUTH_SOCK");
-	if (!path || !*path || !strcmp(path, "none")) return NULL;
-	return strlen(path) < 100 ? path : NULL; /* what a unix socket's address holds */
-}
-
-static void open_agent(struct ssh_auth *a) {
-	const char *path = agent_path(a->c);
-	if (!path) return;
-	a->agent = libssh2_agent_init(a->c->session);
-	if (!a->agent) return;
-	libssh2_agent_set_identity_path(a->agent, path);
-	if (libssh2_agent_connect(a->agent) == 0 && libssh2_agent_list_identities(a->agent) == 0)
-		return;
-	libssh2_agent_free(a->agent);
-	a->agent = NULL;
-}
-
 /* The key file this agent key belongs to, or NULL. */
-static struct key_file *file_of(struct ssh_auth *a, const struct libssh2_agent_publickey *key) {
+struct key_file *cube_auth_file_of(struct ssh_auth *a, const uint8_t *blob, size_t n) {
 	struct key_file *found = NULL;
 	struct cube_buf text;
 	cube_buf_init(&text, CUBE_KEYFILE_MAX);
-	cube_text_base64(&text, key->blob, key->blob_len);
+	cube_text_base64(&text, blob, n);
 	for (size_t i = 0; i < a->nfiles && !found; i++)
 		if (a->files[i].pub && !strcmp(a->files[i].pub, cube_buf_str(&text)))
 			found = &a->files[i];
 	cube_buf_done(&text);
 	return found;
-}
-
-static bool worth_offering(struct ssh_auth *a, const struct libssh2_agent_publickey *key) {
-	char type[64];
-	struct key_file *file = file_of(a, key);
-	if ((file != NULL) == a->agent_others) return false;
-	if (file) file->offered = true;
-	return !cube_ssh_blob_type(key->blob, key->blob_len, type, sizeof type) ||
-	       usable_type(a, type);
-}
-
-/* The configured keys first, as ssh does; the agent's other ones then, unless forbidden. */
-static bool next_agent_key(struct ssh_auth *a, unsigned max) {
-	struct libssh2_agent_publickey *key;
-	while (a->agent && a->agent_tried < max) {
-		if (libssh2_agent_get_identity(a->agent, &key, a->identity) == 0) {
-			a->identity = key;
-			if (!worth_offering(a, key)) continue;
-			a->agent_tried++;
-			return true;
-		}
-		if (a->agent_others || only_files(a)) return false;
-		a->identity = NULL;
-		a->agent_others = true;
-	}
-	return false;
-}
-
-static int try_agent(struct ssh_auth *a, unsigned max) {
-	for (;;) {
-		if (!a->trying && !next_agent_key(a, max)) return AUTH_NEXT;
-		a->trying = true;
-		int rc = libssh2_agent_userauth(a->agent, a->c->config.user, a->identity);
-		if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
-		a->trying = false;
-		if (rc == 0) {
-			snprintf(a->login, sizeof a->login, "agent key %u", a->agent_tried);
-			return 0;
-		}
-		rc = key_refused(a, rc);
-		if (rc != AUTH_NEXT) return rc;
-	}
-}
-
-int cube_auth_agent(struct ssh_auth *a) {
-	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
-	if (!a->looked) {
-		a->looked = true;
-		note_others(a);
-		open_agent(a);
-	}
-	return try_agent(a, usable_files(a) ? AGENT_TRIES : UINT_MAX);
-}
-
-/* Those that gave way to the files: a server with a higher MaxAuthTries listens to them. */
-int cube_auth_agent_rest(struct ssh_auth *a) {
-	return cube_auth_offered(a, "publickey") ? try_agent(a, UINT_MAX) : AUTH_NEXT;
 }
 
 /* ---- open files -------------------------------------------------------------------------- */
@@ -239,7 +152,7 @@ static bool worth_trying(struct ssh_auth *a, const struct key_file *f) {
 			note_file(a, f->path, f->exists ? "cannot be read" : "no such file");
 		return false;
 	}
-	return usable_type(a, f->type);
+	return cube_auth_usable_type(a, f->type);
 }
 
 static int try_file(struct ssh_auth *a, struct key_file *f) {
@@ -248,7 +161,7 @@ static int try_file(struct ssh_auth *a, struct key_file *f) {
 	f->offered = true;
 	if (key_opened(a)) {
 		note_file(a, f->path, NULL);
-		return key_refused(a, rc);
+		return cube_auth_key_refused(a, rc);
 	}
 	cube_autofree char *shown = shown_path(f->path);
 	note_file(a, f->path, "not a key libssh2 can read");
@@ -292,7 +205,7 @@ static int probe(struct ssh_auth *a, const struct key_file *f, bool *ret_wanted)
 					    cube_buf_len(&blob), sign_nothing, &wanted);
 	cube_buf_done(&blob);
 	if (rc == LIBSSH2_ERROR_EAGAIN) return CUBE_AGAIN;
-	return *ret_wanted ? AUTH_NEXT : key_refused(a, rc);
+	return *ret_wanted ? AUTH_NEXT : cube_auth_key_refused(a, rc);
 }
 
 static int lock_probe(struct ssh_auth *a, struct key_file *f) {
@@ -343,7 +256,7 @@ static int lock_open(struct ssh_auth *a, struct key_file *f) {
 	if (rc == 0) return 0;
 	if (key_opened(a)) {
 		note_file(a, f->path, NULL);
-		return key_refused(a, rc);
+		return cube_auth_key_refused(a, rc);
 	}
 	if (++a->wrong == PASSPHRASES) return lock_missing(a, f, "the ones given do not open it");
 	a->lock = LOCK_ASK;
@@ -372,7 +285,8 @@ int cube_auth_locked(struct ssh_auth *a) {
 	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
 	for (; a->file < a->nfiles; a->file++) {
 		struct key_file *f = &a->files[a->file];
-		if (!f->locked || !f->exists || f->offered || !usable_type(a, f->type)) continue;
+		if (!f->locked || !f->exists || f->offered || !cube_auth_usable_type(a, f->type))
+			continue;
 		int rc = try_locked(a, f);
 		if (rc != AUTH_NEXT) return rc;
 		a->lock = LOCK_PROBE;

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,8 +10,6 @@
 #include "cube/text.h"
 #include "ssh_carrier.h"
 #include "ssh_priv.h"
-
-enum { AGENT_MS = 5000 };
 
 static void on_io(void *arg, uint32_t events);
 
@@ -24,23 +21,10 @@ static ssize_t take(uint8_t *to, size_t n, const uint8_t *from, size_t have) {
 	return (ssize_t)n;
 }
 
-/* libssh2 talks to the ssh agent through the same callbacks, with the agent's blocking socket.
- * An agent that hangs costs the loop 5 s, once: libssh2 gives it up then. */
-static ssize_t agent_io(int fd, void *in, const void *out, size_t n) {
-	struct pollfd wait = {.fd = fd, .events = in ? POLLIN : POLLOUT};
-	ssize_t rc;
-	do rc = poll(&wait, 1, AGENT_MS);
-	while (rc < 0 && errno == EINTR);
-	if (rc == 0) return -ETIMEDOUT;
-	if (rc > 0) rc = in ? recv(fd, in, n, MSG_WAITALL) : send(fd, out, n, MSG_NOSIGNAL);
-	return rc < 0 ? -errno : rc;
-}
-
 static LIBSSH2_RECV_FUNC(feed_session) {
 	struct ssh_conn *c = *abstract;
 	ssize_t n;
 	if (c->fd < 0) return -ECONNRESET; /* being freed */
-	if (socket != c->fd) return agent_io(socket, buffer, NULL, length);
 	if (c->hold || cube_buf_len(&c->out) > SSH_OUT_STOP) return -EAGAIN;
 	if (cube_buf_len(&c->in)) {
 		n = take(buffer, length, cube_buf_data(&c->in), cube_buf_len(&c->in));
@@ -57,7 +41,6 @@ static LIBSSH2_RECV_FUNC(feed_session) {
 static LIBSSH2_SEND_FUNC(collect) {
 	struct ssh_conn *c = *abstract;
 	if (c->fd < 0) return (ssize_t)length;
-	if (socket != c->fd) return agent_io(socket, NULL, buffer, length);
 	if (length > cube_buf_room(&c->out)) return -EAGAIN;
 	c->collected += length;
 	return cube_buf_add(&c->out, buffer, length) == 0 ? (ssize_t)length : -ENOMEM;

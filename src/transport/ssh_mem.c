@@ -90,12 +90,15 @@ static LIBSSH2_REALLOC_FUNC(resize) {
 	return moved ? moved->bytes : NULL;
 }
 
-char *cube_ssh_give(struct ssh_conn *c, const char *text) {
+void *cube_ssh_give_bytes(struct ssh_conn *c, const void *bytes, size_t n) {
 	void *abstract = c;
-	size_t n = strlen(text) + 1;
-	char *copy = give(n, &abstract);
-	if (copy) memcpy(copy, text, n);
+	void *copy = give(n, &abstract);
+	if (copy) memcpy(copy, bytes, n);
 	return copy;
+}
+
+char *cube_ssh_give(struct ssh_conn *c, const char *text) {
+	return cube_ssh_give_bytes(c, text, strlen(text) + 1);
 }
 
 LIBSSH2_SESSION *cube_ssh_session_new(struct ssh_conn *c) {

@@ -156,6 +156,7 @@ void cube_ssh_again_failed(struct ssh_conn *c);
 LIBSSH2_SESSION *cube_ssh_session_new(struct ssh_conn *c);
 void cube_ssh_session_free(struct ssh_conn *c);
 char *cube_ssh_give(struct ssh_conn *c, const char *text); /* a copy that libssh2 will free */
+void *cube_ssh_give_bytes(struct ssh_conn *c, const void *bytes, size_t n);
 
 /* ssh_kex.c: 0 done, CUBE_AGAIN, or failed with ssh_fail called */
 int cube_ssh_kex_start(struct ssh_conn *c);

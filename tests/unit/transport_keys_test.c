@@ -316,6 +316,7 @@ END_TEST
 
 /* The receiver of any fact may hang up. */
 START_TEST(test_free_in_fact) {
+	if (_i == CUBE_FACT_JUMP) return; /* there is no jump host */
 	sshd_start(&server, "host_key", "");
 	struct cube_target target = host("");
 	p.free_in = (char)('0' + _i);

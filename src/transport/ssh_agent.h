@@ -1,0 +1,43 @@
+/* The ssh agent (draft-miller-ssh-agent), without waiting for it: one may hang, and one may ask a
+ * person before it signs. Private to this folder. */
+#ifndef CUBE_TRANSPORT_SSH_AGENT_H
+#define CUBE_TRANSPORT_SSH_AGENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cube/loop.h"
+
+struct cube_agent;
+struct cube_agent_key {
+	uint8_t *blob;
+	size_t n;
+};
+struct cube_agent_events {
+	void (*changed)(void *arg); /* the state did */
+	void (*slow)(void *arg);    /* a signature takes so long that it may wait for a person */
+};
+enum cube_agent_state {
+	CUBE_AGENT_LISTING,
+	CUBE_AGENT_IDLE,
+	CUBE_AGENT_SIGNING,
+	CUBE_AGENT_SIGNED,  /* .. until the next request */
+	CUBE_AGENT_REFUSED, /* .. as well */
+	CUBE_AGENT_GONE,    /* it hung up, talked nonsense or took too long */
+};
+
+/* Asks for its keys. NULL where nobody listens. Events come from the loop only; do not free it in
+ * them. */
+struct cube_agent *cube_agent_open(struct cube_loop *loop, const char *path,
+				   const struct cube_agent_events *events, void *arg);
+void cube_agent_free(struct cube_agent *a); /* NULL is fine */
+enum cube_agent_state cube_agent_state(const struct cube_agent *a);
+/* The key at i, or NULL; those of before stay when it is gone. */
+const struct cube_agent_key *cube_agent_key(const struct cube_agent *a, size_t i);
+/* Not while listing or signing. flags: 2 for RSA with SHA-256, 4 with SHA-512, else 0. */
+void cube_agent_sign(struct cube_agent *a, const struct cube_agent_key *key, const void *data,
+		     size_t n, uint32_t flags);
+/* The signature without the name of its kind, when signed; borrowed until the next request. */
+const uint8_t *cube_agent_signature(const struct cube_agent *a, size_t *ret_n);
+
+#endif

@@ -23,6 +23,7 @@ struct cube_spawn {
 	bool group;                  /* lead a process group of its own */
 	bool session;                /* lead a session of its own (implies a group) */
 	bool terminal;               /* `in` becomes the session's controlling terminal */
+	bool mortal;                 /* gets a TERM when the thread that starts it ends */
 	int niceness;                /* added; 0 leaves it */
 	const struct rlimit *nofile; /* its RLIMIT_NOFILE; NULL: this process's */
 };

@@ -179,6 +179,10 @@ struct cube_ssh;
  */
 int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh **ret,
 		 struct cube_err *err);
+/* Before the first transport: where the control sockets of OpenSSH's ssh are to lie, a folder that
+ * is nobody else's and made when needed (sockets.h); what a killed process left there is removed.
+ * Not called: a new folder in /tmp. */
+void cube_ssh_sockets(struct cube_ssh *ssh, const char *dir);
 void cube_ssh_free(struct cube_ssh *ssh);
 int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 		       const struct cube_transport_events *events, void *arg,
@@ -189,11 +193,12 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
  *   "docker exec -i {host}"    words, parted by blanks ('..', ".." and \ quote); {host} {user}
  *                              {port} {name} are replaced in each word; "/bin/sh -c LINE" is
  *                              appended, or LINE put for a word {line}, as ssh wants it
- * on_open comes at once: whether the host can be reached is known by the first line. Each line of
- * "openssh" is another login: it waits for its turn at the limiter, and is tried again where sshd
- * dropped it. A program that
- * ends before its command printed anything, with status 255 or not found, is on_fail with the last
- * line of its stderr; "Permission denied" there is CUBE_EAUTH, a host key CUBE_EHOSTKEY. */
+ * on_open comes at once: whether the host can be reached is known by the first line. The first line
+ * of "openssh" logs in, once for all of them: it waits for its turn at the limiter, and is tried
+ * again where sshd dropped it. A live ControlMaster of the user's own is gone by instead. Where a
+ * server hangs up after a line, the next one logs in anew. A program of a template that ends before
+ * its command printed anything, with status 255 or not found, is on_fail with the last line of its
+ * stderr; "Permission denied" there is CUBE_EAUTH, a host key CUBE_EHOSTKEY. */
 int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *target,
 			   const struct cube_transport_events *events, void *arg,
 			   struct cube_transport **ret, struct cube_err *err);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -46,6 +47,7 @@ struct job {
 	const char *file; /* what to run */
 	const char *path; /* PATH of envp */
 	int report;       /* where a struct failure is written */
+	pid_t parent;
 };
 
 /* ---- in the child: async-signal-safe calls only ------------------------------------------ */
@@ -105,6 +107,10 @@ static int exec_in_path(const struct job *job) {
 static struct failure prepare_and_exec(const struct job *job) {
 	const struct cube_spawn *spawn = job->spawn;
 	reset_signals();
+	if (spawn->mortal) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() != job->parent) _exit(127); /* it was not quick enough */
+	}
 	if (spawn->session) setsid(); /* cannot fail: a fresh child leads no group */
 	else if (spawn->group) setpgid(0, 0);
 	if (place_stdio(spawn) < 0) return (struct failure){STEP_STDIO, errno};
@@ -189,7 +195,8 @@ int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *
 			  .envp = envp,
 			  .file = file_of(spawn),
 			  .path = path_of(envp),
-			  .report = writer};
+			  .report = writer,
+			  .parent = getpid()};
 	/* No handler of ours may run in the child while it uses our memory. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);

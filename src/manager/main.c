@@ -205,7 +205,13 @@ static void on_minute(void *arg) {
 static int open_ssh(struct cube_manager *m, struct cube_err *err) {
 	cube_autofree char *cache = cube_paths_cache();
 	cube_builds_new(m->loop, cache, &m->builds);
-	return cube_ssh_new(m->loop, cache, &m->ssh, err);
+	int rc = cube_ssh_new(m->loop, cache, &m->ssh, err);
+	if (rc) return rc;
+	/* Beside the socket of the API, "NAME.sock" or "sock". */
+	int n = (int)(strlen(m->paths.socket) - strlen("sock"));
+	cube_autofree char *sockets = cube_strf("%.*sssh", n, m->paths.socket);
+	cube_ssh_sockets(m->ssh, sockets);
+	return 0;
 }
 
 /* Secrets may pass through this process: no core of it, and no other process of the user's may read

@@ -72,7 +72,7 @@ static void add_keys(const struct cube_openssh *o, struct cube_strv *argv) {
 /* What a configuration made for people may say and a pipe of ours cannot have. */
 static void add_plain(struct cube_strv *argv) {
 	add_option(argv, "RemoteCommand", "none");
-	add_option(argv, "PermitLocalCommand", "no");
+	add_option(argv, "PermitLocalCommand", "no"); /* but the master's */
 	add_option(argv, "ClearAllForwardings", "yes");
 	add_option(argv, "LogLevel", "ERROR"); /* nothing but why it failed ... */
 	/* ... all of which comes from here, though ssh has some of it for mere information: that
@@ -101,19 +101,57 @@ static void add_host(const struct cube_openssh *o, struct cube_strv *argv) {
 	cube_strv_add(argv, o->host);
 }
 
-void cube_openssh_jump_argv(const struct cube_openssh *o, struct cube_strv *argv) {
+static void add_program(const struct cube_openssh *o, struct cube_strv *argv) {
 	cube_strv_add(argv, "ssh");
 	cube_strv_add(argv, "-T");
 	add2(argv, "-F", o->file);
+}
+
+/* The way to the host, where it is one of its own. */
+static void add_rest(const struct cube_openssh *o, struct cube_strv *argv) {
 	if (o->proxy) add_option(argv, "ProxyCommand", o->proxy); /* before the user's own */
 	add_settings(o, argv);
 	if (!o->proxy) add2(argv, "-J", o->jump);
 	add_host(o, argv);
 }
 
-void cube_openssh_argv(const struct cube_openssh *o, const char *line, struct cube_strv *argv) {
-	cube_openssh_jump_argv(o, argv);
+static void add_socket(const char *socket, struct cube_strv *argv) {
+	cube_autofree char *quoted = cube_strf("\"%s\"", socket);
+	add_option(argv, "ControlPath", quoted);
+}
+
+bool cube_openssh_socket_ok(const char *socket) {
+	return *socket == '/' && !socket[strcspn(socket, "%\"\\$")];
+}
+
+void cube_openssh_master_argv(const struct cube_openssh *o, const char *socket,
+			      struct cube_strv *argv) {
+	add_program(o, argv);
+	cube_strv_add(argv, "-N");
+	add_option(argv, "ControlMaster", "yes");
+	add_socket(socket, argv);
+	add_option(argv, "ControlPersist", "no");
+	add_option(argv, "PermitLocalCommand", "yes");
+	add_option(argv, "LocalCommand", "echo ready"); /* in any shell */
+	add_rest(o, argv);
+}
+
+void cube_openssh_argv(const struct cube_openssh *o, const char *socket, const char *line,
+		       struct cube_strv *argv) {
+	add_program(o, argv);
+	add_option(argv, "ControlMaster", "no");
+	add_socket(socket, argv);
+	/* Where the master is gone or refuses, ssh would connect by itself. */
+	add_option(argv, "ProxyCommand", "false");
+	add_settings(o, argv);
+	add_host(o, argv);
 	cube_strv_add(argv, line);
+}
+
+void cube_openssh_jump_argv(const struct cube_openssh *o, struct cube_strv *argv) {
+	add_program(o, argv);
+	add_option(argv, "ControlMaster", "no");
+	add_rest(o, argv);
 }
 
 void cube_openssh_done(struct cube_openssh *o) {

@@ -121,6 +121,7 @@ static bool try_again(struct cube_process *p, const struct cube_process_end *end
 	cube_stream_free(p->out);
 	cube_stream_free(p->err);
 	p->out = p->err = NULL;
+	p->out_eof = false; /* nothing ends meanwhile */
 	cube_timer_after(p->pause, pause);
 	return true;
 }
@@ -129,6 +130,7 @@ static void finish(struct cube_process *p) {
 	struct cube_process_end end = end_of(p);
 	struct cube_err err;
 	cube_timer_disarm(p->grace);
+	if (p->kind->known && !p->kind->known(p->of, &end)) return;
 	if (try_again(p, &end)) return;
 	cube_timer_disarm(p->limit);
 	drop_streams(p);
@@ -185,6 +187,18 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 	p->pid = 0;
 	p->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	check_end(p);
+}
+
+bool cube_process_waits(const struct cube_process *p) {
+	return p->waits;
+}
+
+void cube_process_known(struct cube_process *p) {
+	check_end(p);
+}
+
+void cube_process_end(struct cube_process *p) {
+	if (!p->stopped && p->pid) kill(-p->pid, SIGTERM);
 }
 
 /* ---- streams ----------------------------------------------------------------------------- */
@@ -302,7 +316,8 @@ static int start(struct cube_process *p, int out, int errfd, struct cube_err *er
 				   .in = p->stdin_fd,
 				   .out = out,
 				   .err = errfd,
-				   .session = true};
+				   .session = true,
+				   .mortal = p->kind->mortal};
 	if (rc == 0) rc = cube_spawn(&spawn, &pid, err);
 	cube_strv_done(&argv);
 	if (rc < 0) return rc;

@@ -16,6 +16,7 @@ struct cube_process_end {
 
 struct cube_process_kind {
 	const char *name;
+	bool mortal; /* a KILL of this process ends its programs too */
 	/* Appends the program for a line; on_fail's error where there is none. */
 	int (*argv)(void *of, const char *line, struct cube_strv *argv, struct cube_err *err);
 	/* Its environment, borrowed; NULL: this process's. */
@@ -26,6 +27,9 @@ struct cube_process_kind {
 	/* How long after this end of a line that never ran it is to be tried anew, with all of its
 	 * stdin; 0: not at all. NULL: never. */
 	uint64_t (*again)(void *of, const struct cube_process_end *end);
+	/* Whether an end can be judged by now; false: cube_process_known says when to ask again.
+	 * NULL: always. */
+	bool (*known)(void *of, const struct cube_process_end *end);
 	/* 0: it is the command that ended. Else *err is why it never ran, or broke off. NULL: 0. */
 	int (*judge)(void *of, const struct cube_process_end *end, struct cube_err *err);
 	/* Words the error when nothing came in time. NULL where there is no limit. */
@@ -53,6 +57,11 @@ void cube_process_open(struct cube_process *p);
 void cube_process_fail(struct cube_process *p, const struct cube_err *err);
 /* The line that had to wait starts; it may fail within. */
 void cube_process_go(struct cube_process *p);
+bool cube_process_waits(const struct cube_process *p); /* a line, for cube_process_go */
+/* What `known` had to wait for is there. */
+void cube_process_known(struct cube_process *p);
+/* Tells the program to end, if there is one; what comes of it is as if it did so by itself. */
+void cube_process_end(struct cube_process *p);
 /* A question is open: the limit waits. */
 void cube_process_hold(struct cube_process *p, bool hold);
 

@@ -9,6 +9,7 @@
 
 #include "hangup.h"
 #include "ssh_cipher.h"
+#include "sockets.h"
 #include "ssh_priv.h"
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 15 * CUBE_NS_PER_S;
@@ -35,6 +36,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 	cube_limit_new(loop, &ssh->limit);
 	cube_list_init(&ssh->dying);
 	cube_jumps_new(ssh, loop, &ssh->jumps);
+	ssh->sockets = cube_sockets_new(NULL);
 	ssh->feed = cube_alloc(SSH_FEED);
 	ssh->plain = cube_alloc(SSH_PLAIN);
 	ssh->cipher = cube_ssh_cipher_load();
@@ -42,10 +44,16 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 	return 0;
 }
 
+void cube_ssh_sockets(struct cube_ssh *ssh, const char *dir) {
+	cube_sockets_free(ssh->sockets);
+	ssh->sockets = cube_sockets_new(dir);
+}
+
 void cube_ssh_free(struct cube_ssh *ssh) {
 	if (!ssh) return;
 	cube_jumps_free(ssh->jumps);
 	cube_hang_up_all(&ssh->dying);
+	cube_sockets_free(ssh->sockets);
 	cube_resolver_free(ssh->resolver);
 	cube_ssh_configs_free(ssh->configs);
 	cube_limit_free(ssh->limit);

@@ -197,6 +197,7 @@ KEY_SETTER(kbdinteractiveauthentication, c->no_keyboard = no(w))
 KEY_SETTER(passwordauthentication, c->no_password = no(w))
 KEY_SETTER(gssapiauthentication, c->gssapi = yes(w))
 KEY_SETTER(preferredauthentications, set_string(&c->preferred, w))
+KEY_SETTER(controlpath, set_string(&c->controlpath, w))
 KEY_SETTER(pkcs11provider, set_string(&c->pkcs11, w))
 KEY_SETTER(controlpath, set_hash(c, w))
 KEY_SETTER(certificatefile, add_identity(&c->certificates, w))
@@ -225,6 +226,7 @@ static const struct key KEYS[] = {
 	KEY(gssapiauthentication),
 	KEY(preferredauthentications),
 	KEY(pkcs11provider),
+	KEY(controlpath),
 	KEY(certificatefile),
 	KEY(controlpath),
 };
@@ -319,6 +321,7 @@ void cube_ssh_config_done(struct cube_ssh_config *c) {
 	free(c->preferred);
 	free(c->pkcs11);
 	free(c->hash);
+	free(c->controlpath);
 	cube_strv_done(&c->certificates);
 	cube_strv_done(&c->identities);
 	cube_strv_done(&c->user_hosts);
@@ -343,6 +346,7 @@ void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_conf
 	to->preferred = cube_strdup(from->preferred);
 	to->pkcs11 = cube_strdup(from->pkcs11);
 	to->hash = cube_strdup(from->hash);
+	to->controlpath = cube_strdup(from->controlpath);
 	to->certificates = copy_strv(&from->certificates);
 	to->identities = copy_strv(&from->identities);
 	to->user_hosts = copy_strv(&from->user_hosts);

@@ -19,6 +19,7 @@ struct cube_ssh_config {
 	char *hostkeyalias;  /* NULL: none, here and below */
 	char *identityagent; /* a path; "none"; NULL is $SSH_AUTH_SOCK */
 	char *proxycommand, *proxyjump;
+	char *controlpath; /* expanded */
 	uint16_t port;
 	uint32_t connect_timeout_s; /* 0: not set */
 	bool identities_only;

@@ -38,9 +38,10 @@ struct cube_ssh {
 	struct cube_ssh_configs *configs;
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
-	struct cube_link dying; /* children on their way out: hangup.h */
-	uint8_t *feed, *plain;  /* scratch of the connection at work */
-	void *cipher;           /* ssh_cipher.h */
+	struct cube_sockets *sockets; /* of logins by the ssh program */
+	struct cube_link dying;       /* children on their way out: hangup.h */
+	uint8_t *feed, *plain;        /* scratch of the connection at work */
+	void *cipher;                 /* ssh_cipher.h */
 };
 
 enum ssh_state {

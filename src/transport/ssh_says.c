@@ -205,3 +205,30 @@ bool cube_ssh_says_broke(const char *text, size_t n) {
 		if (has(last, WORDS[i])) return true;
 	return false;
 }
+
+/* As ssh says it of the control socket it was to go over, and what follows from that. */
+bool cube_ssh_says_refused(const char *text, size_t n, struct cube_err *err) {
+	static const char *const WORDS[] = {"session request failed: ",
+					    "Master refused session request: "};
+	struct line l;
+	while (next(&text, &n, &l)) {
+		for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++) {
+			const char *at = memmem(l.s, l.n, WORDS[i], strlen(WORDS[i]));
+			if (!at) continue;
+			at += strlen(WORDS[i]);
+			tell(err, CUBE_ECONNECT,
+			     "the server refuses a session (MaxSessions in its sshd_config, or an "
+			     "account for tunnels only): ",
+			     (struct line){at, (size_t)(l.s + l.n - at)});
+			return true;
+		}
+	}
+	return false;
+}
+
+bool cube_ssh_says_no_master(const char *text, size_t n) {
+	struct line l, last = {0};
+	while (next(&text, &n, &l))
+		if (!is_noise(l)) last = l;
+	return starts(last, "Connection closed by UNKNOWN port ");
+}

@@ -16,6 +16,10 @@ int cube_ssh_says(const char *text, size_t n, struct cube_err *err);
 bool cube_ssh_says_dropped(const char *text, size_t n);
 /* True where its last line tells that a connection broke which had been there. */
 bool cube_ssh_says_broke(const char *text, size_t n);
+/* True where the connection is there and no session is to be had on it; *err says so. */
+bool cube_ssh_says_refused(const char *text, size_t n, struct cube_err *err);
+/* True where there was no master to go over. */
+bool cube_ssh_says_no_master(const char *text, size_t n);
 /* A line without the mark of its source, which ssh gives to those that LogVerbose asks for. */
 void cube_ssh_says_untag(const char **text, size_t *n);
 

@@ -437,6 +437,40 @@ static void open_openssh(void) {
 	open_command("openssh");
 }
 
+static void open_again(void) {
+	peer_drop(&p);
+	cube_loop_turn(loop, 0, NULL);
+	peer_done(&p);
+	peer_init(&p, loop);
+	open_command("openssh");
+}
+
+/* How often somebody logged in: of a server with LogLevel INFO. */
+static int logins(void) {
+	int n = 0;
+	cube_autofree char *log = read_file(server.dir, "sshd.log");
+	for (const char *at = log; (at = strstr(at, "Accepted publickey for")); at++) n++;
+	return n;
+}
+
+static int number(void) {
+	int n = 0;
+	ck_assert_int_eq(sscanf(cube_buf_str(&p.out), "%d", &n), 1);
+	return n;
+}
+
+/* Commands in the place of ssh, but where it is asked for its configuration. */
+static void fake_ssh(const char *body) {
+	cube_autofree char *bin = cube_strf("%s/bin", server.dir);
+	cube_autofree char *path = cube_strf("%s:%s", bin, getenv("PATH"));
+	cube_autofree char *text = cube_strf(
+		"#!/bin/sh\nfor a; do [ \"$a\" != -TG ] || exec /usr/bin/ssh \"$@\"; done\ncd %s\n%s",
+		server.dir, body);
+	ck_assert_int_eq(mkdir(bin, 0700), 0);
+	write_file(server.dir, "bin/ssh", 0755, text);
+	setenv("PATH", path, 1);
+}
+
 START_TEST(test_openssh) {
 	open_openssh();
 	peer_run(&p, "exec /bin/sh -c 'echo out; echo err >&2; exit 3'");
@@ -543,6 +577,7 @@ START_TEST(test_openssh_changed_key) {
 	peer_run(&p, "true");
 	sshd_stop(&server);
 	sshd_start(&server, "host_key2", NULL);
+	open_again();
 	fails("echo", CUBE_EHOSTKEY, "HOST KEY CHANGED; if that is right: ssh-keygen ");
 	cube_autofree char *name = cube_strf("[127.0.0.1]:%u", server.port);
 	ck_assert_ptr_nonnull(strstr(p.err.msg, name));
@@ -691,22 +726,20 @@ END_TEST
 
 /* A line that has read of its input is not run again on the rest of it. */
 START_TEST(test_openssh_hangs_up_later) {
-	cube_autofree char *count = cube_strf("%s/count", server.dir);
-	cube_autofree char *bin = cube_strf("%s/bin", server.dir);
-	cube_autofree char *path = cube_strf("%s:%s", bin, getenv("PATH"));
-	cube_autofree char *fake = cube_strf(
-		"#!/bin/sh\nfor a; do [ \"$a\" != -TG ] || exec /usr/bin/ssh \"$@\"; done\n"
-		"echo >>%s\nread first\necho 'Connection reset by 1.2.3.4 port 22' >&2\nexit 255\n",
-		count);
-	ck_assert_int_eq(mkdir(bin, 0700), 0);
-	write_file(server.dir, "bin/ssh", 0755, fake);
-	setenv("PATH", path, 1);
+	fake_ssh(
+		"for a; do case $a in\n"
+		"-N) trap 'echo Connection reset by 1.2.3.4 port 22 >&2; exit 255' TERM; echo ready\n"
+		"	while :; do sleep 100 & wait $!; done;;\n"
+		"true) exit 0;; esac; done\n"
+		"echo >>count; read first; echo 'Connection closed by UNKNOWN port 65535' >&2\n"
+		"exit 255\n");
 	open_command("openssh");
+	peer_run(&p, "true");
 	peer_exec(&p, "cat");
 	cube_transport_write(p.t, "one\ntwo\n", 8);
 	RUN_UNTIL(&p, p.ended || p.failed);
 	ck_assert_msg(p.failed && p.err.code == CUBE_ECONNECT, "%d %s", p.err.code, p.err.msg);
-	ck_assert_str_eq(p.err.msg, "Connection reset by 1.2.3.4 port 22");
+	ck_assert_str_eq(p.err.msg, "the connection broke: Connection reset by 1.2.3.4 port 22");
 	cube_autofree char *times = read_file(server.dir, "count");
 	ck_assert_str_eq(times, "\n");
 }
@@ -721,6 +754,137 @@ START_TEST(test_openssh_no_cipher) {
 	fails("echo", CUBE_ECONNECT, "Unable to negotiate with 127.0.0.1 port ");
 	ck_assert_ptr_nonnull(strstr(p.err.msg, ": no matching cipher found."));
 	cube_strv_done(&options);
+}
+END_TEST
+
+/* One login for all lines, of which there is never more than one, also where the server forgets a
+ * session a little late. */
+START_TEST(test_openssh_one_login) {
+	sshd_launch(&server, "host_key", "LogLevel INFO\nMaxSessions 1\n", NULL);
+	open_command("openssh");
+	for (int i = 0; i < 20; i++) {
+		peer_run(&p, "cat; exit 7");
+		ck_assert_int_eq(p.status, 7);
+	}
+	peer_run(&p, "exit 255");
+	ck_assert_int_eq(p.status, 255);
+	peer_run(&p, "echo out; exit 255");
+	ck_assert_int_eq(p.status, 255);
+	peer_run(&p, "kill -9 $$");
+	ck_assert_int_eq(p.status, 255); /* as ssh has it */
+	ck_assert_int_eq(logins(), 1);
+	open_again();
+	peer_run(&p, "true");
+	ck_assert_int_eq(logins(), 2);
+}
+END_TEST
+
+/* Where a server takes the login and no session, nobody logs in a second time to be told so. */
+START_TEST(test_openssh_no_session) {
+	sshd_launch(&server, "host_key", "LogLevel INFO\nMaxSessions 0\n", NULL);
+	open_command("openssh");
+	fails("echo", CUBE_ECONNECT, "the server refuses a session (MaxSessions in ");
+	ck_assert_int_eq(logins(), 1);
+}
+END_TEST
+
+/* A server that hangs up after each line costs a login a line, and no input. */
+START_TEST(test_openssh_hangs_up_between) {
+	sshd_launch(&server, "host_key", "LogLevel INFO\n", NULL);
+	open_command("openssh");
+	for (int i = 1; i <= 3; i++) {
+		peer_run(&p, "echo $PPID");
+		ck_assert_int_eq(logins(), i);
+		kill(number(), SIGKILL);
+	}
+	peer_exec(&p, "cat");
+	peer_send(&p, 100000);
+	RUN_UNTIL(&p, p.ended || p.failed);
+	ck_assert_msg(p.ended, "%s", p.err.msg);
+	ck_assert_uint_eq(p.hash, p.sent_hash);
+	ck_assert_int_eq(logins(), 4);
+}
+END_TEST
+
+static void with_master(const char *lines) {
+	cube_autofree char *old = read_file(server.dir, ".ssh/config");
+	cube_autofree char *config =
+		cube_strf("ControlPath %s/user.sock\n%s%s", server.dir, lines, old);
+	write_file(server.dir, ".ssh/config", 0600, config);
+}
+
+/* The user's configuration makes masters: none is made by us, and one that is there serves. */
+START_TEST(test_openssh_users_master) {
+	cube_autofree char *config = cube_strf("%s/.ssh/config", server.dir);
+	cube_autofree char *socket = cube_strf("%s/user.sock", server.dir);
+	const char *make[] = {"ssh", "-F", config, "-fN", "-oControlMaster=yes", "box", NULL};
+	const char *check[] = {"ssh", "-F", config, "-Ocheck", "box", NULL};
+	const char *leave[] = {"ssh", "-F", config, "-Oexit", "box", NULL};
+	cube_autofree char *first = cube_strf("LogLevel INFO\nMaxSessions %d\n", _i ? 0 : 1);
+	with_master("ControlMaster auto\nControlPersist yes\n");
+	sshd_launch(&server, "host_key", first, NULL);
+	if (!_i) {
+		open_command("openssh");
+		peer_run(&p, "true");
+		ck_assert_int_eq(logins(), 1);
+		ck_assert_int_ne(access(socket, F_OK), 0);
+	}
+	run_program(make);
+	if (_i) { /* it has no session to give: one of our own is tried */
+		open_command("openssh");
+		fails("true", CUBE_ECONNECT, "the server refuses a session");
+		ck_assert_int_eq(logins(), 2);
+	} else {
+		open_again();
+		peer_run(&p, "echo through");
+		ck_out(&p, "through\n");
+		ck_assert_int_eq(logins(), 2); /* the first one, and the user's */
+		peer_exec(&p, "echo in; cat");
+		RUN_UNTIL(&p, p.got);
+		peer_drop(&p);
+		cube_loop_turn(loop, 0, NULL);
+		ck_assert_int_eq(run_to_end(check, false), 0);
+	}
+	run_to_end(leave, false);
+}
+END_TEST
+
+/* One that goes while a line runs. */
+START_TEST(test_openssh_users_master_goes) {
+	cube_autofree char *config = cube_strf("%s/.ssh/config", server.dir);
+	const char *make[] = {"ssh", "-F", config, "-fN", "-oControlMaster=yes", "box", NULL};
+	const char *leave[] = {"ssh", "-F", config, "-Oexit", "box", NULL};
+	with_master("");
+	sshd_launch(&server, "host_key", "LogLevel INFO\n", NULL);
+	run_program(make);
+	open_command("openssh");
+	peer_exec(&p, "echo in; cat");
+	RUN_UNTIL(&p, p.got);
+	ck_assert_int_eq(run_to_end(leave, false), 0);
+	RUN_UNTIL(&p, p.ended || p.failed);
+	ck_assert(p.failed && p.err.code == CUBE_ECONNECT);
+	ck_assert_ptr_nonnull(strstr(p.err.msg, "the connection broke: the ControlMaster is gone"));
+	open_again();
+	peer_run(&p, "true");
+	ck_assert_int_eq(logins(), 2);
+}
+END_TEST
+
+/* The socket was taken away from under the master. */
+START_TEST(test_openssh_socket_goes) {
+	cube_autofree char *dir = cube_strf("%s/sockets", server.dir);
+	cube_autofree char *socket = cube_strf("%s/1", dir);
+	cube_ssh_sockets(ssh, dir);
+	sshd_launch(&server, "host_key", "LogLevel INFO\n", NULL);
+	open_command("openssh");
+	peer_run(&p, "true");
+	ck_assert_int_eq(unlink(socket), 0);
+	peer_run(&p, "echo anew");
+	ck_out(&p, "anew\n");
+	ck_assert_int_eq(logins(), 2);
+	peer_drop(&p);
+	cube_loop_turn(loop, 0, NULL);
+	ck_assert_int_ne(access(socket, F_OK), 0);
 }
 END_TEST
 
@@ -800,7 +964,7 @@ static void wants_passphrase(void) {
 	sshd_start(&server, "host_key", NULL);
 }
 
-/* Asked once, though each line is a login of its own. */
+/* Asked once for all lines; and again where the server hung up between two of them. */
 START_TEST(test_asks) {
 	cube_autofree char *key = cube_strf("%s/idenc", server.dir);
 	wants_passphrase();
@@ -819,6 +983,10 @@ START_TEST(test_asks) {
 	ck_out(&p, "again\n");
 	ck_assert_int_eq(person.asked, 1);
 	cube_transport_settled(p.t); /* nothing is kept now */
+	peer_run(&p, "echo still");
+	ck_assert_int_eq(person.asked, 1);
+	peer_run(&p, "echo $PPID");
+	kill(number(), SIGKILL);
 	peer_exec(&p, "echo anew");
 	while (!p.ended && !p.failed) {
 		turn(loop);
@@ -861,27 +1029,23 @@ END_TEST
 
 /* A stand-in for ssh with a security key: a PIN, a touch, and a one-time code. */
 START_TEST(test_security_key) {
-	cube_autofree char *bin = cube_strf("%s/bin", server.dir);
-	cube_autofree char *path = cube_strf("%s:%s", bin, getenv("PATH"));
-	ck_assert_int_eq(mkdir(bin, 0700), 0);
-	write_file(
-		server.dir, "bin/ssh", 0755,
-		"#!/bin/sh\nfor a; do [ \"$a\" != -TG ] || exec /usr/bin/ssh \"$@\"; done\n"
-		"env | grep -c 12-34; tr '\\0' '\\n' </proc/$$/cmdline | grep -c 12-34\n"
-		"SSH_ASKPASS_PROMPT=none \"$SSH_ASKPASS\" 'Confirm user presence' & touch=$!\n"
-		"pin=$(\"$SSH_ASKPASS\" 'Enter PIN for ED25519-SK key /k: ') || exit 255\n"
-		"echo \"pin $pin\"; \"$SSH_ASKPASS\" '(me@box) Code: '\n"
-		"SSH_ASKPASS_PROMPT=confirm \"$SSH_ASKPASS\" 'Allow?' >/dev/null && echo allowed\n"
-		"while kill $touch 2>/dev/null; do wait $touch; done; echo done\n");
-	setenv("PATH", path, 1);
+	fake_ssh("for a; do [ \"$a\" != -N ] || master=1; done; [ \"$master\" ] || exec cat seen\n"
+		 "{ env | grep -c 12-34; tr '\\0' '\\n' </proc/$$/cmdline | grep -c 12-34\n"
+		 "SSH_ASKPASS_PROMPT=none \"$SSH_ASKPASS\" 'Confirm user presence' & touch=$!\n"
+		 "pin=$(\"$SSH_ASKPASS\" 'Enter PIN for ED25519-SK key /k: ') || exit 255\n"
+		 "echo \"pin $pin\"; \"$SSH_ASKPASS\" '(me@box) Code: '\n"
+		 "SSH_ASKPASS_PROMPT=confirm \"$SSH_ASKPASS\" 'Allow?' >/dev/null && echo allowed\n"
+		 "while kill $touch 2>/dev/null; do wait $touch; done; echo done; } >seen\n"
+		 "echo ready; exec sleep 100\n");
 	open_asking("12-34", true);
 	peer_exec(&p, "x");
 	RUN_UNTIL(&p, person.noted && p.ended);
 	ck_out(&p, "0\n0\npin 12-34\n12-34\ndone\n");
 	ck_assert_int_eq(person.asked, 3);
 	ck_assert_str_eq(person.note, "Confirm user presence");
-	peer_run(&p, "x"); /* the PIN is known, the code is another one */
-	ck_assert_int_eq(person.asked, 5);
+	peer_run(&p, "x");
+	ck_out(&p, "0\n0\npin 12-34\n12-34\ndone\n");
+	ck_assert_int_eq(person.asked, 3);
 }
 END_TEST
 
@@ -925,6 +1089,12 @@ static void add_openssh(TCase *tc) {
 	tcase_add_test(tc, test_openssh_hangs_up_later);
 	tcase_add_test(tc, test_openssh_no_cipher);
 	tcase_add_test(tc, test_openssh_link_breaks);
+	tcase_add_test(tc, test_openssh_one_login);
+	tcase_add_test(tc, test_openssh_no_session);
+	tcase_add_test(tc, test_openssh_hangs_up_between);
+	tcase_add_loop_test(tc, test_openssh_users_master, 0, 2);
+	tcase_add_test(tc, test_openssh_users_master_goes);
+	tcase_add_test(tc, test_openssh_socket_goes);
 }
 
 int main(int argc, char **argv) {

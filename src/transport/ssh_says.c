@@ -193,19 +193,6 @@ bool cube_ssh_says_dropped(const char *text, size_t n) {
 	return dropped;
 }
 
-bool cube_ssh_says_broke(const char *text, size_t n) {
-	static const char *const WORDS[] = {"client_loop: ",         "closed by remote host",
-					    "not responding",        "Broken pipe",
-					    "Connection reset by",   "Connection closed by",
-					    "Read from remote host", "Connection to "};
-	struct line l, last = {0};
-	while (next(&text, &n, &l))
-		if (!is_noise(l)) last = l;
-	for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0] && last.n; i++)
-		if (has(last, WORDS[i])) return true;
-	return false;
-}
-
 /* As ssh says it of the control socket it was to go over, and what follows from that. */
 bool cube_ssh_says_refused(const char *text, size_t n, struct cube_err *err) {
 	static const char *const WORDS[] = {"session request failed: ",

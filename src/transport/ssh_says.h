@@ -14,8 +14,6 @@
 int cube_ssh_says(const char *text, size_t n, struct cube_err *err);
 /* True where all that went wrong is that the server hung up before a session was there. */
 bool cube_ssh_says_dropped(const char *text, size_t n);
-/* True where its last line tells that a connection broke which had been there. */
-bool cube_ssh_says_broke(const char *text, size_t n);
 /* True where the connection is there and no session is to be had on it; *err says so. */
 bool cube_ssh_says_refused(const char *text, size_t n, struct cube_err *err);
 /* True where there was no master to go over. */

@@ -85,6 +85,73 @@ test_openssh_comes_back() {
 has_output() { [ "$(cube logs "$1" | wc -l)" -gt 2 ]; }
 no_ssh_of_ours() { [ ! "$(our_ssh 'h[0-9]')" ]; }
 
+# A cold join is one login, and so is a reconnect, though probe, push and link are a line each.
+test_openssh_logs_in_once() {
+	local h
+	ok cube down --purge
+	for h in h1 h2 h3; do restart "$h" 'LogLevel INFO\nMaxSessions 1\nDisableForwarding yes'; done
+	ok cube spawn --workers="$W" --transport=openssh
+	for h in h1 h2 h3; do is "$(logins $h)" 1 "logins to $h"; done
+	is "$(masters | wc -l)" 3 'masters'
+	cut_links h1
+	soon logins_are h1 2
+	soon node_is h1 .state ready
+	is "$(logins h1)" 2 'logins to h1'
+	ok cube run --all -- sh -c 'echo "$CUBE_HOST"'
+	sorted_is 'h1: h1\nh2: h2\nh3: h3\n'
+}
+logins() { grep -c 'Accepted publickey for' "$LAB/$1/sshd.log"; }
+logins_are() { [ "$(logins "$1")" = "$2" ]; }
+# Every ssh program of this test, "PID ARGUMENTS" a line; and those that log in.
+any_ssh() {
+	local comm
+	grep -lsx ssh /proc/[0-9]*/comm | while read -r comm; do
+		grep -qzxF "CUBE_E2E_MARK=$T" "${comm%comm}environ" 2>/dev/null || continue
+		echo "${comm%/comm} $(tr '\0' ' ' <"${comm%comm}cmdline" 2>/dev/null)"
+	done
+}
+masters() { any_ssh | grep -- ' -N '; }
+no_ssh() { [ ! "$(any_ssh)" ]; }
+sockets() { find "$CUBE_STATE_DIR/default/ssh" -type s; }
+
+# What logs in ends with the manager, however that ends; and so do the sockets.
+test_openssh_ends_with_the_manager() {
+	local pid
+	is "$(sockets | wc -l)" 3 'sockets'
+	is "$(stat -c %a "$CUBE_STATE_DIR/default/ssh")" 700 'mode of their folder'
+	pid=$(manager_pid)
+	kill -9 "$pid"
+	soon no_ssh
+	is "$(sockets)" '' 'sockets after a KILL'
+	# One that was killed too has left its own: the next manager takes it away.
+	python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$CUBE_STATE_DIR/default/ssh/99"
+	ok cube run --all -- true
+	is "$(sockets | wc -l)" 3 'sockets of the next manager'
+	pid=$(masters | head -n 1)
+	pid=${pid%% *}
+	kill -9 "${pid#/proc/}"
+	soon all_ready_again
+	ok cube down
+	soon no_ssh
+	is "$(sockets)" '' 'sockets after the end'
+	new_manager
+	[ ! -e "$CUBE_STATE_DIR/default/ssh" ] || fail 'the folder stayed'
+	for h in h1 h2 h3; do restart "$h" 'MaxSessions 1\nDisableForwarding yes'; done
+}
+all_ready_again() {
+	[ "$(masters | wc -l)" = 3 ] && [ "$(cube nodes -o json | jq '[.nodes[] | select(.state == "ready")] | length')" = 3 ]
+}
+
+test_openssh_refused_a_session() {
+	restart h1 'LogLevel INFO\nMaxSessions 0'
+	: >"$LAB/h1/sshd.log"
+	run timeout 60 cube spawn --workers=h1 --transport=openssh
+	rc_is 1
+	err_has 'h1 .*the server refuses a session \(MaxSessions in its sshd_config'
+	ok cube down
+	restart h1 'MaxSessions 1\nDisableForwarding yes'
+}
+
 test_openssh_says_why_not() {
 	local config
 	ssh-keygen -q -t ed25519 -N '' -f "$T/stranger"

@@ -260,6 +260,27 @@ test_a_bastion_that_asks() {
 	ok cube down --purge
 }
 
+# The same by OpenSSH's ssh: a code is good for one login, and one login is all it takes.
+test_one_code_by_openssh() {
+	local i
+	: >"$LAB/k1/root/var/log/pam"
+	fresh 'cube spawn -w k1 --transport=openssh'
+	expect '^\(user@127\.0\.0\.1\) Password \(k1\): *$'
+	say "$PASSWORD"
+	code 0
+	is "$(grep -c 'Password (k1)' "$T/screen")" 1 'questions'
+	is "$(pam_attempts k1)" 1 'attempts at PAM'
+	ok cube run -w k1 -- true
+	for i in 1 2 3; do drop_links k1; done
+	soon is_now k1 needs-login
+	is "$(pam_attempts k1)" 1 'attempts at PAM after three drops'
+	fresh 'cube down --purge'
+	expect '^\(user@127\.0\.0\.1\) Password \(k1\): *$'
+	say "$PASSWORD"
+	code 0
+	is "$(pam_attempts k1)" 2 'attempts at PAM'
+}
+
 # While hosts join, a line is cut to the terminal; what stays on it is not.
 test_a_reason_is_told_whole() {
 	ok cube down --purge

@@ -15,6 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
 	if (rc != CUBE_EHOSTKEY && rc != CUBE_EAUTH && rc != CUBE_ECONNECT) abort();
 	for (const char *p = err.msg; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 127) abort();
-	cube_ssh_says_broke((const char *)bytes, n);
+	if (cube_ssh_says_refused((const char *)bytes, n, &err))
+		for (const char *p = err.msg; *p; p++)
+			if ((unsigned char)*p < ' ' || *p == 127) abort();
+	cube_ssh_says_dropped((const char *)bytes, n);
+	cube_ssh_says_no_master((const char *)bytes, n);
 	return 0;
 }

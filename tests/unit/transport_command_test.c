@@ -203,6 +203,37 @@ START_TEST(test_says_dropped) {
 }
 END_TEST
 
+/* Of a line whose master has no session for it, or went. */
+static const struct {
+	const char *text, *refused;
+	bool no_master;
+} MUX[] = {
+	{"mux_client_request_session: session request failed: Session open refused by peer\r\n"
+	 "Connection closed by UNKNOWN port 65535\r\n",
+	 "account for tunnels only): Session open refused by peer", true},
+	{"Master refused session request: Permission denied\r\n", "only): Permission denied",
+	 false},
+	{"packet.c:sshpkt_vfatal():2009 (bin=ssh, pid=7): Connection closed by UNKNOWN port 65535\n",
+	 NULL, true},
+	{"Control socket connect(/x): Connection refused\r\n"
+	 "Connection closed by UNKNOWN port 65535\r\n",
+	 NULL, true},
+	{"Connection closed by UNKNOWN port 65535\nbash: x: not found\n", NULL, false},
+	{"Connection closed by 1.2.3.4 port 22\n", NULL, false},
+	{"", NULL, false},
+};
+
+START_TEST(test_says_of_master) {
+	struct cube_err err = {0};
+	const char *text = MUX[_i].text;
+	ck_assert(cube_ssh_says_no_master(text, strlen(text)) == MUX[_i].no_master);
+	ck_assert(cube_ssh_says_refused(text, strlen(text), &err) == (MUX[_i].refused != NULL));
+	if (!MUX[_i].refused) return;
+	ck_assert_int_eq(err.code, CUBE_ECONNECT);
+	ck_assert_msg(strstr(err.msg, MUX[_i].refused) != NULL, "%s", err.msg);
+}
+END_TEST
+
 /* ---- what ssh asks ----------------------------------------------------------------------- */
 
 static const struct {
@@ -726,13 +757,14 @@ END_TEST
 
 /* A line that has read of its input is not run again on the rest of it. */
 START_TEST(test_openssh_hangs_up_later) {
-	fake_ssh(
-		"for a; do case $a in\n"
-		"-N) trap 'echo Connection reset by 1.2.3.4 port 22 >&2; exit 255' TERM; echo ready\n"
-		"	while :; do sleep 100 & wait $!; done;;\n"
-		"true) exit 0;; esac; done\n"
-		"echo >>count; read first; echo 'Connection closed by UNKNOWN port 65535' >&2\n"
-		"exit 255\n");
+	fake_ssh("for a; do case $a in\n"
+		 "-N) exec 3>&2 2>/dev/null\n"
+		 "	trap 'echo Connection reset by 1.2.3.4 port 22 >&3; exit 255' TERM\n"
+		 "	echo ready\n"
+		 "	while :; do sleep 100 & wait $!; done;;\n"
+		 "true) exit 0;; esac; done\n"
+		 "echo >>count; read first; echo 'Connection closed by UNKNOWN port 65535' >&2\n"
+		 "exit 255\n");
 	open_command("openssh");
 	peer_run(&p, "true");
 	peer_exec(&p, "cat");
@@ -763,7 +795,7 @@ START_TEST(test_openssh_one_login) {
 	sshd_launch(&server, "host_key", "LogLevel INFO\nMaxSessions 1\n", NULL);
 	open_command("openssh");
 	for (int i = 0; i < 20; i++) {
-		peer_run(&p, "cat; exit 7");
+		peer_run(&p, "echo out; exit 7");
 		ck_assert_int_eq(p.status, 7);
 	}
 	peer_run(&p, "exit 255");
@@ -809,7 +841,8 @@ END_TEST
 static void with_master(const char *lines) {
 	cube_autofree char *old = read_file(server.dir, ".ssh/config");
 	cube_autofree char *config =
-		cube_strf("ControlPath %s/user.sock\n%s%s", server.dir, lines, old);
+		cube_strf("StrictHostKeyChecking accept-new\nControlPath %s/user.sock\n%s%s",
+			  server.dir, lines, old);
 	write_file(server.dir, ".ssh/config", 0600, config);
 }
 
@@ -1106,6 +1139,7 @@ int main(int argc, char **argv) {
 	tcase_add_test(pure, test_template_values);
 	tcase_add_loop_test(pure, test_says, 0, sizeof SAYS / sizeof SAYS[0]);
 	tcase_add_loop_test(pure, test_says_dropped, 0, sizeof DROPS / sizeof DROPS[0]);
+	tcase_add_loop_test(pure, test_says_of_master, 0, sizeof MUX / sizeof MUX[0]);
 	tcase_add_loop_test(pure, test_ask_kind, 0, sizeof ASKS / sizeof ASKS[0]);
 	suite_add_tcase(suite, pure);
 	TCase *tc = tcase_create("programs");

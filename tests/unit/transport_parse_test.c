@@ -23,6 +23,7 @@ static const char SAMPLE[] = "Pseudo-terminal will not be allocated\r\n"
 			     "identityfile ~/.ssh/a\nidentityfile /k/b c\nidentityfile none\n"
 			     "userknownhostsfile /a/b /c/d\nglobalknownhostsfile none\n"
 			     "proxycommand nc %h %p\nproxyjump none\n"
+			     "controlpath /run/cm-1\n"
 			     "novalue\n\n   \nunknown thing\n";
 
 static void check_sample(const struct cube_ssh_config *c) {
@@ -41,6 +42,7 @@ static void check_sample(const struct cube_ssh_config *c) {
 	ck_assert_uint_eq(c->global_hosts.len, 0);
 	ck_assert_str_eq(c->proxycommand, "nc %h %p");
 	ck_assert_ptr_null(c->proxyjump);
+	ck_assert_str_eq(c->controlpath, "/run/cm-1");
 }
 
 START_TEST(test_config) {

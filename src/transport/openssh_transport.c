@@ -105,11 +105,6 @@ static bool lines_known(void *of, const struct cube_process_end *end) {
 	return false;
 }
 
-/* There are servers with one session for a connection: they cost a login for each line. */
-static bool hung_up_between(const struct lines *l, const struct cube_process_end *end) {
-	return l->lost && l->served && cube_ssh_says_no_master(end->said, end->said_len);
-}
-
 /* sshd forgets a closed session in a later turn of its own loop: where MaxSessions is 1 the next
  * one may come too early. */
 static uint64_t refused_early(struct lines *l) {
@@ -127,7 +122,10 @@ static uint64_t lines_again(void *of, const struct cube_process_end *end) {
 		l->users = NULL;
 		return 1;
 	}
-	if (hung_up_between(l, end)) return 1;
+	/* There are servers with one session for a connection: they cost a login for each line, and
+	 * that they hang up may be noticed only when the next line is on its way. Once: what has
+	 * served no line yet is not given up for another. */
+	if (l->lost && l->served) return 1;
 	return refused && !l->lost ? refused_early(l) : 0;
 }
 

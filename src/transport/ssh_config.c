@@ -134,12 +134,12 @@ static void set_agent(struct cube_ssh_config *c, struct word w) {
 	c->identityagent = expand_home(w.s, w.n);
 }
 
-/* See CUBE_SSH_CONFIG_HASH; a path of the user's is of no interest. */
+/* See CUBE_SSH_CONFIG_HASH; a command of the user's is of no interest. */
 static void set_hash(struct cube_ssh_config *c, struct word w) {
-	bool good = w.n == 1 + 40 && *w.s == '/';
-	for (size_t i = 1; good && i < w.n; i++) good = isxdigit((unsigned char)w.s[i]);
+	bool good = w.n == 40;
+	for (size_t i = 0; good && i < w.n; i++) good = isxdigit((unsigned char)w.s[i]);
 	free(c->hash);
-	c->hash = good ? cube_strndup(w.s + 1, w.n - 1) : NULL;
+	c->hash = good ? cube_strndup(w.s, w.n) : NULL;
 }
 
 static bool yes(struct word w) {
@@ -199,7 +199,7 @@ KEY_SETTER(gssapiauthentication, c->gssapi = yes(w))
 KEY_SETTER(preferredauthentications, set_string(&c->preferred, w))
 KEY_SETTER(controlpath, set_string(&c->controlpath, w))
 KEY_SETTER(pkcs11provider, set_string(&c->pkcs11, w))
-KEY_SETTER(controlpath, set_hash(c, w))
+KEY_SETTER(remotecommand, set_hash(c, w))
 KEY_SETTER(certificatefile, add_identity(&c->certificates, w))
 
 #define KEY(name) \
@@ -228,7 +228,7 @@ static const struct key KEYS[] = {
 	KEY(pkcs11provider),
 	KEY(controlpath),
 	KEY(certificatefile),
-	KEY(controlpath),
+	KEY(remotecommand),
 };
 enum { NKEYS = sizeof KEYS / sizeof KEYS[0] };
 _Static_assert((int)NKEYS <= CUBE_SSH_KEYS_MAX, "CUBE_SSH_KEYS_MAX");

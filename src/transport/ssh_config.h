@@ -57,7 +57,7 @@ void cube_ssh_config_expand(struct cube_ssh_config *c, const char *host);
 /* What it does not leave: the names of known_hosts files and of the agent. */
 void cube_ssh_config_expand_rest(struct cube_ssh_config *c, const char *host);
 /* Makes ssh -G say what %C is: newer ones take the jump host in. */
-#define CUBE_SSH_CONFIG_HASH "ControlPath=/%C"
+#define CUBE_SSH_CONFIG_HASH "RemoteCommand=%C"
 /* HostName as configured, with %h and %% replaced. Fresh. */
 char *cube_ssh_config_hostname(const char *name, const char *host);
 

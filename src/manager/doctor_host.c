@@ -31,7 +31,7 @@ struct cube_examination {
 	int64_t sent;
 	char shell[TEXT_MAX], home[TEXT_MAX], user[64], umask[16], machine[64], kernel[TEXT_MAX];
 	char cgroup[TEXT_MAX], delegated[TEXT_MAX], worker[TEXT_MAX], clock[64], sudo[64];
-	bool cgroup2, in_session, linger, ended;
+	bool cgroup1, cgroup2, in_session, linger, ended;
 	int64_t clock_at; /* when it came */
 	struct cube_logind logind;
 	char why[64]; /* of the folder that follows */
@@ -63,6 +63,7 @@ static const char LOOK_AROUND[] =
 	"a machine \"$(uname -m 2>/dev/null || cat /proc/sys/kernel/arch 2>/dev/null)\"; "
 	"a kernel \"$(uname -sr 2>/dev/null || cat /proc/sys/kernel/osrelease)\"; "
 	"[ -e /sys/fs/cgroup/cgroup.controllers ] && a cgroup2 yes; "
+	"[ -e /sys/fs/cgroup/memory/tasks ] && a cgroup1 yes; "
 	"while read -r l; do a cgroup \"$l\"; case $l in 0::*) "
 	"[ -w \"/sys/fs/cgroup${l#0::}/cgroup.procs\" ] && a delegated \"${l#0::}\";; esac; "
 	"done </proc/self/cgroup; "
@@ -168,6 +169,7 @@ void cube_examination_take(struct cube_examination *e, const char *answer, int64
 	if (!strcmp(key, "clock")) e->clock_at = wall_ns;
 	if (!strcmp(key, "folder")) take_folder(e, value);
 	if (!strcmp(key, "cgroup")) take_cgroup(e, value);
+	if (!strcmp(key, "cgroup1")) e->cgroup1 = true;
 	if (!strcmp(key, "cgroup2")) e->cgroup2 = true;
 	if (!strcmp(key, "logind")) take_logind(e, value);
 	if (!strcmp(key, "linger")) e->linger = true;
@@ -283,8 +285,8 @@ static void tell_cgroup(struct telling *t) {
 		tell(t, CUBE_VERDICT_NOTE, "cgroup", "",
 		     "v2, not ours to write: limits by rlimits and a watchdog (%s)", e->cgroup);
 	else
-		tell(t, CUBE_VERDICT_NOTE, "cgroup", "", "v1 or none: limits by rlimits (%s)",
-		     *e->cgroup ? e->cgroup : "none");
+		tell(t, CUBE_VERDICT_NOTE, "cgroup", "", "%s: limits by rlimits",
+		     e->cgroup1 ? "v1" : "none");
 }
 
 /* The host's time lies between sending the line and its answer. */

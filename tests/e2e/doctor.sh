@@ -118,6 +118,22 @@ test_quota() {
 	goes_to quota /var/tmp/cube-user
 }
 
+cgroup_is() { # MODE VERDICT TEXT
+	local lacks
+	lacks=$(lab_cgroup_lacks "$1")
+	[ ! "$lacks" ] || skip "$lacks"
+	lab_vm "cg-$1" cgroup="$1"
+	ok cube doctor "cg-$1" --output json
+	finding "cg-$1" cgroup "$2" "$3"
+}
+test_cgroup_delegated() { cgroup_is delegated ok '^v2, writable: /user$'; }
+test_cgroup_of_root() { cgroup_is v2 note '^v2, not ours to write: limits by rlimits'; }
+test_cgroup_v1() { cgroup_is v1 note '^v1: limits by rlimits$'; }
+test_cgroup_none() {
+	ok cube doctor well --output json
+	finding well cgroup note '^none: limits by rlimits$'
+}
+
 test_a_command_of_the_hosts_own() {
 	run timeout 60 cube doctor forced
 	rc_is 1

@@ -29,6 +29,7 @@
 #   logind='LINE'      a line of [Login] in /etc/systemd/logind.conf
 #   init=systemd       systemd, logind and user sessions (pam=yes is implied); see systemd.sh
 #   arch=aarch64|armv7l  another machine's userland: its busybox, run by qemu-user; see arch.sh
+#   cgroup=MODE        /sys/fs/cgroup: v2 (root's), delegated (v2, the user's), v1; else there is none
 #   setup=FUNCTION     called with NAME and the root folder before the host starts
 
 # shellcheck source=systemd.sh
@@ -52,14 +53,14 @@ lab_vm_lacks() {
 lab_vm_options() {
 	local o
 	VM_user=user VM_shell=/bin/bash VM_key='' VM_password='' VM_pam=no VM_server=openssh VM_sudo=none
-	VM_net='' VM_init='' VM_arch='' VM_logind='' VM_setup='' VM_sshd=() VM_mount=()
+	VM_net='' VM_cgroup='' VM_init='' VM_arch='' VM_logind='' VM_setup='' VM_sshd=() VM_mount=()
 	for o; do
 		case $o in
 		sshd=*) VM_sshd+=("${o#*=}") ;;
 		mount=*) VM_mount+=("${o#*=}") ;;
 		home=*) VM_mount+=("HOME:${o#*=}") ;;
 		logind=*) VM_logind+="${o#*=}"$'\n' ;;
-		user=* | shell=* | key=* | password=* | pam=* | server=* | sudo=* | net=* | init=* | arch=* | setup=*)
+		user=* | shell=* | key=* | password=* | pam=* | server=* | sudo=* | net=* | init=* | cgroup=* | arch=* | setup=*)
 			printf -v "VM_${o%%=*}" %s "${o#*=}"
 			;;
 		*) lab_say "lab_vm: no option '$o'" && return 1 ;;
@@ -245,12 +246,40 @@ lab_vm_boot() {
 		esac
 	done <"$root/../mounts"
 	mount -t proc proc "$root/proc"
-	[ ! -f "$root/../cgroup" ] || lab_systemd_boot "$root"
+	if [ -f "$root/../cgroup_mode" ]; then lab_vm_cgroup "$root"
+	elif [ -f "$root/../cgroup" ]; then lab_systemd_boot "$root"; fi
 	[ ! -f "$root/../binfmt" ] || lab_arch_register "$root/proc/sys/fs/binfmt_misc" "$root/../binfmt" "$pid"
 	echo "$pid" >"$root/../pid.new"
 	mv "$root/../pid.new" "$root/../pid"
 	mapfile -t words <"$root/../server"
 	exec env container=lab chroot "$root" "${words[@]}"
+}
+
+# Why there can be no cgroup=$1 here, or nothing.
+lab_cgroup_lacks() {
+	case $1 in
+	v1) [ -e /sys/fs/cgroup/memory/tasks ] || echo 'this machine has no cgroup v1' ;;
+	*) lab_systemd_cgroups >/dev/null || echo 'no cgroup v2 that could be written to' ;;
+	esac
+}
+
+# What lab_vm_boot does for cgroup=MODE; $1 is the root. With a delegation sshd, and so each
+# login, is in the cgroup that belongs to the user.
+lab_vm_cgroup() {
+	local dir=$1/sys/fs/cgroup mode
+	mode=$(cat "$1/../cgroup_mode")
+	mkdir -p "$dir"
+	if [ "$mode" = v1 ]; then
+		mount -t tmpfs cgroup "$dir"
+		mkdir "$dir/memory"
+		mount -t cgroup -o memory cgroup "$dir/memory"
+		return
+	fi
+	mount -t cgroup2 cgroup2 "$dir"
+	[ "$mode" = delegated ] || return 0
+	mkdir "$dir/user"
+	chown -R 1000:1000 "$dir/user"
+	echo $$ >"$dir/user/cgroup.procs"
 }
 
 # Starts the host made in $LAB/$1, again if it was stopped. Does not wait.
@@ -262,7 +291,7 @@ lab_vm_start() {
 	[ ! -s "$dir/net" ] || into=(nsenter -t "$(cat "$LAB/$(cat "$dir/net")/pid")" -n)
 	[ ! -s "$dir/cgroup" ] || into+=(bash -c "$(declare -f lab_systemd_enter); lab_systemd_enter \"\$@\"" lab "$(cat "$dir/cgroup")")
 	env -i PATH="$PATH" "${into[@]}" unshare -m -u -p -f --propagation private bash -c \
-		"$(declare -f lab_vm_boot lab_systemd_boot lab_arch_register lab_quota_mount); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
+		"$(declare -f lab_vm_boot lab_vm_cgroup lab_systemd_boot lab_arch_register lab_quota_mount); lab_vm_boot \"\$@\"" lab "$dir/root" "$1" >>"$dir/sshd.log" 2>&1 </dev/null 3>&- &
 	echo $! >"$dir/outer"
 	disown
 	[ ! -s "$dir/link" ] || lab_vm_outer_net "$(cat "$dir/link")" "$(cat "$dir/address")"
@@ -325,7 +354,10 @@ lab_vm() {
 		esac
 		echo $LAB_PORT >"$dir/port"
 		echo "$VM_address" >"$dir/address"
-		[ ! "$VM_init" ] || echo "$(lab_systemd_cgroups)/lab-$LAB_PORT" >"$dir/cgroup"
+		[ ! "$VM_cgroup" ] || echo "$VM_cgroup" >"$dir/cgroup_mode"
+		case $VM_init$VM_cgroup in
+		systemd | v2 | delegated) echo "$(lab_systemd_cgroups)/lab-$LAB_PORT" >"$dir/cgroup" ;;
+		esac
 		lab_vm_sshd_config "$VM_address" $LAB_PORT "$root/etc/ssh/host_key" >"$root/etc/ssh/sshd_config"
 		lab_vm_server $LAB_PORT >"$dir/server"
 		lab_vm_start "$name"

@@ -39,6 +39,7 @@ struct cube_sender {
 	struct cube_buf out;
 	int fd; /* the file that is being sent, or -1 */
 	uint64_t entry, size, offset, data_end;
+	int64_t mtime;
 	bool sparse;
 	uint64_t have, hashed; /* what the receiver has of it */
 	struct cube_sha256 hash;
@@ -129,7 +130,7 @@ static void send_file(struct cube_sender *s, const struct walk_entry *e) {
 	s->offset = s->data_end = 0;
 	s->sparse = (uint64_t)st.st_blocks * 512 < s->size;
 	s->rec.mode = st.st_mode & 0777;
-	s->rec.mtime = part_mtime(&st);
+	s->rec.mtime = s->mtime = part_mtime(&st);
 	s->rec.number = s->size;
 	s->rec.more = identity(&st);
 	s->told = s->give_up = false;
@@ -231,14 +232,24 @@ static bool skip_hole(struct cube_sender *s) {
 		data = st.st_size;
 	hole = data < 0 || (uint64_t)data >= s->size ? -1 : lseek(s->fd, data, SEEK_HOLE);
 	s->data_end = hole < 0 || (uint64_t)hole > s->size ? s->size : (uint64_t)hole;
+	/* punched there since the first look: it is read as any other bytes */
+	if (s->data_end <= s->offset) s->data_end = s->size;
 	if (data <= 0 || (uint64_t)data <= s->offset) return false;
 	send_hole(s, (uint64_t)data < s->size ? (uint64_t)data : s->size);
 	return true;
 }
 
+/* Nothing can be read at an offset before the size. Files of /sys say more than they have; others
+ * lost their end while they were read, if only for a moment. */
+static bool is_end(const struct cube_sender *s) {
+	struct stat st;
+
+	return fstat(s->fd, &st) == 0 && (uint64_t)st.st_size == s->size &&
+	       part_mtime(&st) == s->mtime;
+}
+
 static void step_file(struct cube_sender *s) {
 	uint64_t end = s->size ? s->size : TELLS_NO_SIZE;
-	struct stat st;
 	uint8_t *space;
 	ssize_t n;
 
@@ -260,9 +271,7 @@ static void step_file(struct cube_sender *s) {
 		return;
 	}
 	if (n < 0) problem(s, strerror(errno));
-	/* files of /sys say more than they have; others lost their end while they were read */
-	else if (fstat(s->fd, &st) < 0 || (uint64_t)st.st_size != s->size)
-		problem(s, "became shorter while it was copied"), n = -1;
+	else if (!is_end(s)) problem(s, "became shorter while it was copied"), n = -1;
 	end_file(s, n == 0);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -576,6 +577,67 @@ START_TEST(shrinking) {
 }
 END_TEST
 
+/* Between two calls of the sender somebody else works on the file. */
+static const char *victim;
+static off_t victim_size;
+
+off_t lseek(int fd, off_t at, int whence) {
+	if (victim && whence == SEEK_HOLE) {
+		int other = open(victim, O_WRONLY);
+		fallocate(other, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 64 << 10);
+		close(other);
+		victim = NULL;
+	}
+	return syscall(SYS_lseek, fd, at, whence);
+}
+
+ssize_t pread(int fd, void *space, size_t n, off_t at) {
+	const char *path = at >= 100000 ? victim : NULL;
+	if (path) ck_assert_int_eq(truncate(path, 50000), 0);
+	ssize_t got = syscall(SYS_pread64, fd, space, n, at);
+	if (path) ck_assert_int_eq(truncate(path, victim_size), 0);
+	return got;
+}
+
+static bool can_punch(const char *path) {
+	int fd = open(path, O_WRONLY);
+	bool can = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 128 << 10,
+			     128 << 10) == 0;
+	close(fd);
+	if (!can) fprintf(stderr, "punched: no holes in files here: %s\n", strerror(errno));
+	return can;
+}
+
+static void set_old(const char *path) {
+	struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	ck_assert_int_eq(utimensat(AT_FDCWD, path, old, 0), 0);
+}
+
+START_TEST(punched) {
+	make_noise("src", 512 << 10, 1);
+	if (!can_punch("src")) return;
+	victim = "src";
+	struct wire w = copy("src", "dst");
+	ck_assert_ptr_null(victim);
+	ck_assert_uint_eq(w.received.problems, 0);
+	set_old("src"); /* the hole is newer than what was copied */
+	set_old("dst");
+	same("src", "dst");
+}
+END_TEST
+
+/* Its end is gone for a moment only. */
+START_TEST(shorter_and_back) {
+	make_noise("src", victim_size = 400000, 1);
+	set_old("src");
+	victim = "src";
+	copy("src", "dst");
+	victim = NULL;
+	ck_assert_str_eq(told, "src: became shorter while it was copied\n");
+	ck_assert(!exists("dst"));
+}
+END_TEST
+
 /* ---- no space ----------------------------------------------------------------------------- */
 
 START_TEST(full_disk) {
@@ -863,6 +925,8 @@ int main(void) {
 	tcase_add_test(tc, goes_on_after_a_cut);
 	tcase_add_test(tc, parts_of_small_files_go);
 	tcase_add_test(tc, shrinking);
+	tcase_add_test(tc, punched);
+	tcase_add_test(tc, shorter_and_back);
 	tcase_add_test(tc, full_disk);
 	tcase_add_test(tc, hostile_names);
 	tcase_add_test(tc, hostile_extras);

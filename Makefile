@@ -129,8 +129,9 @@ clean:
 
 # Two builds of the same sources, in two folders, have to be the same to the byte.
 reproduce:
-	@set -e; rm -rf build/reproduce; for d in one two; do mkdir -p build/reproduce/$$d; \
-		cp -R Makefile src include deploy tests build/reproduce/$$d; \
+	@set -e; rm -rf build/reproduce; mkdir -p build/reproduce/one build/reproduce/two; \
+	cp -R Makefile src include deploy tests build/reproduce/one; cp -R build/reproduce/one/. build/reproduce/two; \
+	for d in one two; do \
 		$(MAKE) --no-print-directory -C build/reproduce/$$d COMMIT='$(COMMIT)' build/cube >/dev/null; done; \
 	cmp build/reproduce/one/build/cube build/reproduce/two/build/cube && echo 'the same: build/cube' && rm -rf build/reproduce
 FORCE:

@@ -126,7 +126,10 @@ static int plan_down(const struct args *a, struct cube_cp *cp, char **words, siz
 
 static int plan(const struct args *a, struct cube_cp *cp, char **words, size_t n, int *ret_code,
 		struct cube_err *err) {
-	if (n < 2) return cube_fail(err, CUBE_EUSAGE, "what is to be copied, and where to?");
+	if (n < 2)
+		return cube_fail(
+			err, CUBE_EUSAGE,
+			"what, and where to? cube cp FILE... HOSTS:PATH, or HOSTS:PATH... PATH");
 	struct cube_cp_operand to = cube_cp_operand(words[n - 1]);
 	size_t remote = 0;
 	for (size_t i = 0; i + 1 < n; i++) {

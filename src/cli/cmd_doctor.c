@@ -171,9 +171,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_selection s = {0};
 	struct cube_err err;
-	int rc = cube_select_hosts(&a->select, words, true, &s, &err);
-	if (!rc && s.set.len == 0)
-		rc = cube_fail(&err, CUBE_EUSAGE, "which host? as in: cube doctor web1");
+	int rc = cube_select_some(&a->select, words, "which host? as in: cube doctor web1", &s,
+				  &err);
 	int code = rc ? cube_cli_fail(&err) : examine(cli, a, &s);
 	cube_selection_done(&s);
 	return code;

@@ -19,8 +19,7 @@ static const struct cube_option options[] = {
 	{"follow", NULL, 'f', CUBE_OPT_FLAG, AT(follow), NULL, "go on with what happens"},
 	{"last", NULL, 'n', CUBE_OPT_UINT, AT(last), "N", "begin with the last N (all; with -f 10)",
 	 NULL, NULL, 0, 1000000000},
-	{"output", NULL, 'o', CUBE_OPT_STRING, AT(output), "FORMAT",
-	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
+	CUBE_OUTPUT_ROW(AT(output)),
 	{0},
 };
 

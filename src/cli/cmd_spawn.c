@@ -105,14 +105,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_selection s = {0};
 	struct cube_err err;
-	int rc = cube_select_hosts(&a->select, NULL, true, &s, &err);
-	if (!rc && s.set.len == 0)
-		rc = cube_fail(&err, CUBE_EUSAGE, "%s",
-			       !a->select.workers.len && !a->select.hosts
-				       ? "on which hosts? give --workers=HOSTS or -i FILE"
-			       : a->select.limit.len || a->select.exclude.len
-				       ? "no host is left after --limit and --exclude"
-				       : "no host is named there");
+	int rc = cube_select_some(&a->select, NULL,
+				  "on which hosts? give --workers=HOSTS or -i FILE", &s, &err);
 	int code = rc ? cube_cli_fail(&err) : add_nodes(cli, a, &s, words, n);
 	cube_selection_done(&s);
 	return code;

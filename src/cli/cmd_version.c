@@ -11,8 +11,7 @@ struct args {
 };
 
 static const struct cube_option options[] = {
-	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct args, output), "FORMAT",
-	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
+	CUBE_OUTPUT_ROW(offsetof(struct args, output)),
 	{0},
 };
 

@@ -96,6 +96,20 @@ static int print_help(const struct cube_command *c) {
 	return code;
 }
 
+/* What it is called here, of words that other tools have. */
+static const char *known_as(const char *word) {
+	static const char *const words[][2] = {
+		{"attach", "logs -f"}, {"kill", "stop"},    {"rm", "stop"},    {"cancel", "stop"},
+		{"ssh", "exec"},       {"shell", "exec"},   {"scp", "cp"},     {"copy", "cp"},
+		{"list", "nodes"},     {"ls", "nodes"},     {"tasks", "ps"},   {"jobs", "ps"},
+		{"up", "spawn"},       {"add", "spawn"},    {"join", "spawn"}, {"drain", "down"},
+		{"remove", "down"},    {"port", "forward"}, {"tail", "logs"},  {"log", "logs"},
+	};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(word, words[i][0]) == 0) return words[i][1];
+	return NULL;
+}
+
 int cube_command_unknown(const char *word) {
 	const char *names[64];
 	size_t n = 0;
@@ -103,7 +117,8 @@ int cube_command_unknown(const char *word) {
 	for (const struct cube_command *const *c = cube_commands; *c && n < 63; c++)
 		if (!(*c)->hidden) names[n++] = (*c)->name;
 	names[n] = NULL;
-	const char *near = cube_parse_nearest(word, names);
+	const char *near = known_as(word);
+	if (!near) near = cube_parse_nearest(word, names);
 	if (near)
 		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; did you mean `cube %s`?",
 			  word, near);
@@ -152,6 +167,10 @@ static int run_command(const struct cube_command *c, int argc, char **argv) {
 	return c->carries && n ? code : plain(code);
 }
 
+static bool is_version(const char *word) {
+	return strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0;
+}
+
 /* Options before the command: --cluster NAME is passed on through the environment. */
 static int first_options(int argc, char **argv, int *at, const struct cube_command **ret) {
 	static const struct cube_option_group groups[] = {
@@ -162,7 +181,7 @@ static int first_options(int argc, char **argv, int *at, const struct cube_comma
 	struct cube_err err;
 	char **words = NULL;
 	size_t n = 0;
-	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+	if (argc > 1 && is_version(argv[1])) {
 		*ret = &cube_cmd_version;
 		*at = 1;
 		return 0;
@@ -197,7 +216,7 @@ int cube_cli_main(int argc, char **argv) {
 	sigaction(SIGPIPE, &ignore, NULL); /* a reader that left is an error of write(2) */
 	int code = first_options(argc, argv, &at, &command);
 	if (!command) return code < 0 ? 0 : plain(code);
-	if (command == &cube_cmd_version && strcmp(argv[at], "--version") == 0)
+	if (command == &cube_cmd_version && is_version(argv[at]))
 		return run_command(command, 0, argv + argc);
 	return run_command(command, argc - at - 1, argv + at + 1);
 }

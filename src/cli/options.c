@@ -144,8 +144,10 @@ static int read_letters(struct reading *r, const char *word, struct cube_err *er
 	for (const char *p = word + 1; *p; p++) {
 		struct row row = find(r->groups, r->values, NULL, 0, *p);
 		if (!row.opt && (unsigned char)*p < 0x80 && isprint((unsigned char)*p))
-			return cube_fail(err, CUBE_EUSAGE, "unknown option -%c in '%.80s'", *p,
-					 word);
+			return cube_fail(err, CUBE_EUSAGE,
+					 word[2] ? "unknown option -%c in '%.80s'"
+						 : "unknown option -%c",
+					 *p, word);
 		if (!row.opt) return cube_fail(err, CUBE_EUSAGE, "unknown option '%.80s'", word);
 		if (row.opt->type == CUBE_OPT_FLAG) {
 			*(bool *)row.value = true;

@@ -18,8 +18,7 @@
 #define GAP      2
 
 const struct cube_option cube_listing_options[] = {
-	{"output", NULL, 'o', CUBE_OPT_STRING, offsetof(struct cube_listing, output), "FORMAT",
-	 "table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv"},
+	CUBE_OUTPUT_ROW(offsetof(struct cube_listing, output)),
 	{"no-headers", NULL, 0, CUBE_OPT_FLAG, offsetof(struct cube_listing, no_headers), NULL,
 	 "no line with the columns' names"},
 	{0},

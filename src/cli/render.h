@@ -15,6 +15,12 @@ struct cube_listing { /* options of the commands that list */
 	bool no_headers;
 };
 extern const struct cube_option cube_listing_options[];
+/* The option row -o of what has all forms. */
+#define CUBE_OUTPUT_ROW(at)                                                                     \
+	{                                                                                       \
+		"output", NULL, 'o', CUBE_OPT_STRING, at, "FORMAT",                             \
+			"table, wide, json, jsonl or csv", "table", "table|wide|json|jsonl|csv" \
+	}
 #define CUBE_LISTING_GROUP(type) \
 	{ "Listing", cube_listing_options, offsetof(type, list) }
 

@@ -117,6 +117,18 @@ int cube_select_hosts(const struct cube_select *o, char *const *words, bool whol
 	return rc;
 }
 
+int cube_select_some(const struct cube_select *o, char *const *words, const char *question,
+		     struct cube_selection *ret, struct cube_err *err) {
+	bool named = (words && words[0]) || o->workers.len || o->hosts;
+	int rc = cube_select_hosts(o, words, true, ret, err);
+	if (rc || ret->set.len) return rc;
+	return cube_fail(err, CUBE_EUSAGE, "%s",
+			 !named ? question
+			 : o->limit.len || o->exclude.len
+				 ? "no host is left after --limit and --exclude"
+				 : "no host is named there");
+}
+
 void cube_selection_done(struct cube_selection *s) {
 	cube_nodeset_done(&s->set);
 	cube_hosts_done(&s->hosts);

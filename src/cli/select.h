@@ -24,6 +24,10 @@ struct cube_selection { /* zero-initialise */
  * hosts of the file, else those of --limit; empty where nothing was chosen. */
 int cube_select_hosts(const struct cube_select *o, char *const *words, bool whole_file,
 		      struct cube_selection *ret, struct cube_err *err);
+/* The same for hosts to be reached, of which there must be one: where none is named, the question.
+ * *ret is to be done in any case. */
+int cube_select_some(const struct cube_select *o, char *const *words, const char *question,
+		     struct cube_selection *ret, struct cube_err *err);
 void cube_selection_done(struct cube_selection *s);
 json_t *cube_selection_names(const struct cube_selection *s);
 

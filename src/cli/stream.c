@@ -234,7 +234,8 @@ int cube_rstream_step(struct cube_rstream *s, struct cube_err *err) {
 		if (n < 0 && errno == EAGAIN) return 0;
 		if (n <= 0)
 			return cube_fail(err, CUBE_ECONNECT,
-					 "the manager went away, and the stream with it");
+					 "the manager went away, and the stream with it; the "
+					 "next command starts it again");
 		cube_buf_commit(&s->in, (size_t)n);
 		total += (size_t)n;
 		rc = take_frames(s, err);

@@ -51,6 +51,13 @@ test_unknown_words_name_the_nearest() {
 	run cube nodes -o jsn
 	rc_is 2
 	err_has json
+	run cube attach 1
+	rc_is 2
+	err_has 'did you mean .cube logs -f.'
+	run cube ps -z
+	rc_is 2
+	err_has 'unknown option -z \('
+	ok cube -V
 }
 
 test_listings_are_valid() {

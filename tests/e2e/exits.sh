@@ -191,6 +191,25 @@ test_stdout_that_takes_nothing() {
 	err_has 'cannot write to stdout: No space left'
 }
 
+# What is said when the manager is killed under a command: in words, and what to do.
+test_manager_killed() {
+	local words pid
+	for words in "exec $N -- sh -c 'echo begun; exec sleep 50'" "run -i -- sh -c 'echo begun; exec sleep 51' </dev/zero"; do
+		timeout 60 bash -c "cube $words" >killed.out 2>"$E" &
+		pid=$!
+		soon grep -q begun killed.out
+		kill -9 "$(manager_pid)"
+		rc=0
+		wait $pid || rc=$?
+		is $rc 125
+		err_has '^cube: error: the manager went away(, and the stream with it; the next command starts it again|; the work goes on: .cube logs -f [0-9]+. comes back to it)$'
+		is "$(wc -l <"$E")" 1 'lines of stderr'
+	done
+	ok cube stop "$(cube ps -q)"
+	all_ready() { cube nodes -o json | jq -e '[.nodes[] | select(.state == "ready")] | length == 2'; }
+	soon all_ready
+}
+
 test_the_users_own() {
 	local id
 	codes <<-END

@@ -134,7 +134,7 @@ START_TEST(test_bad) {
 		{"--tail-g", "unknown option --tail-g; did you mean --tail-f?"},
 		{"--xyzzyq", "unknown option --xyzzyq"},
 		{"--folow=x", "unknown option --folow; did you mean --follow?"},
-		{"-z", "unknown option -z in '-z'"},
+		{"-z", "unknown option -z"},
 		{"-az", "unknown option -z in '-az'"},
 		{"--test-count", "option --test-count needs a value (N)"},
 		{"-an", "option -n needs a value (N)"},

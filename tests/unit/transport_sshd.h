@@ -86,7 +86,7 @@ static void make_keys(const char *dir) {
 }
 
 /* A listening socket nobody accepts from: also the way to find a free port. Not one that the kernel
- * chooses: it gives the same to any client as soon as this socket is closed for the server to come. */
+ * chooses: it gives the same to any client as soon as this socket is closed for the server. */
 static int listen_any(uint16_t *ret_port) {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -23,7 +23,7 @@ BENCH='pdsh clustershell'
 # Used where the release has it: another version would format in another way.
 MAYBE='clang-format-14'
 # A docker of another origin would be put out by Debian's.
-[ -x /usr/bin/dockerd ] || [ -x /usr/sbin/dockerd ] || MAYBE="$MAYBE docker.io"
+[ -x /usr/bin/dockerd ] || [ -x /usr/sbin/dockerd ] || MAYBE="$MAYBE docker.io docker-cli"
 case $(uname -m) in # the other architecture's worker: compiler, and its musl for the compiler
 x86_64) CROSS='gcc-aarch64-linux-gnu libc6-dev-arm64-cross' MUSL=musl-dev:arm64 ;;
 aarch64) CROSS='gcc-x86-64-linux-gnu libc6-dev-amd64-cross' MUSL=musl-dev:amd64 ;;

@@ -28,16 +28,6 @@ node_is() { # NODE FILTER VALUE
 	is "$(cube nodes -o json | jq -r ".nodes[] | select(.name == \"$1\") | $2")" "$3" "$1: $2"
 }
 
-# Kills the sshd processes of sessions to host $1.
-cut_links() {
-	local proc sshd
-	sshd=$(cat "$LAB/$1/pid")
-	for proc in /proc/[0-9]*; do
-		! awk -v p="$sshd" '$4 == p { found = 1 } END { exit !found }' "$proc/stat" 2>/dev/null ||
-			kill -9 "${proc#/proc/}"
-	done
-}
-
 # The ssh programs of this test's manager to host $1 (a pattern), a line each.
 our_ssh() {
 	local comm

@@ -170,15 +170,12 @@ test_stopped_and_taken_up() {
 	rm "$(host_file "$(N 0)" big)"
 }
 
-sessions() { pgrep -P "$(cat "$LAB/$(N 0)/pid")"; }
-
 # The ssh session dies in the middle: the same run waits for the node and goes on.
 test_link_breaks() {
 	[ "$ON" = openssh ] || return 0
 	cube cp -o json big "$(N 0):" >"$O" 2>"$T/broken" &
 	soon part_grows
-	# shellcheck disable=SC2046
-	kill -9 $(sessions)
+	cut_links "$(N 0)"
 	wait $! || fail "it did not go on: $(cat "$T/broken")"
 	grep -q "^cube: $(N 0): the link broke; waiting for it, at most 60 s" "$T/broken"
 	json_is '.ok, .hosts[0].bytes, .hosts[0].rounds' "$(printf 'true\n100000000\n2')"
@@ -190,8 +187,7 @@ test_link_breaks() {
 	cube cp -o json "$(N 0):big" here >"$O" 2>"$T/broken" &
 	# shellcheck disable=SC2016
 	soon eval '[ "$(stat -c %s .here.*.cube-part)" -gt 4000000 ]'
-	# shellcheck disable=SC2046
-	kill -9 $(sessions)
+	cut_links "$(N 0)"
 	wait $! || fail "it did not go on: $(cat "$T/broken")"
 	json_is '.hosts[0].bytes, .hosts[0].moved, .hosts[0].rounds' "$(printf '100000000\n100000000\n2')"
 	cmp big here

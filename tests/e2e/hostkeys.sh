@@ -114,7 +114,7 @@ test_refused_after_it_was_ready() {
 	id=$(cat "$O")
 	begun() { cube logs "$id" | grep -q begun; }
 	soon begun
-	cut_sessions h1
+	cut_links h1
 	lost() { cube nodes -o json | jq -e '.nodes[] | select(.name == "h1" and .state == "lost")'; }
 	lab_stop h1
 	soon lost
@@ -132,6 +132,5 @@ test_refused_after_it_was_ready() {
 	json_is '(.state // .tasks[0].state)' running
 	ok cube down --purge
 }
-cut_sessions() { pgrep -P "$(cat "$LAB/$1/pid")" >"$T/pids" || true; xargs -r kill -9 <"$T/pids"; }
 
 main "$@"

@@ -97,11 +97,8 @@ test_forty_by_openssh() {
 
 # The bastion dies with all its connections, and is there again later.
 test_bastion_goes_and_comes_back() {
-	local p
 	ok timeout 60 cube spawn --workers="far[1-$N]"
-	for p in $(pgrep -P "$(cat "$LAB/h1/pid")"); do
-		kill -9 "$(pgrep -P "$p" || echo "$p")" "$p" 2>/dev/null
-	done
+	cut_links h1
 	lab_stop h1
 	soon all_are lost $N
 	lab_sshd_start h1

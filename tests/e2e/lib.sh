@@ -194,23 +194,15 @@ gone_from() {
 }
 vm_is_empty() { [ ! "$(lab_vm_processes "$1")" ]; }
 
-children() { # of process $1; each is looked at by itself: processes come and go meanwhile
-	local proc
-	for proc in /proc/[0-9]*; do
-		awk -v p="$1" '$4 == p { print $1 }' "$proc/stat" 2>/dev/null || true
-	done
+# The pids of the server's processes for connections to the hosts: one each, or two without root, and
+# with OpenSSH 10 always. Killing the first of two is not enough there.
+links() {
+	local pids
+	pids=$(for h; do cat "$LAB/$h/pid"; done | paste -sd,)
+	pids=$(pgrep -P "$pids" | paste -sd,)
+	[ ! "$pids" ] || { tr , '\n' <<<"$pids"; pgrep -P "$pids" '^sshd' || true; }
 }
-
-# Kills the sshd processes of sessions to host $1: one each, or two without root.
-cut_links() {
-	local pid child
-	for pid in $(children "$(cat "$LAB/$1/pid")"); do
-		for child in $(children "$pid"); do
-			if grep -q '^sshd:' "/proc/$child/cmdline" 2>/dev/null; then kill -9 "$child" 2>/dev/null || true; fi
-		done
-		kill -9 "$pid" 2>/dev/null || true
-	done
-}
+cut_links() { links "$@" | xargs -r kill -9 2>/dev/null || true; }
 
 # ---- the end ------------------------------------------------------------------------------------
 

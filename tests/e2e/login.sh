@@ -131,7 +131,7 @@ test_link_that_breaks_is_not_made_again() {
 # Ends the connections to host $1.
 drop_links() {
 	local pid
-	for pid in $(lab_vm_in "$1" sh -c 'cd /proc; for p in [0-9]*; do read -r c <"$p/comm" && [ "$c" = sshd ] && echo "$p"; done'); do
+	for pid in $(lab_vm_in "$1" sh -c 'cd /proc; for p in [0-9]*; do read -r c <"$p/comm" && [ "${c%-session}" = sshd ] && echo "$p"; done'); do
 		[ "$pid" = 1 ] || lab_vm_in "$1" sh -c "kill -9 $pid" || true
 	done
 }

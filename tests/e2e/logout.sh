@@ -22,7 +22,7 @@ needs_systemd() {
 # The connections of host $1 die, and with them its login sessions; its sshd goes on.
 cut_off() {
 	local pid
-	for pid in $(lab_vm_in "$1" /usr/bin/pgrep -f '^sshd: user'); do lab_vm_in "$1" /usr/bin/kill -9 "$pid" || true; done
+	for pid in $(lab_vm_in "$1" /usr/bin/pgrep -f '^sshd(-session)?: user'); do lab_vm_in "$1" /usr/bin/kill -9 "$pid" || true; done
 }
 no_session() { ! lab_vm_in "$1" /usr/bin/loginctl --no-legend list-sessions | grep -qv closing; }
 worker_in() { # HOST: the cgroup its worker is in

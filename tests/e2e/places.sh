@@ -293,7 +293,7 @@ test_read_only_since() {
 	gone_from rosince
 }
 cut_link() {
-	for pid in $(lab_vm_in "$1" /usr/bin/pgrep -f '^sshd: user'); do lab_vm_in "$1" /usr/bin/kill -9 "$pid" || true; done
+	for pid in $(lab_vm_in "$1" /usr/bin/pgrep -f '^sshd(-session)?: user'); do lab_vm_in "$1" /usr/bin/kill -9 "$pid" || true; done
 }
 back_again() {
 	cube events -o jsonl | jq -es --arg n "$1" '[.[] | select(.kind == "node" and .node == $n)] | any(.new == "lost") and last.new == "ready"'

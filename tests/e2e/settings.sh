@@ -212,7 +212,7 @@ test_agent_of_a_new_session() {
 	# Without a terminal, no agent here does not mean that there is none.
 	ok setsid cube nodes </dev/null
 	ok env SSH_AUTH_SOCK="$T/second" cube nodes
-	for pid in $(pgrep -P "$(cat "$LAB/h1/pid")"); do kill -9 "$pid"; done
+	cut_links h1
 	ok timeout 60 cube run -w 127.0.0.1 -- echo back
 	out_is 'back\n'
 	grep -q 'SSH_AUTH_SOCK is now .*/second' "$CUBE_STATE_DIR/default/manager.log" || fail 'not told'

@@ -32,8 +32,7 @@ whole() { [ "$N" -ge 500 ] || skip 'half a minute of silence: with CUBE_WAKE_HOS
 in_net() { [ "${WAKE_NET:-}" ] || skip 'a network of its own needs root'; }
 seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
 
-sessions() { for h in "$LAB"/h*/pid; do pgrep -P "$(cat "$h")"; done; }
-cut_sessions() { sessions | xargs -r kill -9; }
+all_hosts() { sed -n '/^h/p' "$LAB/hosts"; }
 
 # The most logins that were open at once at any sshd since its log was emptied, as it tells itself.
 most_unauthenticated() {
@@ -64,7 +63,8 @@ back_in_time() {
 test_every_link_is_cut() {
 	local begin
 	forget_logins
-	cut_sessions
+	# shellcheck disable=SC2046
+	cut_links $(all_hosts)
 	begin=$EPOCHREALTIME
 	soon none_is ready
 	back_in_time "$begin"
@@ -74,7 +74,8 @@ test_every_link_is_cut() {
 test_a_new_address_ends_the_pauses() {
 	local h begin
 	in_net
-	sessions >"$T/sessions"
+	# shellcheck disable=SC2046
+	links $(all_hosts) >"$T/sessions"
 	for h in "$LAB"/h*/; do lab_stop "$(basename "$h")"; done
 	xargs kill -9 <"$T/sessions"
 	soon all_are lost

@@ -397,5 +397,5 @@ lab_vm_processes() {
 	local pid
 	for pid in $(lab_processes "$1"); do
 		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 200)"
-	done | grep -vE '^[0-9]+ (sshd: |/usr/sbin/sshd |/usr/sbin/dropbear |/lib/systemd/systemd|/usr/bin/dbus-daemon |\(sd-pam\)|$)' || true
+	done | grep -vE '^[0-9]+ (sshd(-session|-auth)?: |/usr/sbin/sshd |/usr/sbin/dropbear |/lib/systemd/systemd|/usr/bin/dbus-daemon |\(sd-pam\)|$)' || true
 }

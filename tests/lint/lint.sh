@@ -156,8 +156,10 @@ rule_sizes() {
 
 rule_format() {
 	local tool
-	tool=$(command -v clang-format-14 || command -v clang-format) ||
-		{ finding 'clang-format is not installed'; return; }
+	tool=$(command -v clang-format-14 || command -v clang-format)
+	# Another version formats in another way, and newer releases have no 14.
+	"${tool:-false}" --version 2>/dev/null | grep -q 'version 14\.' ||
+		{ echo 'lint: format: skipped: there is no clang-format 14' && skipped=1; return; }
 	sources | xargs "$tool" --dry-run -Werror 2>&1 | grep -E 'error:' |
 		sed -E 's/:[0-9]+: error:.*//' | awk -F: '!seen[$1]++ { print $1 ":" $2 ": not formatted" }' | findings
 }
@@ -208,7 +210,7 @@ rule_named() {
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 rules=("$@")
 [ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker formats named)
 for rule in "${rules[@]}"; do
@@ -217,5 +219,5 @@ for rule in "${rules[@]}"; do
 	if [ $found = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 	[ $found = 0 ] || echo "lint: $rule: $found findings"
 done
-echo "$passed passed, $failed failed, 0 skipped"
+echo "$((passed - skipped)) passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

@@ -221,11 +221,21 @@ static void add_variable(struct cube_strv *env, const char *name, const char *va
 	cube_strv_add(env, word);
 }
 
+/* ssh runs its LocalCommand by it, as a proxy's: an account of a service has none that runs
+ * anything, and without the variable it is /bin/sh. */
+static bool is_no_shell(const char *variable) {
+	static const char *const NONE[] = {"SHELL=/bin/false", "SHELL=/usr/bin/false",
+					   "SHELL=/sbin/nologin", "SHELL=/usr/sbin/nologin"};
+	for (size_t i = 0; i < sizeof NONE / sizeof NONE[0]; i++)
+		if (!strcmp(variable, NONE[i])) return true;
+	return false;
+}
+
 static void make_environment(struct cube_askpass *a, const char *path) {
 	static const char *const OURS[] = {"SSH_ASKPASS=", "SSH_ASKPASS_REQUIRE=", VARIABLE "="};
 	char self[4096] = "";
 	for (char **e = environ; *e; e++) {
-		bool ours = false;
+		bool ours = is_no_shell(*e);
 		for (size_t i = 0; i < sizeof OURS / sizeof OURS[0]; i++)
 			ours |= !strncmp(*e, OURS[i], strlen(OURS[i]));
 		if (!ours) cube_strv_add(&a->env, *e);

@@ -95,6 +95,23 @@ test_forty_by_openssh() {
 	teardown
 }
 
+# The programs that go through the bastion end with a manager that is killed.
+test_openssh_ends_with_the_manager() {
+	ok timeout 60 cube spawn --workers='far[1-3]' --transport=openssh
+	[ "$(ssh_of_ours)" ] || fail 'no ssh to be seen'
+	kill -9 "$(manager_pid)"
+	soon no_ssh_of_ours
+	ok timeout 60 cube run --all -- true
+	teardown
+}
+ssh_of_ours() {
+	local comm
+	grep -lsx ssh /proc/[0-9]*/comm | while read -r comm; do
+		! grep -qzxF "CUBE_E2E_MARK=$T" "${comm%comm}environ" 2>/dev/null || echo "${comm%/comm}"
+	done
+}
+no_ssh_of_ours() { [ ! "$(ssh_of_ours)" ]; }
+
 # The bastion dies with all its connections, and is there again later.
 test_bastion_goes_and_comes_back() {
 	ok timeout 60 cube spawn --workers="far[1-$N]"

@@ -811,6 +811,18 @@ START_TEST(test_openssh_one_login) {
 }
 END_TEST
 
+/* ssh runs what says that it is ready by the user's shell: fish, csh, or a service's. */
+START_TEST(test_openssh_any_shell) {
+	static const char *const SHELLS[] = {"/bin/false", "/usr/sbin/nologin", "/usr/bin/fish",
+					     "/bin/tcsh"};
+	if (access(SHELLS[_i], X_OK) != 0) return;
+	setenv("SHELL", SHELLS[_i], 1);
+	open_openssh();
+	peer_run(&p, "echo out");
+	ck_out(&p, "out\n");
+}
+END_TEST
+
 /* Where a server takes the login and no session, nobody logs in a second time to be told so. */
 START_TEST(test_openssh_no_session) {
 	sshd_launch(&server, "host_key", "LogLevel INFO\nMaxSessions 0\n", NULL);
@@ -1123,6 +1135,7 @@ static void add_openssh(TCase *tc) {
 	tcase_add_test(tc, test_openssh_no_cipher);
 	tcase_add_test(tc, test_openssh_link_breaks);
 	tcase_add_test(tc, test_openssh_one_login);
+	tcase_add_loop_test(tc, test_openssh_any_shell, 0, 4);
 	tcase_add_test(tc, test_openssh_no_session);
 	tcase_add_test(tc, test_openssh_hangs_up_between);
 	tcase_add_loop_test(tc, test_openssh_users_master, 0, 2);

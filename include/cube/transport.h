@@ -109,8 +109,9 @@ struct cube_transport_events {
 	void (*on_ask)(void *arg, const struct cube_ask *ask);
 	void (*on_fact)(void *arg, enum cube_transport_fact fact,
 			const char *text); /* may be NULL */
-	/* A line for a person, where nothing is asked: "Confirm user presence for key ...". May be
-	 * NULL. */
+	/* A line for a person, where nothing is asked: "Confirm user presence for key ...". The
+	 * time that takes is the receiver's to limit; on_step tells that it is over. May be NULL:
+	 * then it counts as the host's. */
 	void (*on_note)(void *arg, const char *text);
 };
 

@@ -4,7 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "events.h"
 #include "nodes.h"
+
+static const uint64_t TOUCH_NS = 100 * CUBE_NS_PER_S, ALONE_NS = 10 * CUBE_NS_PER_S;
 
 static const char *const waiting[CUBE_ASK_KINDS] = {
 	[CUBE_ASK_PASSWORD] = "waiting for a password",
@@ -20,6 +23,15 @@ void cube_node_ask(struct cube_mnode *node, const struct cube_ask *ask) {
 	cube_node_step(node, waiting[ask->kind], -1);
 	cube_timer_disarm(node->timer);
 	cube_prompts_ask(node->m->prompts, &node->asker, ask);
+}
+
+/* Without a person at the command somebody may still see the key blink, but is not waited for. */
+void cube_node_note(struct cube_mnode *node, const char *text) {
+	uint64_t alone = node->set.connect_timeout_ns ? node->set.connect_timeout_ns : ALONE_NS;
+	cube_events_note(node->m->events, node->id, text);
+	node->touch = node->by_person = true;
+	cube_node_step(node, "waiting for a touch of the key", -1);
+	cube_timer_after(node->timer, node->ask ? TOUCH_NS : alone);
 }
 
 static void go_on(struct cube_mnode *node) {
@@ -51,7 +63,7 @@ void cube_node_ask_begin(struct cube_mnode *node) {
 	const char *name = node->set.user ? node->set.user : pw ? pw->pw_name : "";
 	snprintf(node->login, sizeof node->login, "%s", name);
 	*node->no_answer = 0;
-	node->by_person = false;
+	node->by_person = node->touch = false;
 	if (node->ask) node->by_jump = false;
 	cube_prompts_begin(node->m->prompts, &node->asker, node->ask);
 }
@@ -79,6 +91,10 @@ void cube_node_add_reason(const struct cube_mnode *node, struct cube_err *err) {
 	struct cube_err old = *err;
 	if (err->code == CUBE_EAUTH && by_ticket(node)) {
 		cube_fail(err, CUBE_EAUTH, "%.180s A Kerberos ticket might do: `kinit`", old.msg);
+		return;
+	}
+	if (err->code == CUBE_ETIMEOUT && node->touch) {
+		cube_fail(err, CUBE_ELOGIN, "its key has to be touched, and was not");
 		return;
 	}
 	if (err->code != CUBE_ELOGIN || !*node->no_answer) return;

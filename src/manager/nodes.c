@@ -322,6 +322,7 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 /* Opening has a time limit of its own, and waits for its turn, or for a person, outside it. */
 static void on_step(void *arg, enum cube_transport_step step) {
 	struct cube_mnode *node = arg;
+	node->touch = false;
 	cube_node_step(node, cube_transport_step_name(step), -1);
 	if (step != CUBE_STEP_OPEN && node->state != CUBE_NODE_LEAVING)
 		cube_timer_disarm(node->timer);
@@ -403,8 +404,7 @@ static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) 
 }
 
 static void on_note(void *arg, const char *text) {
-	struct cube_mnode *node = arg;
-	cube_events_note(node->m->events, node->id, text);
+	cube_node_note(arg, text);
 }
 
 static const struct cube_transport_events transport_events = {

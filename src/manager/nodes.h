@@ -92,6 +92,7 @@ struct cube_mnode {
 		       */
 	bool by_person; /* a password or a second factor was part of the login: a link that breaks
 			   cannot be made again without one */
+	bool touch;     /* a key waits for a finger */
 
 	struct cube_asker asker;
 	enum cube_ask_kind asked; /* what it asked last */
@@ -172,6 +173,7 @@ bool cube_node_can_take(struct cube_mnode *node); /* another START: linked, and 
 
 /* node_ask.c: what a person has to answer, for the transport and for sudo. */
 void cube_node_ask(struct cube_mnode *node, const struct cube_ask *ask);
+void cube_node_note(struct cube_mnode *node, const char *text); /* "Confirm user presence ..." */
 void cube_node_on_fact(struct cube_mnode *node, enum cube_transport_fact fact, const char *text);
 /* The error of a failed join, with why there was no answer. */
 void cube_node_add_reason(const struct cube_mnode *node, struct cube_err *err);

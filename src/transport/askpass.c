@@ -186,13 +186,17 @@ static void on_io(void *arg, uint32_t events) {
 	struct question *q = arg;
 	if (q->whole) {
 		struct cube_askpass *a = q->a;
+		bool told = q->told;
 		drop(q);
-		next(a);
+		if (told) a->events->note_over(a->arg);
+		else next(a);
 		return;
 	}
 	ssize_t n = recv(q->fd, q->text + q->n, PROMPT_MAX - q->n, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-	if (n < 0) drop(q);
+	/* One that was ended before it said anything: the key was touched at once. */
+	bool silent = n == 0 && !memchr(q->text, '\n', q->n);
+	if (n < 0 || silent) drop(q);
 	else if (n == 0 || (q->n += (size_t)n) == PROMPT_MAX) on_whole(q);
 }
 

@@ -9,6 +9,7 @@ struct cube_askpass;
 struct cube_askpass_events {
 	void (*ask)(void *arg, const struct cube_ask *ask); /* one at a time */
 	void (*note)(void *arg, const char *text);          /* "Confirm user presence ..." */
+	void (*note_over)(void *arg);                       /* the key was touched, or gave up */
 };
 
 /* events NULL: nothing can be asked, and no other askpass is run either. */

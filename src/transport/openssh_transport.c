@@ -168,10 +168,20 @@ static void on_ask(void *arg, const struct cube_ask *ask) {
 
 static void on_note(void *arg, const char *text) {
 	struct lines *l = arg;
-	if (l->events->on_note) l->events->on_note(l->arg, text);
+	if (!l->events->on_note) return;
+	if (l->master) cube_master_hold(l->master, true);
+	l->events->on_note(l->arg, text); /* may free us */
 }
 
-static const struct cube_askpass_events ASKPASS_EVENTS = {.ask = on_ask, .note = on_note};
+static void on_note_over(void *arg) {
+	struct lines *l = arg;
+	if (!l->events->on_note) return;
+	if (l->master) cube_master_hold(l->master, false);
+	if (l->events->on_step) l->events->on_step(l->arg, CUBE_STEP_AUTH);
+}
+
+static const struct cube_askpass_events ASKPASS_EVENTS = {
+	.ask = on_ask, .note = on_note, .note_over = on_note_over};
 
 /* ssh would send an empty password. */
 static void unanswered(void *arg) {

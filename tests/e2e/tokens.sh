@@ -198,6 +198,8 @@ test_fido_nobody_there() {
 	rc_is 1
 	err_has 'h1 needs-login: .*nobody was there to be asked'
 	# A token locks itself after some wrong PINs: none is sent, not even an empty one.
+	run timeout 60 setsid cube doctor -F "$T/config" h1 </dev/null
+	rc_is 1
 	each_once 'wrong pin' 0
 	ok cube down --purge
 }

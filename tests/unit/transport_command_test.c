@@ -1076,6 +1076,8 @@ END_TEST
 START_TEST(test_security_key) {
 	fake_ssh("for a; do [ \"$a\" != -N ] || master=1; done; [ \"$master\" ] || exec cat seen\n"
 		 "{ env | grep -c 12-34; tr '\\0' '\\n' </proc/$$/cmdline | grep -c 12-34\n"
+		 "python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); "
+		 "s.connect((chr(0) + \"'${CUBE_ASKPASS#@}'\").ljust(108, chr(0)))' || exit 255\n"
 		 "SSH_ASKPASS_PROMPT=none \"$SSH_ASKPASS\" 'Confirm user presence' & touch=$!\n"
 		 "pin=$(\"$SSH_ASKPASS\" 'Enter PIN for ED25519-SK key /k: ') || exit 255\n"
 		 "echo \"pin $pin\"; \"$SSH_ASKPASS\" '(me@box) Code: '\n"

@@ -197,7 +197,6 @@ test_agent_only() {
 # The user logged in anew to this machine: the agent is another one, which any command tells the
 # manager that was started with the first.
 test_agent_of_a_new_session() {
-	local pid
 	ssh-keygen -q -t ed25519 -N '' -f session_key <<<y >/dev/null
 	cp "$LAB/id.pub" id.pub.was
 	cat session_key.pub >>"$LAB/id.pub"

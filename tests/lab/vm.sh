@@ -218,6 +218,8 @@ lab_vm_boot() {
 	local root=$1 path what d pid size
 	read -r pid _ </proc/self/stat
 	hostname "$2"
+	# systemd 257 gives up where its / is no mount.
+	[ ! -f "$root/../cgroup" ] || mount --bind "$root" "$root"
 	if [ -d "$root/usr/bin" ]; then mount --bind "$root/usr" "$root/usr"; else mount --bind /usr "$root/usr"; fi
 	mount -o remount,bind,ro "$root/usr"
 	mount -t tmpfs -o mode=755 dev "$root/dev"
@@ -397,5 +399,5 @@ lab_vm_processes() {
 	local pid
 	for pid in $(lab_processes "$1"); do
 		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 200)"
-	done | grep -vE '^[0-9]+ (sshd(-session|-auth)?: |/usr/sbin/sshd |/usr/sbin/dropbear |/lib/systemd/systemd|/usr/bin/dbus-daemon |\(sd-pam\)|$)' || true
+	done | grep -vE '^[0-9]+ (sshd(-session|-auth)?: |/usr/sbin/sshd |/usr/sbin/dropbear |(/usr)?/lib/systemd/systemd|/usr/bin/dbus-daemon |\(sd-pam\)|$)' || true
 }

@@ -169,6 +169,16 @@ in_vms() {
 }
 none_in_vms() { [ ! "$(in_vms)" ]; }
 
+# Options of a whole host where the worker can live at home only.
+# shellcheck disable=SC2034 # for the scripts
+ELSEWHERE=(mount=/var/tmp:noexec mount=/dev/shm:noexec mount=/tmp:noexec)
+# The folder of the worker that runs on host $1.
+worker_of() {
+	lab_vm_processes "$1" | sed -nE 's|^[0-9]+ (/.*)/bin/[0-9a-f]{64} .*|\1|p' | sort -u
+}
+# What spawn says of a worker that found no room at home on host $1, for reason $2.
+elsewhere() { err_has "^cube: $1: the worker is in /var/tmp/cube-user \\(${2:-Disk quota exceeded}: /home/user/.cache/cube\\)\$"; }
+
 # The whole of it on whole host $1: it joins (more words are more options of spawn), a task's output
 # and code come back, and when it is taken down nothing of cube stays, no file, no process.
 lives() {

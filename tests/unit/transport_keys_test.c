@@ -321,7 +321,8 @@ START_TEST(test_free_in_fact) {
 	struct cube_target target = host("");
 	p.free_in = (char)('0' + _i);
 	begin(&target);
-	RUN_UNTIL(&p, !p.t);
+	RUN_UNTIL(&p, !p.t || p.failed);
+	ck_assert_msg(!p.failed, "%s", p.err.msg);
 	turn(loop);
 }
 END_TEST

@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "cube/clock.h"
@@ -66,7 +66,7 @@ static size_t read_text(int fd, char *text, size_t max) {
 
 void sampler_take(struct sampler *s, struct cube_metric *m) {
 	char *text = malloc(TEXT_MAX);
-	struct statvfs fs;
+	struct statfs fs;
 
 	memset(m, 0, sizeof *m);
 	m->psi_cpu = m->psi_mem = m->psi_io = CUBE_METRIC_NONE;
@@ -80,7 +80,7 @@ void sampler_take(struct sampler *s, struct cube_metric *m) {
 		SOURCES[i].read(m, text, read_text(s->fd[i], text, SOURCES[i].max));
 	}
 	free(text);
-	if (statvfs(".", &fs) < 0) return;
-	m->disk_total = (uint64_t)fs.f_blocks * fs.f_frsize;
-	m->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (statfs(".", &fs) < 0) return;
+	m->disk_total = (uint64_t)fs.f_blocks * (uint64_t)fs.f_frsize;
+	m->disk_free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize;
 }

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "cube/copy.h"
-#include "parts.h"
 #include "cube/format.h"
+#include "parts.h"
 
 enum { PIECE = 256 << 10 };
 
@@ -147,7 +147,8 @@ static int start(uint8_t **ret_space) {
 }
 
 int put_main(int n, char **words) {
-	struct cube_receiver_config config = {.wait = true, .part = parts_note};
+	struct parts parts = {.link = ""};
+	struct cube_receiver_config config = {.wait = true, .part = parts_note, .arg = &parts};
 	struct cube_receiver *r;
 	uint8_t *space;
 	int rc;
@@ -162,6 +163,7 @@ int put_main(int n, char **words) {
 	r = cube_receiver_new(&config);
 	rc = receive_all(r, space);
 	cube_receiver_free(r);
+	parts_settle(&parts);
 	free(space);
 	return rc;
 }

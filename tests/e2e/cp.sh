@@ -234,6 +234,13 @@ test_progress_on_a_terminal() {
 	rm "$(host_file "$(N 0)" big)"
 }
 
+# The worker notes the parts that may be left, and only those: a node may live for years.
+notes_are() {
+	local notes
+	notes=$(cd "$(user_home "$(N 0)")/.cache/cube/run" && compgen -G '*/copies/*' | wc -l)
+	is "$notes" "$1" 'parts noted'
+}
+
 # A copy that was cut, and one that is under way: whoever takes the node down is done with both. What
 # is no part of ours stays.
 test_down_takes_parts_along() {
@@ -243,6 +250,11 @@ test_down_takes_parts_along() {
 	soon part_grows
 	kill -TERM $!
 	wait $! && fail 'it was not stopped'
+	soon eval '! fuser -s "$(part_of)"'
+	notes_are 1
+	# what got its name needs none
+	ok cube cp tree/large tree/one "$(N 0):"
+	notes_are 1
 	mkdir "$home/deep"
 	cube cp big "$(N 0):deep/" 2>/dev/null &
 	# shellcheck disable=SC2016

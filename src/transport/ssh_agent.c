@@ -16,13 +16,16 @@ enum { REPLY_MAX = 256 * 1024, REQUEST_MAX = 256 * 1024, KEYS_MAX = 2048 };
 enum { LIST = 11, LIST_REPLY = 12, SIGN = 13, SIGN_REPLY = 14 };
 /* sshd gives two minutes for a login. */
 static const uint64_t LIST_NS = 5 * CUBE_NS_PER_S, SIGN_NS = 100 * CUBE_NS_PER_S,
-		      SLOW_NS = CUBE_NS_PER_S;
+		      SLOW_NS = CUBE_NS_PER_S, QUEUE_NS = 20 * CUBE_NS_PER_MS;
 
 struct cube_agent {
+	struct cube_loop *loop;
+	struct cube_agent_load *load;
+	char *path;
 	const struct cube_agent_events *events;
 	void *arg;
 	struct cube_stream *stream;
-	struct cube_timer *slow, *limit;
+	struct cube_timer *slow, *limit, *queue;
 	enum cube_agent_state state;
 	struct cube_agent_key *keys;
 	size_t nkeys;
@@ -58,11 +61,25 @@ static const uint8_t *take_string(const uint8_t **p, const uint8_t *end, size_t 
 
 /* ---- replies ------------------------------------------------------------------------------ */
 
+static void set_state(struct cube_agent *a, enum cube_agent_state state) {
+	if (a->state == CUBE_AGENT_SIGNING) a->load->signing--;
+	if (state == CUBE_AGENT_SIGNING) a->load->signing++;
+	a->state = state;
+}
+
 static void become(struct cube_agent *a, enum cube_agent_state state) {
 	cube_timer_disarm(a->slow);
 	cube_timer_disarm(a->limit);
-	a->state = state;
+	cube_timer_disarm(a->queue);
+	set_state(a, state);
 	a->events->changed(a->arg);
+}
+
+/* What still comes is not read: it would be taken for the next answer. */
+static void lose(struct cube_agent *a) {
+	cube_stream_free(a->stream);
+	a->stream = NULL;
+	become(a, CUBE_AGENT_GONE);
 }
 
 static bool take_keys(struct cube_agent *a, const uint8_t *p, const uint8_t *end) {
@@ -95,6 +112,7 @@ static bool take_signature(struct cube_agent *a, const uint8_t *p, const uint8_t
 static void take_reply(struct cube_agent *a, const uint8_t *p, size_t n) {
 	int kind = n ? *p : 0;
 	const uint8_t *end = p + n;
+	a->load->answered = cube_loop_now(a->loop);
 	if (a->state == CUBE_AGENT_LISTING)
 		become(a, kind == LIST_REPLY && take_keys(a, p + 1, end) ? CUBE_AGENT_IDLE
 									 : CUBE_AGENT_GONE);
@@ -109,7 +127,7 @@ static size_t on_data(void *arg, const uint8_t *bytes, size_t n) {
 	while (n - used >= 4) {
 		size_t len = number(bytes + used);
 		if (len > REPLY_MAX) {
-			become(a, CUBE_AGENT_GONE);
+			lose(a);
 			return n;
 		}
 		if (n - used - 4 < len) break;
@@ -120,20 +138,22 @@ static size_t on_data(void *arg, const uint8_t *bytes, size_t n) {
 }
 
 static void on_closed(void *arg, const struct cube_err *err) {
-	become(arg, CUBE_AGENT_GONE);
+	lose(arg);
 }
 
-/* What comes too late is not waited for, and would be taken for the next answer. */
+/* ssh-agent serves nobody while it asks a person for one of us. */
 static void on_limit(void *arg) {
 	struct cube_agent *a = arg;
-	cube_stream_free(a->stream);
-	a->stream = NULL;
-	become(a, CUBE_AGENT_GONE);
+	if (a->state == CUBE_AGENT_LISTING && a->load->signing) cube_timer_after(a->limit, LIST_NS);
+	else lose(a);
 }
 
+/* One that answers others has much to do, and waits for nobody. */
 static void on_slow(void *arg) {
 	struct cube_agent *a = arg;
-	a->events->slow(a->arg);
+	uint64_t busy = a->load->answered + SLOW_NS;
+	if (busy > cube_loop_now(a->loop)) cube_timer_arm(a->slow, busy);
+	else a->events->slow(a->arg);
 }
 
 /* ---- requests ----------------------------------------------------------------------------- */
@@ -148,7 +168,7 @@ static void ask(struct cube_agent *a, const struct cube_buf *body, enum cube_age
 	cube_buf_done(&length);
 	struct iovec iov[2] = {{head, sizeof head},
 			       {(void *)cube_buf_data(body), cube_buf_len(body)}};
-	a->state = state;
+	set_state(a, state);
 	cube_timer_after(a->limit, limit_ns);
 	if (state == CUBE_AGENT_SIGNING) cube_timer_after(a->slow, SLOW_NS);
 	if (!a->stream || cube_stream_writev(a->stream, iov, 2) < 0) cube_timer_after(a->limit, 0);
@@ -167,49 +187,77 @@ void cube_agent_sign(struct cube_agent *a, const struct cube_agent_key *key, con
 	cube_buf_done(&body);
 }
 
-static int connect_to(const char *path) {
+/* ---- its life ----------------------------------------------------------------------------- */
+
+static int connect_to(const char *path, int *ret_fd) {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof sa.sun_path) return -1;
+	if (strlen(path) >= sizeof sa.sun_path) return ENAMETOOLONG;
 	memcpy(sa.sun_path, path, strlen(path));
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0) return fd;
-	if (fd >= 0) close(fd);
-	return -1;
+	if (fd < 0) return errno;
+	int sys = connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ? errno : 0;
+	if (sys) close(fd);
+	else *ret_fd = fd;
+	return sys;
 }
 
-struct cube_agent *cube_agent_open(struct cube_loop *loop, const char *path,
-				   const struct cube_agent_events *events, void *arg) {
+/* 0 or errno: EAGAIN while its queue is full, as when hundreds of hosts want it at once. */
+static int begin(struct cube_agent *a) {
 	static const struct cube_stream_ops OPS = {.data = on_data, .closed = on_closed};
 	static const struct cube_stream_limits LIMITS = {.max_in = REPLY_MAX + 4,
 							 .max_out = REQUEST_MAX + 4};
 	struct cube_buf body;
-	int fd = connect_to(path);
-	if (fd < 0) return NULL;
-	struct cube_agent *a = cube_alloc(sizeof *a);
-	a->events = events;
-	a->arg = arg;
-	if (cube_stream_new(loop, fd, fd, &OPS, a, &LIMITS, &a->stream, NULL) < 0) {
-		free(a);
-		return NULL;
-	}
-	cube_buf_init(&a->reply, REPLY_MAX);
-	a->limit = cube_timer_add(loop, on_limit, a);
-	a->slow = cube_timer_add(loop, on_slow, a);
+	int fd = -1, sys = connect_to(a->path, &fd);
+	if (sys) return sys;
+	if (cube_stream_new(a->loop, fd, fd, &OPS, a, &LIMITS, &a->stream, NULL) < 0) return EIO;
 	cube_buf_init(&body, 1);
 	cube_buf_add(&body, &(uint8_t){LIST}, 1);
 	ask(a, &body, CUBE_AGENT_LISTING, LIST_NS);
 	cube_buf_done(&body);
+	return 0;
+}
+
+/* The kernel does not tell when the queue is shorter. */
+static void on_queue(void *arg) {
+	struct cube_agent *a = arg;
+	int sys = begin(a);
+	if (sys == EAGAIN) cube_timer_after(a->queue, QUEUE_NS);
+	else if (sys) lose(a);
+}
+
+struct cube_agent *cube_agent_open(struct cube_loop *loop, const char *path,
+				   struct cube_agent_load *load,
+				   const struct cube_agent_events *events, void *arg) {
+	struct cube_agent *a = cube_alloc(sizeof *a);
+	*a = (struct cube_agent){.loop = loop, .load = load, .events = events, .arg = arg};
+	a->path = cube_strdup(path);
+	a->state = CUBE_AGENT_LISTING;
+	cube_buf_init(&a->reply, REPLY_MAX);
+	a->limit = cube_timer_add(loop, on_limit, a);
+	a->slow = cube_timer_add(loop, on_slow, a);
+	a->queue = cube_timer_add(loop, on_queue, a);
+	int sys = begin(a);
+	if (sys == EAGAIN) {
+		cube_timer_after(a->limit, LIST_NS);
+		cube_timer_after(a->queue, QUEUE_NS);
+	} else if (sys) {
+		cube_agent_free(a);
+		return NULL;
+	}
 	return a;
 }
 
 void cube_agent_free(struct cube_agent *a) {
 	if (!a) return;
+	set_state(a, CUBE_AGENT_GONE);
 	cube_stream_free(a->stream);
 	cube_timer_del(a->limit);
 	cube_timer_del(a->slow);
+	cube_timer_del(a->queue);
 	for (size_t i = 0; i < a->nkeys; i++) free(a->keys[i].blob);
 	free(a->keys);
 	cube_buf_done(&a->reply);
+	free(a->path);
 	free(a);
 }
 

@@ -35,7 +35,7 @@ static void open_agent(struct ssh_auth *a) {
 	const char *path =
 		c->config.identityagent ? c->config.identityagent : getenv("SSH_AUTH_SOCK");
 	if (!path || !*path || !strcmp(path, "none")) return;
-	a->agent = cube_agent_open(c->ssh->loop, path, &EVENTS, a);
+	a->agent = cube_agent_open(c->ssh->loop, path, &c->ssh->agent_load, &EVENTS, a);
 }
 
 void cube_auth_agent_done(struct ssh_auth *a) {
@@ -169,7 +169,11 @@ int cube_auth_agent(struct ssh_auth *a) {
 		cube_auth_note_others(a);
 		open_agent(a);
 	}
-	if (a->agent && cube_agent_state(a->agent) == CUBE_AGENT_LISTING) return CUBE_AGAIN;
+	if (a->agent && cube_agent_state(a->agent) == CUBE_AGENT_LISTING) {
+		cube_ssh_clock_stop(a->c); /* that time is not the host's */
+		return CUBE_AGAIN;
+	}
+	if (!a->trying) cube_ssh_clock_go(a->c);
 	return try_keys(a, cube_auth_has_files(a) ? AGENT_TRIES : UINT_MAX);
 }
 

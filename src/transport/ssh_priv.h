@@ -19,6 +19,7 @@
 #include "cube/mem.h"
 #include "dial.h"
 #include "outlet.h"
+#include "ssh_agent.h"
 #include "ssh_config.h"
 
 enum {
@@ -42,6 +43,7 @@ struct cube_ssh {
 	struct cube_link dying;       /* children on their way out: hangup.h */
 	uint8_t *feed, *plain;        /* scratch of the connection at work */
 	void *cipher;                 /* ssh_cipher.h */
+	struct cube_agent_load agent_load;
 };
 
 enum ssh_state {

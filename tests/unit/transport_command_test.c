@@ -761,7 +761,7 @@ START_TEST(test_openssh_hangs_up_later) {
 		 "-N) exec 3>&2 2>/dev/null\n"
 		 "	trap 'echo Connection reset by 1.2.3.4 port 22 >&3; exit 255' TERM\n"
 		 "	echo ready\n"
-		 "	while :; do sleep 100 & wait $!; done;;\n"
+		 "	while :; do sleep 0.1; done;;\n"
 		 "true) exit 0;; esac; done\n"
 		 "echo >>count; read first; echo 'Connection closed by UNKNOWN port 65535' >&2\n"
 		 "exit 255\n");

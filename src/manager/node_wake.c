@@ -1,5 +1,6 @@
 #include "node_wake.h"
 
+#include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define SPREAD_NS    (500 * CUBE_NS_PER_MS)
 #define DOUBT_NS     (8 * CUBE_NS_PER_S)
 #define SLEPT_NS     (2 * CUBE_NS_PER_S)
+#define RENEWED_CS   200 /* hundredths of a second after the address came */
 
 struct cube_wake {
 	struct cube_manager *m;
@@ -25,6 +27,7 @@ struct cube_wake {
 	struct cube_timer *settle;
 	uint64_t asleep; /* how long this machine has slept in all, as seen last */
 	uint64_t nudged; /* loop time, 0: never */
+	bool links;      /* that time links were doubted too */
 };
 
 /* Hosts that were lost together do not all come at once. */
@@ -61,8 +64,10 @@ bool cube_node_is_deaf(struct cube_mnode *node) {
 
 static void nudge(struct cube_wake *w, bool links) {
 	uint64_t now = cube_loop_now(w->m->loop);
-	if (w->nudged && now - w->nudged < NUDGE_MIN_NS) return;
+	bool more = links && !w->links; /* a host that is back is no reason to overlook a network */
+	if (w->nudged && now - w->nudged < NUDGE_MIN_NS && !more) return;
 	w->nudged = now;
+	w->links = links;
 	cube_list_each (cube_nodes_list(w->m->nodes), node, struct cube_mnode, link) {
 		try_soon(node);
 		if (links) doubt(node);
@@ -87,13 +92,26 @@ void cube_wake_check(struct cube_manager *m) {
 
 /* ---- the network -------------------------------------------------------------------------- */
 
+/* A lease that is renewed, or a router that advertises itself, tells of an old address again. */
+static bool is_renewal(const struct nlmsghdr *h) {
+	unsigned left = (unsigned)IFA_PAYLOAD(h);
+	struct ifa_cacheinfo info;
+	for (const struct rtattr *r = IFA_RTA((const struct ifaddrmsg *)NLMSG_DATA(h));
+	     RTA_OK(r, left); r = RTA_NEXT(r, left)) {
+		if (r->rta_type != IFA_CACHEINFO || RTA_PAYLOAD(r) < sizeof info) continue;
+		memcpy(&info, RTA_DATA(r), sizeof info);
+		return info.tstamp - info.cstamp > RENEWED_CS;
+	}
+	return false;
+}
+
 /* Containers come and go all the time; what opens a way is an address of more than this link, or a
  * way to everywhere. */
 static bool opens_a_way(const struct nlmsghdr *h) {
 	if (h->nlmsg_type == RTM_NEWADDR &&
 	    h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct ifaddrmsg))) {
 		const struct ifaddrmsg *a = NLMSG_DATA(h);
-		return a->ifa_scope == RT_SCOPE_UNIVERSE;
+		return a->ifa_scope == RT_SCOPE_UNIVERSE && !is_renewal(h);
 	}
 	if (h->nlmsg_type == RTM_NEWROUTE && h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct rtmsg))) {
 		const struct rtmsg *r = NLMSG_DATA(h);
@@ -112,6 +130,7 @@ static void on_netlink(void *arg, uint32_t events) {
 		     h = NLMSG_NEXT(h, left))
 			if (opens_a_way(h)) cube_timer_after(w->settle, SETTLE_NS);
 	}
+	if (n < 0 && errno == ENOBUFS) cube_timer_after(w->settle, SETTLE_NS); /* some are lost */
 }
 
 static void on_settled(void *arg) {

@@ -1,8 +1,11 @@
 /* Where a cluster's manager keeps its things on this machine; CLI and manager agree by this.
  *
  *   state   $CUBE_STATE_DIR/<cluster>, else $XDG_STATE_HOME/cube/<cluster>, else
- * ~/.local/state/cube/<cluster> socket  $XDG_RUNTIME_DIR/cube/<cluster>.sock where that folder is
- * ours and CUBE_STATE_DIR is not given, else <state>/sock
+ *           ~/.local/state/cube/<cluster>
+ *   socket  <state>/sock
+ *
+ * The socket is not in $XDG_RUNTIME_DIR: that is set in a login session and not under cron or su,
+ * whose commands would not find the manager; and it is removed at logout, when a manager goes on.
  */
 #ifndef CUBE_PATHS_H
 #define CUBE_PATHS_H

@@ -37,12 +37,6 @@ static int find_state(struct cube_paths *p, struct cube_err *err) {
 	return 0;
 }
 
-static bool dir_is_ours(const char *dir) {
-	struct stat st;
-	return stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-	       access(dir, W_OK) == 0;
-}
-
 int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err *err) {
 	struct cube_paths p = {0};
 	if (!cluster) cluster = getenv("CUBE_CLUSTER");
@@ -55,11 +49,7 @@ int cube_paths_find(const char *cluster, struct cube_paths *ret, struct cube_err
 	memcpy(p.cluster, cluster, strlen(cluster) + 1);
 	int rc = find_state(&p, err);
 	if (rc) return rc;
-	const char *runtime = env_path("XDG_RUNTIME_DIR");
-	int n;
-	if (runtime && !env_path("CUBE_STATE_DIR") && dir_is_ours(runtime))
-		n = cube_format(p.socket, sizeof p.socket, "%s/cube/%s.sock", runtime, cluster);
-	else n = cube_format(p.socket, sizeof p.socket, "%s/sock", p.state);
+	int n = cube_format(p.socket, sizeof p.socket, "%s/sock", p.state);
 	if ((size_t)n >= sizeof p.socket)
 		return cube_fail(err, CUBE_ETOOBIG, "socket path is too long");
 	*ret = p;

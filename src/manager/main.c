@@ -207,9 +207,7 @@ static int open_ssh(struct cube_manager *m, struct cube_err *err) {
 	cube_builds_new(m->loop, cache, &m->builds);
 	int rc = cube_ssh_new(m->loop, cache, &m->ssh, err);
 	if (rc) return rc;
-	/* Beside the socket of the API, "NAME.sock" or "sock". */
-	int n = (int)(strlen(m->paths.socket) - strlen("sock"));
-	cube_autofree char *sockets = cube_strf("%.*sssh", n, m->paths.socket);
+	cube_autofree char *sockets = cube_strf("%s/ssh", m->paths.state);
 	cube_ssh_sockets(m->ssh, sockets);
 	return 0;
 }
@@ -240,10 +238,6 @@ static int build(struct program *p, struct cube_err *err) {
 		return rc;
 	cube_wake_new(m, &m->wake);
 	cube_loop_forgive_stops(m->loop);
-	char dir[sizeof m->paths.socket];
-	snprintf(dir, sizeof dir, "%s", m->paths.socket);
-	*strrchr(dir, '/') = 0;
-	if ((rc = cube_paths_make(dir, err))) return rc;
 	if ((rc = cube_listen_unix_fd(m->paths.socket, &fd, err))) return rc;
 	return cube_api_serve(m->api, fd, err);
 }

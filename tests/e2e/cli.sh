@@ -258,4 +258,25 @@ test_no_manager() {
 	CUBE_STATE_DIR=$T/none ok cube down --purge
 }
 
+# A login session has a runtime folder; cron and su have none, and at logout it is removed.
+test_one_manager_whichever_shell() {
+	local home="$T/home of another" pid
+	mkdir -m 700 "$home" "$T/runtime"
+	elsewhere() { env -u CUBE_STATE_DIR -u CUBE_SSH_CONFIG HOME="$home" "$@"; }
+	in_session() { elsewhere XDG_RUNTIME_DIR="$T/runtime" "$@"; }
+	ok in_session cube spawn -w localhost
+	ok in_session cube info -o json
+	pid=$(jq .pid "$O")
+	ok elsewhere cube info -o json
+	json_is .pid "$pid"
+	ok elsewhere cube run -- echo from cron
+	out_is 'from cron\n'
+	rm -r "$T/runtime"
+	ok in_session cube nodes -q
+	out_is 'localhost\n'
+	ok elsewhere cube down --purge
+	ok elsewhere cube info -o json
+	ok curl -sS --unix-socket "$(jq -r .socket "$O")" -X POST http://cube/v1/shutdown
+}
+
 main "$@"

@@ -29,7 +29,7 @@ static const struct row rows[] = {
 	{"/o", NULL, NULL, NULL, "two", NULL, "/o/two", "/o/two/sock"},
 	{"/o", NULL, NULL, NULL, "two", "three", "/o/three", "/o/three/sock"},
 	{NULL, NULL, "/h", "@", NULL, "a.b-c_1", "/h/.local/state/cube/a.b-c_1",
-	 "@/cube/a.b-c_1.sock"},
+	 "/h/.local/state/cube/a.b-c_1/sock"},
 	{NULL, NULL, "/h", "/nonexistent/run", NULL, NULL, "/h/.local/state/cube/default",
 	 "/h/.local/state/cube/default/sock"},
 	{NULL, "relative", "/h", "relative", "", NULL, "/h/.local/state/cube/default",

@@ -180,6 +180,8 @@ static int fail_reply(const char *body, size_t n, long status, struct cube_err *
 	json_t *e = json_object_get(reply, "error");
 	const char *message = json_string_value(json_object_get(e, "message"));
 	int code = code_of_name(json_string_value(json_object_get(e, "code")), status);
+	/* A field of the request, which on the command line are words or -w. */
+	if (message && strncmp(message, "nodes: ", 7) == 0) message += 7;
 	if (message) cube_fail(err, code, "%s", message);
 	else cube_fail(err, code, "the manager answered HTTP %ld", status);
 	json_decref(reply);

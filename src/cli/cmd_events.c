@@ -70,6 +70,20 @@ static void add_line(struct cube_buf *out, const json_t *data) {
 	if (*reason) cube_buf_printf(out, ": %s", reason);
 }
 
+/* On a terminal a long one goes on below its beginning. */
+static int add_safe(const struct printing *p, struct cube_buf *out) {
+	size_t width, height;
+	struct cube_buf safe;
+	cube_buf_init(&safe, 1u << 20);
+	int rc = cube_text_escape(&safe, cube_buf_data(&p->line), cube_buf_len(&p->line));
+	if (strcmp(p->output, "wide") == 0 || !cube_render_terminal(STDOUT_FILENO, &width, &height))
+		width = SIZE_MAX;
+	if (!rc) rc = cube_render_wrap(cube_buf_str(&safe), width, 4, out);
+	if (!rc) rc = cube_buf_addstr(out, "\n");
+	cube_buf_done(&safe);
+	return rc;
+}
+
 static int print_event(struct printing *p, const json_t *data) {
 	struct cube_buf safe;
 	int rc = 0;
@@ -83,8 +97,7 @@ static int print_event(struct printing *p, const json_t *data) {
 		json_decref(one);
 	} else {
 		add_line(&p->line, data);
-		rc = cube_text_escape(&safe, cube_buf_data(&p->line), cube_buf_len(&p->line));
-		cube_buf_addstr(&safe, "\n");
+		rc = add_safe(p, &safe);
 	}
 	if (!rc) rc = cube_render_print(&safe);
 	cube_buf_done(&safe);

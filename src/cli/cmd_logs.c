@@ -41,7 +41,8 @@ static int find_tasks(struct cube_cli *cli, struct cube_follow_config *c, struct
 	if (!rc) rc = cube_client_json(cli->client, "GET", last_path, NULL, &last_reply, err);
 	const json_t *last = json_array_get(json_object_get(last_reply, "tasks"), 0);
 	if (!rc && (!first || !last))
-		rc = cube_fail(err, CUBE_ENOTFOUND, "job %llu: not found", id);
+		rc = cube_fail(err, CUBE_ENOTFOUND, "there is no job %llu; `cube ps -a` lists them",
+			       id);
 	if (!rc) {
 		c->first = (uint64_t)cube_json_num(first, "id", 0);
 		c->count = (uint64_t)cube_json_num(last, "id", 0) - c->first + 1;

@@ -106,7 +106,9 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_selection s = {0};
 	struct cube_err err;
 	int rc = cube_select_some(&a->select, NULL,
-				  "on which hosts? give --workers=HOSTS or -i FILE", &s, &err);
+				  "on which hosts? give --workers=HOSTS or -i FILE, as in: "
+				  "cube spawn --workers=web1,web2",
+				  &s, &err);
 	int code = rc ? cube_cli_fail(&err) : add_nodes(cli, a, &s, words, n);
 	cube_selection_done(&s);
 	return code;

@@ -38,7 +38,8 @@ static int stop_all(struct cube_cli *cli, const struct args *a, char **words, si
 		struct cube_err one;
 		int rc = stop(cli, a, words[i], &one);
 		if (rc == CUBE_ENOTFOUND) {
-			cube_fail(&one, rc, "task %.80s: not found", words[i]);
+			cube_fail(&one, rc, "there is no task %.80s; `cube ps` lists them",
+				  words[i]);
 			worst = cube_cli_fail(&one);
 		} else if (rc) {
 			*err = one;

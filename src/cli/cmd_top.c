@@ -61,9 +61,9 @@ static void add_title(const struct screen *s, const json_t *nodes, struct cube_b
 		slots += cube_json_num(node, "slots", 0);
 	}
 	cube_autofree char *line = cube_strf(
-		"cube %s  %s  nodes: %zu ready of %zu  tasks: %.0f running, %.0f queued, %.0f slots",
-		s->cli->paths.cluster, cube_clock_rfc3339(cube_clock_wall(), now),
-		count(nodes, "ready"), json_array_size(nodes), running, queued, slots);
+		"cube %s  nodes: %zu ready of %zu  tasks: %.0f running, %.0f queued, %.0f slots  %s",
+		s->cli->paths.cluster, count(nodes, "ready"), json_array_size(nodes), running,
+		queued, slots, cube_clock_rfc3339(cube_clock_wall(), now));
 	cube_render_cut(line, s->width ? s->width : 1000, out);
 	cube_buf_addstr(out, "\n\n");
 }
@@ -116,7 +116,8 @@ static int snapshot(struct screen *s) {
 	return code;
 }
 
-/* One frame: each line over the old one, the rest cleared, so that nothing flickers. */
+/* One frame in one write, so that nothing flickers. A line is cleared before it is written: after
+ * it, the cursor may stand on its last character. */
 static int draw(struct screen *s, struct cube_err *err) {
 	struct cube_buf text, out;
 	cube_render_terminal(STDOUT_FILENO, &s->width, &s->height);
@@ -133,8 +134,9 @@ static int draw(struct screen *s, struct cube_err *err) {
 	const char *p = cube_buf_str(&text);
 	for (size_t n = 0; *p && n + 1 < rows; n++) {
 		size_t len = strcspn(p, "\n");
+		cube_buf_addstr(&out, "\033[K");
 		cube_buf_add(&out, p, len);
-		cube_buf_addstr(&out, "\033[K\r\n");
+		cube_buf_addstr(&out, "\r\n");
 		p += len + (p[len] == '\n');
 	}
 	cube_buf_addstr(&out, "\033[J");

@@ -42,7 +42,8 @@ static int count(const struct cube_waiting *w, bool quiet) {
 		json_t *none = json_pack("{s:i}", "exit_code", cube_err_exit(CUBE_ENOTFOUND, true));
 		cube_follow_count(&r, n, none);
 		json_decref(none);
-		cube_cli_say("error: task %s: not found", json_string_value(word));
+		cube_cli_say("error: there is no task %s; `cube ps -a` lists them",
+			     json_string_value(word));
 	}
 	return r.exit_code ? r.exit_code : broken;
 }

@@ -82,7 +82,7 @@ void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *re
 	j->cli = cli;
 	cube_progress_init(&j->progress, mode, STDERR_FILENO, json_object_get(reply, "nodes"));
 	j->progress.brief = brief;
-	if (mode == CUBE_PROGRESS_PLAIN)
+	if (mode == CUBE_PROGRESS_PLAIN || brief)
 		for (size_t i = 0; i < j->progress.n; i++) cube_progress_note(&j->progress, i);
 	int64_t after = (int64_t)cube_json_num(reply, "event", 0);
 	draw(j, true);
@@ -144,9 +144,12 @@ int cube_join_all(struct cube_cli *cli, const json_t *reply) {
 	bool live = cube_render_live(STDERR_FILENO);
 	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN, false);
 	int rc = cube_join_wait(&join, &err), code = join.progress.failed ? 1 : 0;
+	bool asked = join.asking.begun;
 	cube_join_stop(&join);
 	if (rc == CUBE_ECANCELED) {
-		cube_cli_say("interrupted; the nodes go on joining: `cube nodes`, `cube down`");
+		cube_cli_say("interrupted; %sthe %s go on joining: `cube nodes`, `cube down`",
+			     asked ? "what needs an answer waits for `cube login`, " : "",
+			     asked ? "others" : "nodes");
 		return 128 + err.sys;
 	}
 	return rc ? cube_cli_fail(&err) : code;

@@ -195,6 +195,6 @@ const struct cube_column cube_node_columns[] = {
 	{"MACHINE", "machine", .wide = true, .cell = node_machine},
 	{"KERNEL", "kernel", .wide = true, .cell = node_kernel},
 	{"LABELS", "labels", .wide = true, .cell = node_labels},
-	{"REASON", "reason", .shrinks = 24, .cell = node_reason},
+	{"REASON", "reason", .shrinks = 48, .cell = node_reason},
 	{0},
 };

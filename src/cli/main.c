@@ -188,7 +188,12 @@ static int first_options(int argc, char **argv, int *at, const struct cube_comma
 	}
 	int rc = cube_options_parse(groups, true, argc - 1, argv + 1, &common, &words, &n, &err);
 	free(words);
-	if (rc) return cube_cli_fail(&err);
+	if (rc) {
+		struct cube_err full = err;
+		cube_fail(&full, rc, "%s (options go after the command: cube nodes -o json)",
+			  err.msg);
+		return cube_cli_fail(&full);
+	}
 	if (common.help || n == 0) {
 		int code = print_overview();
 		return code ? code : common.help ? -1 : 2;

@@ -138,7 +138,8 @@ static void print_row(const struct cube_progress *p, const struct cube_progress_
 }
 
 void cube_progress_note(const struct cube_progress *p, size_t row) {
-	if (!joining(&p->rows[row])) print_row(p, &p->rows[row]);
+	const struct cube_progress_row *r = &p->rows[row];
+	if (p->mode == CUBE_PROGRESS_PLAIN ? !joining(r) : r->kept && r->before) print_row(p, r);
 }
 
 void cube_progress_state(struct cube_progress *p, const char *name, enum cube_node_state state,
@@ -261,11 +262,20 @@ void cube_progress_draw(struct cube_progress *p, bool now) {
 	draw(p, false);
 }
 
+/* Nothing was joined, and no time is worth being told. */
+static bool all_were_there(const struct cube_progress *p) {
+	for (size_t i = 0; i < p->n; i++)
+		if (!p->rows[i].before) return false;
+	return true;
+}
+
 void cube_progress_finish(struct cube_progress *p) {
 	char time[32], text[128];
+	bool was_there = all_were_there(p);
 	if (p->mode == CUBE_PROGRESS_QUIET) return;
 	if (p->brief) cube_progress_hide(p);
 	else if (p->mode == CUBE_PROGRESS_LIVE) draw(p, true);
+	if (p->brief && was_there) return;
 	p->shown = 0;
 	cube_format_duration(cube_clock_mono() - p->started, time, sizeof time);
 	size_t ready = p->n - p->failed - p->pending;
@@ -278,7 +288,8 @@ void cube_progress_finish(struct cube_progress *p) {
 			      p->parked);
 	if (p->pending)
 		n += snprintf(text + n, sizeof text - (size_t)n, ", %zu on the way", p->pending);
-	n += snprintf(text + n, sizeof text - (size_t)n, " in %s\n", time);
+	n += was_there ? snprintf(text + n, sizeof text - (size_t)n, "\n")
+		       : snprintf(text + n, sizeof text - (size_t)n, " in %s\n", time);
 	ssize_t done = write(p->fd, text, (size_t)n);
 	(void)done;
 }

@@ -17,6 +17,9 @@
 #define COLUMNS  32
 #define GAP      2
 
+/* What shrinks is cut to this where the terminal is too narrow for what it should have. */
+#define NARROWEST 4
+
 const struct cube_option cube_listing_options[] = {
 	CUBE_OUTPUT_ROW(offsetof(struct cube_listing, output)),
 	{"no-headers", NULL, 0, CUBE_OPT_FLAG, offsetof(struct cube_listing, no_headers), NULL,
@@ -87,6 +90,25 @@ int cube_render_cut(const char *text, size_t width, struct cube_buf *out) {
 	return rc || width == 0 ? rc : cube_buf_addstr(out, "…");
 }
 
+int cube_render_wrap(const char *text, size_t width, size_t indent, struct cube_buf *out) {
+	size_t used = 0;
+	int rc = 0;
+	while (!rc && *text) {
+		size_t gap = strspn(text, " "), len = gap + strcspn(text + gap, " ");
+		cube_autofree char *word = cube_strndup(text, len);
+		size_t w = cube_text_width(word);
+		if (used > indent && used + w > width) {
+			rc = cube_buf_printf(out, "\n%*s%s", (int)indent, "", word + gap);
+			used = indent + w - gap;
+		} else {
+			rc = cube_buf_addstr(out, word);
+			used += w;
+		}
+		text += len;
+	}
+	return rc;
+}
+
 /* ---- table ---- */
 
 struct layout {
@@ -155,7 +177,21 @@ static size_t first_to_drop(const struct layout *l) {
 	return best;
 }
 
-/* Leaves columns out, then shrinks others (the last ones first), until all fit into width. */
+/* Makes columns that may shrink narrower, the last ones first, but no narrower than `floor` or than
+ * they are to be at least, whichever is less; the new total. */
+static size_t shrink(struct layout *l, size_t total, size_t width, size_t floor) {
+	for (size_t k = l->n; total > width && k-- > 0;) {
+		size_t min = least(l, k);
+		if (l->hidden[k]) continue;
+		if (l->columns[k]->shrinks && min > floor) min = floor;
+		size_t over = total - width, room = l->widths[k] - min;
+		l->widths[k] -= over < room ? over : room;
+		total -= over < room ? over : room;
+	}
+	return total;
+}
+
+/* Leaves columns out, then shrinks others, until all fit into width. */
 static void fit(struct layout *l, size_t width) {
 	size_t total = 0, smallest = 0;
 	for (size_t k = 0; k < l->n; k++) {
@@ -169,12 +205,8 @@ static void fit(struct layout *l, size_t width) {
 		total -= l->widths[k] + GAP;
 		smallest -= least(l, k) + GAP;
 	}
-	for (size_t k = l->n; total > width && k-- > 0;) {
-		size_t over = total - width, room = l->widths[k] - least(l, k);
-		if (l->hidden[k]) continue;
-		l->widths[k] -= over < room ? over : room;
-		total -= over < room ? over : room;
-	}
+	total = shrink(l, total, width, SIZE_MAX);
+	shrink(l, total, width, NARROWEST);
 }
 
 static int add_cell(const struct layout *l, size_t k, const char *text, struct cube_buf *out) {

@@ -29,7 +29,8 @@ struct cube_column {
 	const char *key;   /* the csv header */
 	bool right;        /* aligned */
 	bool wide;         /* only with -o wide, and in csv */
-	uint8_t shrinks;   /* may be cut to this width to fit the terminal; 0: never */
+	uint8_t shrinks;   /* may be cut to this width to fit the terminal, further only where all
+			    * that can be spared was left out; 0: never */
 	uint8_t drop;      /* left out where that is not enough, 1 first; 0: never */
 	/* Appends the cell. plain: for a program (csv), else for a person. */
 	int (*cell)(const json_t *row, bool plain, struct cube_buf *out);
@@ -58,6 +59,9 @@ int cube_render_csv(bool headers, const struct cube_column *columns, const json_
 int cube_render_json(const json_t *json, size_t flags, struct cube_buf *out);
 /* Appends at most width columns of text, "…" at the end of what was cut. */
 int cube_render_cut(const char *text, size_t width, struct cube_buf *out);
+/* Appends text, well-formed as escaped text is, in lines of at most width columns that end where a
+ * word does, all but the first indented; a word that is longer has a line of its own. */
+int cube_render_wrap(const char *text, size_t width, size_t indent, struct cube_buf *out);
 
 /* Columns and rows of the terminal on fd; false where it is none. $COLUMNS and $LINES go first. */
 bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows);

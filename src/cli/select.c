@@ -176,7 +176,10 @@ int cube_select_nodes(struct cube_cli *cli, const struct cube_select *o, char *c
 		rc = all_but(cli, o, names, err);
 	}
 	if (!rc && names && json_array_size(names) == 0)
-		rc = cube_fail(err, CUBE_EUSAGE, "the host expression names no node");
+		rc = cube_fail(err, CUBE_EUSAGE, "%s",
+			       o->limit.len || o->exclude.len
+				       ? "no node is left after --limit and --exclude"
+				       : "no node is named there");
 	if (rc) json_decref(names);
 	else *ret_names = names;
 	return rc;

@@ -51,7 +51,7 @@ static int add_job(struct cube_waiting *w, struct cube_cli *cli, uint64_t id,
 		all += n;
 		if (rc) return rc;
 		if (all == 0)
-			return cube_fail(err, CUBE_ENOTFOUND, "job %llu: not found",
+			return cube_fail(err, CUBE_ENOTFOUND, "there is no job %llu",
 					 (unsigned long long)id);
 		if (n < PAGE) return 0;
 	}

@@ -118,7 +118,8 @@ static int read_query(struct cube_api *api, struct cube_request *req, struct lis
 		if (strcmp(cube_nodes_name(api->m->nodes, id), node) == 0) l->filter.node = id;
 	}
 	if (node && *node && !l->filter.node)
-		return cube_fail(err, CUBE_ENOTFOUND, "there is no node '%.80s'", node);
+		return cube_fail(err, CUBE_ENOTFOUND,
+				 "there is no node '%.80s'; `cube nodes` lists them", node);
 	l->name = cube_strdup(cube_request_query(req, "name"));
 	l->filter.name = l->name;
 	l->left = limit;

@@ -266,7 +266,8 @@ int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
 		if (!cube_nodes_find(api->m->nodes, name))
-			return cube_fail(err, CUBE_ENOTFOUND, "nodes: there is no node '%.80s'",
+			return cube_fail(err, CUBE_ENOTFOUND,
+					 "nodes: there is no node '%.80s'; `cube nodes` lists them",
 					 name);
 	}
 	return 0;

@@ -125,6 +125,7 @@ int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *r
 	cube_manager_commit(api->m);
 	int rc = s->ops->task_get(s, id, take_row, ret, err);
 	if (rc == CUBE_ENOTFOUND)
-		cube_fail(err, rc, "there is no task %llu", (unsigned long long)id);
+		cube_fail(err, rc, "there is no task %llu; `cube ps -a` lists them",
+			  (unsigned long long)id);
 	return rc;
 }

@@ -54,7 +54,8 @@ static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
 		struct cube_mnode *node = cube_nodes_find(nodes, name);
 		if (!node)
-			return cube_fail(err, CUBE_ENOTFOUND, "nodes: there is no node '%.80s'",
+			return cube_fail(err, CUBE_ENOTFOUND,
+					 "nodes: there is no node '%.80s'; `cube nodes` lists them",
 					 name);
 		p->ids[p->nids++] = node->id;
 	}

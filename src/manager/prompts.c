@@ -496,7 +496,7 @@ int cube_prompts_answer(struct cube_prompts *p, uint64_t id, const char *const *
 		return cube_fail(err, CUBE_ENOTFOUND, "there is no question %llu (any more)",
 				 (unsigned long long)id);
 	if (!answers) {
-		give_up(q, "no answer was given");
+		give_up(q, "it was cancelled");
 		return 0;
 	}
 	if (n != q->n) return cube_fail(err, CUBE_EUSAGE, "answers: there must be %u", q->n);

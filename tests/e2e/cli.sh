@@ -54,6 +54,12 @@ test_unknown_words_name_the_nearest() {
 	run cube attach 1
 	rc_is 2
 	err_has 'did you mean .cube logs -f.'
+	run cube -o json nodes
+	rc_is 2
+	err_has 'after the command'
+	run cube run -w "${NODES[0]}" -x "${NODES[0]}" -- true
+	rc_is 2
+	err_has 'no node is left after --limit and --exclude'
 	run cube ps -z
 	rc_is 2
 	err_has 'unknown option -z \('
@@ -256,6 +262,15 @@ test_no_manager() {
 	CUBE_STATE_DIR=$T/none run cube ps
 	[ ! -e "$T/none/sock" ] || fail 'a listing started a manager'
 	CUBE_STATE_DIR=$T/none ok cube down --purge
+}
+
+# What was asked for and is not so is said, also where a command is run.
+test_node_there_already() {
+	ok cube spawn -w "${NODES[0]}" --slots 7 -- echo done
+	out_is 'done\n'
+	err_is "${NODES[0]} ready already; not changed: slots (\`cube down ${NODES[0]}\` first)\n"
+	ok cube spawn -w "${NODES[0]}"
+	err_is "${NODES[0]} ready already\n1 ready\n"
 }
 
 # A login session has a runtime folder; cron and su have none, and at logout it is removed.

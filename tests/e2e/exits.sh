@@ -41,6 +41,11 @@ test_unknown_node() {
 		1 spawn -w nosuch.invalid
 		1 doctor nosuch.invalid
 	END
+	for c in 'run -w nosuch -- true' 'down nosuch' 'login nosuch' 'ps -w nosuch'; do
+		# shellcheck disable=SC2086
+		run cube $c
+		err_is "cube: error: there is no node 'nosuch'; \`cube nodes\` lists them\n"
+	done
 	for c in 'exec nosuch -- true' 'env nosuch' 'forward 0:nosuch:80'; do
 		# shellcheck disable=SC2086
 		run cube $c

@@ -97,6 +97,18 @@ test_live_lines_on_a_terminal() {
 	out_has $'x\x1b\\[31my'
 }
 
+# With the cursor on the last character of a line, clearing what is behind it takes that character.
+test_narrow_terminal() {
+	ok cube spawn --workers="$W"
+	TERM=xterm COLUMNS=40 LINES=12 run script -qec 'cube top' /dev/null < <(echo q)
+	rc_is 0
+	out_has $'…\r+$'
+	out_lacks $'…\x1b\\[K'
+	TERM=xterm COLUMNS=40 run script -qec 'cube events' /dev/null
+	rc_is 0
+	is "$(tr -d '\r' <"$O" | awk 'length > 40' | head -n 3)" '' 'lines that are too long'
+}
+
 test_killed_one_shot_is_removable() {
 	ok cube down --purge
 	start spawn --workers="$W" -- sh -c 'echo begin; exec sleep 1000'

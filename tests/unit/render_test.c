@@ -54,10 +54,13 @@ START_TEST(test_table) {
 		    "NAME  SIZE  NOTE  NAME2\na      1 B  -     a\n");
 	check_table(&narrow, "[{\"name\":\"ab\",\"size\":1,\"note\":\"0123456789012345\"}]",
 		    "NAME  SIZE  NOTE\nab     1 B  01234567890…\n");
-	/* a column never becomes narrower than 8, or than it is */
+	/* not narrower than 8 while there is something to spare, and never narrower than 4 */
+	narrow.width = 19;
+	check_table(&narrow, "[{\"name\":\"ab\",\"size\":1,\"note\":\"0123456789\"}]",
+		    "NAME  SIZE  NOTE\nab     1 B  012345…\n");
 	narrow.width = 5;
 	check_table(&narrow, "[{\"name\":\"ab\",\"size\":1,\"note\":\"0123456789\"}]",
-		    "NAME  SIZE  NOTE\nab     1 B  0123456…\n");
+		    "NAME  SIZE  NOTE\nab     1 B  012…\n");
 }
 END_TEST
 
@@ -83,7 +86,9 @@ START_TEST(test_table_drops_columns) {
 		{19, "abc…  1 B  0123456…\n"},
 		{18, "abcdef  0123456789\n"},
 		{17, "abcdef  01234567…\n"},
-		{1, "abc…  0123456…\n"},
+		{14, "abc…  0123456…\n"},
+		{12, "abc…  01234…\n"},
+		{1, "abc…  012…\n"},
 	};
 	json_t *rows = rows_of("[{\"name\":\"abcdef\",\"size\":1,\"note\":\"0123456789\"}]");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -130,6 +135,32 @@ START_TEST(test_cut) {
 		struct cube_buf b;
 		cube_buf_init(&b, 100);
 		ck_assert_int_eq(cube_render_cut(cases[i].in, cases[i].width, &b), 0);
+		ck_assert_str_eq(cube_buf_str(&b), cases[i].out);
+		cube_buf_done(&b);
+	}
+}
+END_TEST
+
+START_TEST(test_wrap) {
+	static const struct {
+		const char *in;
+		size_t width;
+		const char *out;
+	} cases[] = {
+		{"", 10, ""},
+		{"one two three", 13, "one two three"},
+		{"one two three", 12, "one two\n  three"},
+		{"one two three", 7, "one two\n  three"},
+		{"one two three", 1, "one\n  two\n  three"},
+		{"one  two ", 7, "one\n  two "},
+		{"averylongword x", 5, "averylongword\n  x"},
+		{"日本 語", 6, "日本\n  語"},
+		{"日本 語", 7, "日本 語"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct cube_buf b;
+		cube_buf_init(&b, 100);
+		ck_assert_int_eq(cube_render_wrap(cases[i].in, cases[i].width, 2, &b), 0);
 		ck_assert_str_eq(cube_buf_str(&b), cases[i].out);
 		cube_buf_done(&b);
 	}
@@ -245,6 +276,7 @@ int main(void) {
 	tcase_add_test(t, test_table_drops_columns);
 	tcase_add_test(t, test_table_of_untrusted_text);
 	tcase_add_test(t, test_cut);
+	tcase_add_test(t, test_wrap);
 	tcase_add_test(t, test_csv);
 	tcase_add_test(t, test_json_is_safe_and_same);
 	tcase_add_test(t, test_times);

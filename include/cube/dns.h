@@ -60,8 +60,9 @@ bool cube_dns_candidate(const struct cube_dns_config *c, const char *name, unsig
 /* A query for addresses of one type (A or AAAA); its length, 0 where this cannot be a name. */
 size_t cube_dns_query(uint8_t packet[CUBE_DNS_QUERY], const char *name, uint16_t type, uint16_t id);
 
-/* Adds the addresses of a reply. Its code (0: answered, perhaps with none), -1 where it is no reply
- * to that query. */
+/* Adds the addresses of a reply; of one that was cut to 512 bytes those that it has. Its code (0:
+ * answered, perhaps with none; where it was cut to none, as of a server that failed), -1 where it
+ * is no reply to that query. */
 int cube_dns_reply(struct cube_dns_addresses *out, const uint8_t *reply, size_t n,
 		   const uint8_t *query, size_t query_len);
 

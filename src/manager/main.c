@@ -105,7 +105,8 @@ static int take_lock(struct program *p, struct cube_err *err) {
 	int rc = cube_lock_file(path, &p->lock_fd, err);
 	/* A command that misses the old one may start another before we are there. */
 	for (int i = 0; rc == CUBE_ECONFLICT && p->o.replace && i < REPLACE_TRIES; i++) {
-		cube_manager_replace(p->m.paths.socket, NULL);
+		int gone = cube_manager_replace(p->m.paths.socket, err);
+		if (gone && gone != CUBE_ECONNECT) return gone;
 		rc = cube_lock_file(path, &p->lock_fd, err);
 	}
 	if (rc == CUBE_ECONFLICT)

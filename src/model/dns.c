@@ -3,6 +3,7 @@
 #include "cube/dns.h"
 
 enum { HEAD = 12, RECORD = 10, CLASS_IN = 1, LABEL_MAX = 63, NAME_MAX_WIRE = 255 };
+enum { TRUNCATED = 2, SERVER_FAILURE = 2 };
 
 static uint16_t u16(const uint8_t *p) {
 	return (uint16_t)(p[0] << 8 | p[1]);
@@ -68,7 +69,7 @@ static void add_record(struct cube_dns_addresses *out, bool v6, const uint8_t *b
 int cube_dns_reply(struct cube_dns_addresses *out, const uint8_t *reply, size_t n,
 		   const uint8_t *query, size_t query_len) {
 	uint16_t type = u16(query + query_len - 4);
-	size_t at = query_len, size = type == CUBE_DNS_AAAA ? 16 : 4;
+	size_t at = query_len, size = type == CUBE_DNS_AAAA ? 16 : 4, before = out->n;
 
 	if (n < query_len || memcmp(reply, query, 2) != 0 || !(reply[2] & 0x80)) return -1;
 	if (u16(reply + 4) != 1 || memcmp(reply + HEAD, query + HEAD, query_len - HEAD) != 0)
@@ -86,5 +87,7 @@ int cube_dns_reply(struct cube_dns_addresses *out, const uint8_t *reply, size_t 
 			add_record(out, size == 16, reply + at);
 		at += len;
 	}
+	/* cut to nothing, which does not mean that there is none; the rest would come by TCP */
+	if (reply[2] & TRUNCATED && out->n == before) return SERVER_FAILURE;
 	return reply[3] & 15;
 }

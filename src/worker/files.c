@@ -84,7 +84,7 @@ static int answer(struct cube_msg *reply, const uint8_t *sha256, const char *tro
 	reply->push.ok = !trouble;
 	if (trouble && sys)
 		cube_format(reply->push.message, sizeof reply->push.message, "%s %.160s: %s",
-			    trouble, getcwd(text, sizeof text) ? text : "the worker's folder",
+			    trouble, folder_name(text, sizeof text) ? text : "the worker's folder",
 			    cube_err_text(sys));
 	else if (trouble)
 		cube_format(reply->push.message, sizeof reply->push.message, "%s", trouble);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cube/format.h"
@@ -22,6 +23,10 @@ int folder_enter(const char *path, struct cube_err *err) {
 	if ((here.st_mode & 077) && chmod(".", 0700) < 0)
 		return cube_fail_sys(err, errno, "%s", path);
 	return 0;
+}
+
+const char *folder_name(char *buf, size_t size) {
+	return syscall(SYS_getcwd, buf, size) > 0 && buf[0] == '/' ? buf : NULL;
 }
 
 bool folder_is_here(const char *path) {

@@ -11,6 +11,9 @@
  * not a symbolic link, closed to others. Goes into it (chdir). */
 int folder_enter(const char *path, struct cube_err *err);
 
+/* The working directory: as getcwd(3), which is 300 bytes of a static program. NULL and errno. */
+const char *folder_name(char *buf, size_t size);
+
 /* Whether path still names the working directory (it may have been removed or renamed). */
 bool folder_is_here(const char *path);
 

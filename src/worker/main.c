@@ -71,7 +71,8 @@ static int serve(int argc, char **argv) {
 	rc = cube_parse_u64(argv[4], 0, UINT32_MAX, &node, &err);
 	if (rc == 0) rc = self_find(&self, argv[0], &err);
 	if (rc == 0) rc = folder_enter(argv[2], &err);
-	if (rc == 0 && !getcwd(folder, sizeof folder)) rc = cube_fail_sys(&err, errno, "getcwd");
+	if (rc == 0 && !folder_name(folder, sizeof folder))
+		rc = cube_fail_sys(&err, errno, "getcwd");
 	if (rc < 0) return fail(&err);
 	s.options.node = (uint32_t)node;
 	s.options.folder = folder;

@@ -304,6 +304,24 @@ START_TEST(replies) {
 }
 END_TEST
 
+/* Too many for a datagram: some servers send what fits, others nothing. */
+START_TEST(truncated_replies) {
+	uint8_t query[CUBE_DNS_QUERY], reply[600];
+	size_t len = cube_dns_query(query, "a.example", CUBE_DNS_A, 7), n;
+	struct cube_dns_addresses list = {0};
+
+	n = reply_with(reply, query, len, 0, 2, A("\1"), sizeof A("\1") - 1);
+	reply[2] |= 2;
+	ck_assert_int_eq(cube_dns_reply(&list, reply, n, query, len), 0);
+	ck_assert_uint_eq(list.n, 1);
+	n = reply_with(reply, query, len, 0, 0, "", 0);
+	ck_assert_int_eq(cube_dns_reply(&list, reply, n, query, len), 0);
+	reply[2] |= 2;
+	ck_assert_int_eq(cube_dns_reply(&list, reply, n, query, len), 2);
+	ck_assert_uint_eq(list.n, 1);
+}
+END_TEST
+
 START_TEST(replies_to_others) {
 	uint8_t query[CUBE_DNS_QUERY], reply[600];
 	size_t len = cube_dns_query(query, "a.example", CUBE_DNS_A, 7), n;
@@ -339,6 +357,7 @@ int main(void) {
 	tcase_add_test(tc, queries);
 	tcase_add_test(tc, replies);
 	tcase_add_test(tc, replies_to_others);
+	tcase_add_test(tc, truncated_replies);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

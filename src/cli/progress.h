@@ -46,8 +46,8 @@ void cube_progress_state(struct cube_progress *p, const char *name, enum cube_no
 void cube_progress_step(struct cube_progress *p, const char *name, const char *step,
 			double fraction);
 bool cube_progress_has(struct cube_progress *p, const char *name);
-/* Plain mode: the line of a row that needs no waiting; nothing for one that is on its way. Other modes:
- * that of one that is as it was, not as it was asked for now. */
+/* Plain mode: the line of a row that needs no waiting; nothing for one that is on its way. Other
+ * modes: that of one that is as it was, not as it was asked for now. */
 void cube_progress_note(const struct cube_progress *p, size_t row);
 void cube_progress_draw(struct cube_progress *p, bool now); /* at most some times a second else */
 void cube_progress_hide(struct cube_progress *p);

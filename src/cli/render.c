@@ -45,7 +45,7 @@ bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows) {
 
 bool cube_render_live(int fd) {
 	const char *term = getenv("TERM");
-	return isatty(fd) && !(term && strcmp(term, "dumb") == 0);
+	return isatty(fd) && term && *term && strcmp(term, "dumb") != 0;
 }
 
 bool cube_render_colour(int fd) {

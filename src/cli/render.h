@@ -65,7 +65,7 @@ int cube_render_wrap(const char *text, size_t width, size_t indent, struct cube_
 
 /* Columns and rows of the terminal on fd; false where it is none. $COLUMNS and $LINES go first. */
 bool cube_render_terminal(int fd, size_t *ret_columns, size_t *ret_rows);
-bool cube_render_live(int fd);   /* a terminal on which the cursor can be moved: TERM not dumb */
+bool cube_render_live(int fd); /* a terminal on which the cursor can be moved: TERM set, not dumb */
 bool cube_render_colour(int fd); /* that, and NO_COLOR unset */
 /* Writes all to stdout; an exit code: 0, 141 where nobody reads any more, or 125. */
 int cube_render_print(struct cube_buf *out);

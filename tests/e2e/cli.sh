@@ -266,8 +266,8 @@ test_no_manager() {
 
 # What was asked for and is not so is said, also where a command is run.
 test_node_there_already() {
-	ok cube spawn -w "${NODES[0]}" --slots 7 -- echo done
-	out_is 'done\n'
+	ok cube spawn -w "${NODES[0]}" --slots 7 -- echo ran
+	out_is 'ran\n'
 	err_is "${NODES[0]} ready already; not changed: slots (\`cube down ${NODES[0]}\` first)\n"
 	ok cube spawn -w "${NODES[0]}"
 	err_is "${NODES[0]} ready already\n1 ready\n"

@@ -97,6 +97,15 @@ test_live_lines_on_a_terminal() {
 	out_has $'x\x1b\\[31my'
 }
 
+# Of a terminal that nobody described nothing is known but that it prints.
+test_dumb_terminal() {
+	ok cube down
+	run env -u TERM script -qec "cube spawn --workers='$W'; cube top" /dev/null
+	rc_is 0
+	out_has '3 ready'
+	out_lacks $'\x1b'
+}
+
 # With the cursor on the last character of a line, clearing what is behind it takes that character.
 test_narrow_terminal() {
 	ok cube spawn --workers="$W"

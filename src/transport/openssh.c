@@ -28,6 +28,7 @@ void cube_openssh_init(struct cube_openssh *o, const struct cube_target *target)
 
 void cube_openssh_config(struct cube_openssh *o, const struct cube_ssh_config *config) {
 	if (config->strict) o->strict = true;
+	o->logverbose = config->logverbose;
 	if (!cube_ssh_home_moved()) return;
 	for (size_t i = 0; i < config->user_hosts.len; i++)
 		cube_strv_add(&o->moved_hosts, config->user_hosts.v[i]);
@@ -70,14 +71,14 @@ static void add_keys(const struct cube_openssh *o, struct cube_strv *argv) {
 }
 
 /* What a configuration made for people may say and a pipe of ours cannot have. */
-static void add_plain(struct cube_strv *argv) {
+static void add_plain(const struct cube_openssh *o, struct cube_strv *argv) {
 	add_option(argv, "RemoteCommand", "none");
 	add_option(argv, "PermitLocalCommand", "no"); /* but the master's */
 	add_option(argv, "ClearAllForwardings", "yes");
 	add_option(argv, "LogLevel", "ERROR"); /* nothing but why it failed ... */
 	/* ... all of which comes from here, though ssh has some of it for mere information: that
-	 * the server hung up, or has no algorithm in common. Since OpenSSH 8.5. */
-	add_option(argv, "LogVerbose", "packet.c:sshpkt_vfatal():*");
+	 * the server hung up, or has no algorithm in common. Older ones refuse the setting. */
+	if (o->logverbose) add_option(argv, "LogVerbose", "packet.c:sshpkt_vfatal():*");
 }
 
 static void add_settings(const struct cube_openssh *o, struct cube_strv *argv) {
@@ -90,7 +91,7 @@ static void add_settings(const struct cube_openssh *o, struct cube_strv *argv) {
 	add_number(argv, "ServerAliveInterval", 5);
 	add_number(argv, "ServerAliveCountMax", 4);
 	add_hosts(o, argv);
-	add_plain(argv);
+	add_plain(o, argv);
 	add2(argv, "-l", o->user);
 	add2(argv, "-p", port);
 	add_keys(o, argv);

@@ -198,6 +198,7 @@ KEY_SETTER(passwordauthentication, c->no_password = no(w))
 KEY_SETTER(gssapiauthentication, c->gssapi = yes(w))
 KEY_SETTER(preferredauthentications, set_string(&c->preferred, w))
 KEY_SETTER(controlpath, set_string(&c->controlpath, w))
+KEY_SETTER(logverbose, c->logverbose = true)
 KEY_SETTER(pkcs11provider, set_string(&c->pkcs11, w))
 KEY_SETTER(remotecommand, set_hash(c, w))
 KEY_SETTER(certificatefile, add_identity(&c->certificates, w))
@@ -227,6 +228,7 @@ static const struct key KEYS[] = {
 	KEY(preferredauthentications),
 	KEY(pkcs11provider),
 	KEY(controlpath),
+	KEY(logverbose),
 	KEY(certificatefile),
 	KEY(remotecommand),
 };

@@ -20,6 +20,7 @@ struct cube_ssh_config {
 	char *identityagent; /* a path; "none"; NULL is $SSH_AUTH_SOCK */
 	char *proxycommand, *proxyjump;
 	char *controlpath; /* expanded */
+	bool logverbose;   /* the ssh program has this setting, of 8.5 and newer */
 	uint16_t port;
 	uint32_t connect_timeout_s; /* 0: not set */
 	bool identities_only;

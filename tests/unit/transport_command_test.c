@@ -777,6 +777,20 @@ START_TEST(test_openssh_hangs_up_later) {
 }
 END_TEST
 
+/* OpenSSH before 8.5 knows no LogVerbose, and says so. */
+START_TEST(test_openssh_old) {
+	fake_ssh("");
+	write_file(server.dir, "bin/ssh", 0755,
+		   "#!/bin/sh\nfor a; do case $a in\n"
+		   "-TG) /usr/bin/ssh \"$@\" | grep -v '^logverbose '; exit;;\n"
+		   "LogVerbose=*) echo 'Bad configuration option: logverbose' >&2; exit 255;;\n"
+		   "esac; done\nexec /usr/bin/ssh \"$@\"\n");
+	open_openssh();
+	peer_run(&p, "echo out");
+	ck_out(&p, "out\n");
+}
+END_TEST
+
 /* ssh's reason, though it takes it for mere information. */
 START_TEST(test_openssh_no_cipher) {
 	struct cube_strv options = {0};
@@ -1134,6 +1148,7 @@ static void add_openssh(TCase *tc) {
 	tcase_add_test(tc, test_openssh_max_startups_of_jump);
 	tcase_add_loop_test(tc, test_openssh_dropped, 0, 3);
 	tcase_add_test(tc, test_openssh_hangs_up_later);
+	tcase_add_test(tc, test_openssh_old);
 	tcase_add_test(tc, test_openssh_no_cipher);
 	tcase_add_test(tc, test_openssh_link_breaks);
 	tcase_add_test(tc, test_openssh_one_login);

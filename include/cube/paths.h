@@ -32,4 +32,8 @@ char *cube_paths_program(const char *name);
 /* mkdir -p with mode 0700 for what it makes. CUBE_ESYS names the folder that failed. */
 int cube_paths_make(const char *dir, struct cube_err *err);
 
+/* The state folder, made where it is not there. CUBE_EUSAGE where it belongs to another user, as
+ * with sudo -E: what we made there its owner could not use. */
+int cube_paths_own(const char *dir, struct cube_err *err);
+
 #endif

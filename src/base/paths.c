@@ -96,3 +96,15 @@ int cube_paths_make(const char *dir, struct cube_err *err) {
 		if (!keep) return 0;
 	}
 }
+
+int cube_paths_own(const char *dir, struct cube_err *err) {
+	struct stat st;
+	int rc = cube_paths_make(dir, err);
+	if (rc) return rc;
+	if (stat(dir, &st) < 0) return cube_fail_sys(err, errno, "cannot look at %.160s", dir);
+	if (st.st_uid == geteuid()) return 0;
+	return cube_fail(err, CUBE_EUSAGE,
+			 "%.120s belongs to another user (%u): be that one, or set HOME or "
+			 "CUBE_STATE_DIR",
+			 dir, (unsigned)st.st_uid);
+}

@@ -31,7 +31,7 @@ static bool answers(const struct cube_paths *paths) {
 }
 
 static int take_lock(const struct cube_paths *paths, int *ret_fd, struct cube_err *err) {
-	int rc = cube_paths_make(paths->state, err);
+	int rc = cube_paths_own(paths->state, err);
 	if (rc) return rc;
 	cube_autofree char *name = cube_strf("%s/start.lock", paths->state);
 	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

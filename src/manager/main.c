@@ -227,7 +227,7 @@ static int build(struct program *p, struct cube_err *err) {
 	int rc, fd;
 	if ((rc = keep_secrets(err))) return rc;
 	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
-	    (rc = cube_paths_make(m->paths.state, err)) || (rc = take_lock(p, err)) ||
+	    (rc = cube_paths_own(m->paths.state, err)) || (rc = take_lock(p, err)) ||
 	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
 	    (rc = find_cluster_id(m, err)) || (rc = open_ssh(m, err)) ||
 	    (rc = cube_prompts_new(m->loop, &m->prompts, err)) ||

@@ -111,6 +111,19 @@ START_TEST(folders_are_made) {
 }
 END_TEST
 
+START_TEST(folder_of_another_user) {
+	char path[256];
+	struct cube_err err = {0};
+	snprintf(path, sizeof path, "%s/own", root);
+	ck_assert_int_eq(cube_paths_own(path, &err), 0);
+	ck_assert_int_eq(cube_paths_own(path, &err), 0);
+	if (geteuid() == 0) ck_assert_int_eq(chown(path, 12345, (gid_t)-1), 0);
+	ck_assert_int_eq(cube_paths_own(geteuid() == 0 ? path : "/", &err), CUBE_EUSAGE);
+	ck_assert_ptr_nonnull(strstr(err.msg, "belongs to another user"));
+	if (geteuid() == 0) ck_assert_ptr_nonnull(strstr(err.msg, "12345"));
+}
+END_TEST
+
 int main(void) {
 	if (!mkdtemp(root)) return 1;
 	Suite *s = suite_create("paths");
@@ -118,12 +131,13 @@ int main(void) {
 	tcase_add_loop_test(t, found_by_environment, 0, sizeof rows / sizeof rows[0]);
 	tcase_add_test(t, lengths);
 	tcase_add_test(t, folders_are_made);
+	tcase_add_test(t, folder_of_another_user);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
 	int failed = srunner_ntests_failed(r);
 	srunner_free(r);
-	const char *parts[] = {"a/b/c", "a/b", "a", "file", ""};
+	const char *parts[] = {"a/b/c", "a/b", "a", "file", "own", ""};
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
 		char path[256];
 		snprintf(path, sizeof path, "%s/%s", root, parts[i]);

@@ -96,16 +96,17 @@ test_signals() {
 	env --default-signal=INT cube exec "$N" -- sh -c 'trap "echo got it" INT; trap "" HUP; echo ready; while :; do sleep 98.7; done' \
 		>"$T/o" </dev/null &
 	bg=$!
-	soon grep -q ready "$T/o"
+	soon asleep # or the signal comes before what it is to end, and sh waits for that
 	kill -INT $bg
 	soon grep -q 'got it' "$T/o"
 	kill -INT $bg
 	rc=0
 	wait $bg || rc=$?
 	is $rc 130
-	nothing() { ! mine | grep -q 'sleep 98.7'; }
-	soon nothing
+	soon awake
 }
+asleep() { mine | grep -q 'sleep 98\.7 $'; }
+awake() { ! mine | grep -q 'sleep 98\.7'; }
 
 in_tmux() { tmux -S "$T/tmux" -f "$T/start" "$@"; }
 screen() { in_tmux capture-pane -p -t x; }

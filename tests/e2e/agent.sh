@@ -54,18 +54,24 @@ while True: c = s.accept()[0]; globals().setdefault("kept", []).append(c)' "$T/h
 	ok cube down --purge h2
 }
 
-test_an_agent_that_asks_a_person() {
-	local agent spawn
+# An agent whose key a person has to allow each time: "yes" or "no" in $T/said. $AGENT is its pid.
+asking_agent() {
+	rm -f "$T/said" "$T/asked"
 	printf '#!/bin/sh\nwhile [ ! -f "%s/said" ]; do sleep 0.05; done\ngrep -q yes "%s/said"\n' "$T" "$T" >"$T/askpass"
 	chmod 755 "$T/askpass"
 	ssh-keygen -q -t ed25519 -N '' -f "$T/asked" </dev/null
 	SSH_ASKPASS=$T/askpass SSH_ASKPASS_REQUIRE=force DISPLAY=:9 ssh-agent -D -a "$T/agent" >/dev/null 2>&1 &
-	agent=$!
+	AGENT=$!
 	soon test -S "$T/agent"
 	SSH_AUTH_SOCK=$T/agent ssh-add -q -c "$T/asked" 2>/dev/null
 	rm "$T/asked" # its public half names the key
 	cat "$T/asked.pub" >>"$LAB/id.pub"
 	with_agent "$T/agent" "$T/asked.pub"
+}
+
+test_an_agent_that_asks_a_person() {
+	local spawn
+	asking_agent
 	timeout 60 cube spawn -F "$T/config" -w h2 >"$T/spawn" 2>&1 &
 	spawn=$!
 	soon grep -q 'h2: waiting for the ssh agent' "$T/spawn"
@@ -78,7 +84,23 @@ test_an_agent_that_asks_a_person() {
 	run timeout 60 cube spawn -F "$T/config" -w h2
 	rc_is 1
 	err_has 'h2.*permission denied .*agent \(1 key\)'
-	kill $agent
+	kill "$AGENT"
+	ok cube down --purge
+}
+
+# ssh-agent serves nobody while it asks: the second host cannot even see its keys, and is not refused for that.
+test_two_hosts_and_one_person() {
+	local spawn begin=$SECONDS
+	asking_agent
+	timeout 60 cube spawn -F "$T/config" -w 'h[1-2]' >"$T/spawn" 2>&1 &
+	spawn=$!
+	soon grep -q 'waiting for the ssh agent' "$T/spawn"
+	takes_its_time() { [ $((SECONDS - begin)) -ge 8 ]; }
+	soon takes_its_time
+	echo yes >"$T/said"
+	wait $spawn || { cat "$T/spawn" >&2 && fail 'not joined'; }
+	grep -q '2 ready' "$T/spawn" || { cat "$T/spawn" >&2 && fail 'not both'; }
+	kill "$AGENT"
 	ok cube down --purge
 }
 

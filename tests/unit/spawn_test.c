@@ -2,6 +2,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -329,6 +330,43 @@ START_TEST(parent_memory_is_untouched) {
 }
 END_TEST
 
+/* The one in between is killed; what it started, in a session of its own, ends with it, or not. */
+START_TEST(mortal_ends_with_its_parent) {
+	static const char *const argv[] = {"/bin/sh", "-c", "echo $$; exec cat", NULL};
+	int in[2], out[2];
+	char text[32] = "";
+	struct pollfd end;
+	ck_assert_int_eq(cube_pipe(in, NULL), 0);
+	ck_assert_int_eq(cube_pipe(out, NULL), 0);
+	pid_t between = fork();
+	if (!between) {
+		struct cube_spawn sp = {
+			.argv = argv, .in = in[0], .out = out[1], .err = -1, .session = true};
+		pid_t pid;
+		sp.mortal = _i;
+		cube_spawn(&sp, &pid, NULL);
+		for (;;) pause();
+	}
+	close(out[1]);
+	ck_assert_int_gt(read(out[0], text, sizeof text - 1), 1);
+	pid_t pid = (pid_t)atoi(text);
+	kill(between, SIGKILL);
+	wait_status(between);
+	end = (struct pollfd){.fd = out[0], .events = POLLIN};
+	if (_i) {
+		ck_assert_int_eq(poll(&end, 1, 20000), 1);
+	} else {
+		ck_assert_int_eq(write(in[1], "x", 1), 1);
+		ck_assert_int_eq(poll(&end, 1, 20000), 1);
+		ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	}
+	ck_assert_int_eq(read(out[0], text, 1), _i ? 0 : 1);
+	close(in[0]);
+	close(in[1]);
+	close(out[0]);
+}
+END_TEST
+
 START_TEST(no_fd_leaks) {
 	const char *good[] = {"/bin/true", NULL}, *bad[] = {"/nonexistent", NULL};
 	struct cube_spawn sp = PLAIN;
@@ -378,6 +416,7 @@ int main(void) {
 	tcase_add_test(tc, works_with_all_standard_files_closed);
 	tcase_add_test(tc, groups_sessions_and_niceness);
 	tcase_add_test(tc, parent_memory_is_untouched);
+	tcase_add_loop_test(tc, mortal_ends_with_its_parent, 0, 2);
 	tcase_add_test(tc, no_fd_leaks);
 	tcase_add_test(tc, pipe_and_nonblock);
 	suite_add_tcase(s, tc);

@@ -102,6 +102,7 @@ int cube_join_wait(struct cube_join *j, struct cube_err *err) {
 		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
 		cube_client_turn(j->cli->client, &p, 1, 200);
 		int signo = cube_signals_next(&signals);
+		if (signo) j->asked = j->asking.begun;
 		if (signo == SIGINT) cube_client_interrupted(j->cli->client);
 		if (signo) {
 			rc = cube_fail(err, CUBE_ECANCELED, "interrupted");
@@ -144,12 +145,10 @@ int cube_join_all(struct cube_cli *cli, const json_t *reply) {
 	bool live = cube_render_live(STDERR_FILENO);
 	cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_PLAIN, false);
 	int rc = cube_join_wait(&join, &err), code = join.progress.failed ? 1 : 0;
-	bool asked = join.asking.begun;
 	cube_join_stop(&join);
 	if (rc == CUBE_ECANCELED) {
-		cube_cli_say("interrupted; %sthe %s go on joining: `cube nodes`, `cube down`",
-			     asked ? "what needs an answer waits for `cube login`, " : "",
-			     asked ? "others" : "nodes");
+		cube_cli_say("interrupted; %s go on joining: `cube nodes`, `cube down`",
+			     join.asked ? "`cube login` asks again, other nodes" : "the nodes");
 		return 128 + err.sys;
 	}
 	return rc ? cube_cli_fail(&err) : code;

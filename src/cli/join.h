@@ -13,7 +13,8 @@ struct cube_join {
 	struct cube_watch watch;
 	struct cube_notes notes;
 	struct cube_asking asking;
-	bool told; /* the summary was printed */
+	bool told;  /* the summary was printed */
+	bool asked; /* a question was open when a signal came */
 };
 
 /* reply: of POST /v1/nodes. Goes on while cube_client_turn is called. brief: of a live display only

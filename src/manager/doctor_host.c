@@ -45,14 +45,14 @@ struct cube_examination {
  * as the worker has (z blocks; nothing where one is there), and a folder for its daemon; it is left
  * as it was. */
 static const char TRY_FOLDERS[] =
-	"s=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do s=$s$s; done; s=${s%?}; "
-	"f() { LC_ALL=C; i=0; while [ $i -lt $z ]; do echo \"$s\" || break; i=$((i+1)); done "
+	"LC_ALL=C; export LC_ALL; s=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do s=$s$s; done; s=${s%?}; "
+	"f() { i=0; while [ $i -lt $z ]; do echo \"$s\" || break; i=$((i+1)); done "
 	"2>/dev/null | cat >\"$t\" && mkdir \"$t.d\" && true >\"$t.d/f\"; }; "
 	"for d; do case $d in /*) ;; *) continue;; esac; p=${d%/*}; e=; q=; y=; z=$m; "
 	"for h in $k; do [ -x \"$d/bin/$h\" ] && z=0; done; "
 	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then e=foreign; else "
 	"[ -d \"$p\" ] || q=1; [ -d \"$d\" ] || e=new; t=$d/.try.$n; "
-	"if y=$({ LC_ALL=C; mkdir -p \"$d\" && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "
+	"if y=$({ mkdir -p \"$d\" && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "
 	"if \"$t\" 2>/dev/null; then r=ok; y=$(f 2>&1) || r=room; else r=noexec; fi; "
 	"else r=readonly; fi; rm -f \"$t\" \"$t.d/f\"; [ ! -d \"$t.d\" ] || rmdir \"$t.d\"; [ -z \"$e\" ] || rmdir \"$d\" 2>/dev/null; "
 	"[ -z \"$q\" ] || rmdir \"$p\" 2>/dev/null; e=$r; fi; a why \"${y##*: }\"; a folder $e \"$d\"; "

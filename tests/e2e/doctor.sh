@@ -95,6 +95,17 @@ test_no_room() {
 	goes_to small /var/tmp/cube-user
 }
 
+# Why there is none is read by words: the host is to say it in English.
+test_english_is_asked_for() {
+	mkdir "$T/fake"
+	# shellcheck disable=SC2016
+	printf '#!/bin/sh\necho "mkdir: in ${LC_ALL:-any language}" >&2\nexit 1\n' >"$T/fake/mkdir"
+	chmod 755 "$T/fake/mkdir"
+	run cube doctor --transport="env -u LC_ALL PATH=$T/fake:$PATH" talker
+	out_has 'cannot be written to \(in C\)'
+	out_lacks 'any language'
+}
+
 test_no_room_anywhere() {
 	lab_vm packed home=full:64k mount=/var/tmp:full:64k mount=/dev/shm:full:64k mount=/tmp:noexec
 	run cube doctor packed

@@ -48,7 +48,7 @@ static void listen_with(int queue) {
 }
 
 static void setup(void) {
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	snprintf(dir, sizeof dir, "/tmp/cube-agent-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(path, sizeof path, "%s/s", dir);

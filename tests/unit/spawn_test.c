@@ -349,7 +349,7 @@ START_TEST(mortal_ends_with_its_parent) {
 	}
 	close(out[1]);
 	ck_assert_int_gt(read(out[0], text, sizeof text - 1), 1);
-	pid_t pid = (pid_t)atoi(text);
+	pid_t pid = (pid_t)strtol(text, NULL, 10);
 	kill(between, SIGKILL);
 	wait_status(between);
 	end = (struct pollfd){.fd = out[0], .events = POLLIN};

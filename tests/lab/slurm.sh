@@ -72,19 +72,20 @@ lab_slurm_config() { # LIBRARIES NAME...
 	echo 'PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:8'
 }
 
+# In the background only: it takes the shell's place, so that the pid is the program's.
 lab_slurm_env() {
-	env -i PATH="$PATH" SLURM_CONF="$SLURM_CONF" LD_LIBRARY_PATH="$LD_LIBRARY_PATH" "$@"
+	exec env -i PATH="$PATH" SLURM_CONF="$SLURM_CONF" LD_LIBRARY_PATH="$LD_LIBRARY_PATH" "$@"
 }
 
 # slurmstepd is looked for in /usr/sbin only. All of the node ends with its first process.
 lab_slurm_node() { # NAME PROGRAMS
 	# shellcheck disable=SC2016
-	lab_slurm_env unshare -m -u -p -f --mount-proc --kill-child --propagation private sh -c '
-		mount --bind "$2" /usr/sbin && mount --bind "$3" "$4" || exit 1
+	lab_slurm_env unshare -m -u -p -f --propagation private sh -c '
+		read -r pid _ </proc/self/stat && echo "$pid" >"$5" # while proc is the old one
+		mount -t proc proc /proc && mount --bind "$2" /usr/sbin && mount --bind "$3" "$4" || exit 1
 		echo "$1" >/proc/sys/kernel/hostname
 		exec /usr/sbin/slurmd -D
-	' lab "$1" "$2" "$LAB/$1/home" "$HOME" >"$LAB/$1/slurmd.log" 2>&1 </dev/null 3>&- &
-	echo $! >"$LAB/$1/pid"
+	' lab "$1" "$2" "$LAB/$1/home" "$HOME" "$LAB/$1/pid" >"$LAB/$1/slurmd.log" 2>&1 </dev/null 3>&- &
 	disown
 }
 

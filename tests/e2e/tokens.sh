@@ -184,7 +184,6 @@ test_fido_pin() {
 	terminal_ends 0
 	sees '1 ready'
 	each_once pin 1
-	is "$(times_shown 'Enter PIN')" 1 'questions'
 	! grep -rqaF 2580 "$CUBE_STATE_DIR" shown || fail 'the PIN was kept or shown'
 	ok cube down --purge
 	rm "$TOKEN/pin"
@@ -228,11 +227,10 @@ test_pkcs11() {
 	config "PKCS11Provider $LAB_HSM" 'IdentitiesOnly' # it would leave out what no file names
 	at_terminal "cube spawn -F '$T/config' -w 'h[1-2]'"
 	sees 'Enter PIN for .lab.'
-	types 4711
+	types 4711 # once: another question would wait in vain
 	terminal_ends 0
 	sees 'using OpenSSH.s ssh: PKCS11Provider'
 	sees '2 ready'
-	is "$(times_shown 'Enter PIN')" 1 'questions'
 	ok cube run --all -- echo in
 	ok cube down --purge
 }

@@ -359,7 +359,7 @@ START_TEST(passphrase_is_right_when_it_goes_on) {
 	ck_assert_int_eq(only()->kind, CUBE_ASK_PASSWORD);
 	/* That nobody answers it is no fault of the passphrase. */
 	cube_prompts_answer(p, only()->id, NULL, 0, NULL);
-	expect_why(0, "no answer");
+	expect_why(0, "cancelled");
 	begin(0, false);
 	ask(0, CUBE_ASK_PASSPHRASE);
 	expect(0, " phrase");
@@ -415,7 +415,7 @@ START_TEST(refused_by_the_person) {
 	struct cube_err err;
 	ask_all(CUBE_ASK_PASSWORD);
 	ck_assert_int_eq(cube_prompts_answer(p, only()->id, NULL, 0, &err), 0);
-	for (int i = 0; i < MANY; i++) expect_why(i, "no answer");
+	for (int i = 0; i < MANY; i++) expect_why(i, "cancelled");
 	ck_assert_int_eq(cube_prompts_answer(p, 1, NULL, 0, &err), CUBE_ENOTFOUND);
 }
 END_TEST

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,9 +32,9 @@
 #include "replace.h"
 #include "tasks.h"
 
-#define IDLE_EXIT_NS  (3 * CUBE_NS_PER_S)
-#define REPLACE_TRIES 5
-#define MINUTE_NS     (60 * CUBE_NS_PER_S)
+#define IDLE_EXIT_NS (3 * CUBE_NS_PER_S)
+#define LOCK_NS      (30 * CUBE_NS_PER_S)
+#define MINUTE_NS    (60 * CUBE_NS_PER_S)
 
 struct options {
 	const char *cluster;
@@ -98,16 +99,27 @@ static int parse_options(int argc, char **argv, struct options *o) {
 	return 0;
 }
 
-/* The lock says who the manager is; it is held by the fd and needs no cleaning up. */
+static bool is_served(const char *socket) {
+	struct cube_err err;
+	int fd, rc = cube_connect_unix(socket, &fd, &err);
+	if (rc == 0) close(fd);
+	return rc == 0;
+}
+
+/* The lock says who the manager is; it is held by the fd and needs no cleaning up. A holder that
+ * nobody can reach is about to end, or to listen; flock(2) has no time limit. */
 static int take_lock(struct program *p, struct cube_err *err) {
 	char path[sizeof p->m.paths.state + 8];
+	const char *socket = p->m.paths.socket;
+	uint64_t end = cube_clock_mono() + LOCK_NS;
+	int rc, gone = 0;
 	snprintf(path, sizeof path, "%s/lock", p->m.paths.state);
-	int rc = cube_lock_file(path, &p->lock_fd, err);
-	/* A command that misses the old one may start another before we are there. */
-	for (int i = 0; rc == CUBE_ECONFLICT && p->o.replace && i < REPLACE_TRIES; i++) {
-		int gone = cube_manager_replace(p->m.paths.socket, err);
-		if (gone && gone != CUBE_ECONNECT) return gone;
+	for (;; poll(NULL, 0, 10)) {
 		rc = cube_lock_file(path, &p->lock_fd, err);
+		if (rc != CUBE_ECONFLICT || cube_clock_mono() >= end) break;
+		if (p->o.replace) gone = cube_manager_replace(socket, err);
+		else if (is_served(socket)) break;
+		if (gone && gone != CUBE_ECONNECT) return gone;
 	}
 	if (rc == CUBE_ECONFLICT)
 		return cube_fail(err, rc, "a manager of cluster '%s' is running already",

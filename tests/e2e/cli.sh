@@ -273,6 +273,25 @@ test_node_there_already() {
 	err_is "${NODES[0]} ready already\n1 ready\n"
 }
 
+# One in its last moments holds its lock still, and answers no more.
+test_a_manager_that_is_about_to_end() {
+	local CUBE_STATE_DIR=$T/ending
+	mkfifo "$T/end"
+	ok cube spawn -w localhost --purge -- true
+	curl -s --unix-socket "$T/ending/default/sock" -X POST http://cube/v1/shutdown -o "$T/null" || true
+	flock "$T/ending/default/lock" sh -c ': >"$0.held"; read -r _ <"$0"' "$T/end" &
+	soon test -e "$T/end.held"
+	cube spawn -w localhost --purge -- echo late >"$O" 2>"$E" &
+	soon waits_for_the_lock
+	echo >"$T/end"
+	wait $! || { shown "$E" && fail 'it did not wait'; }
+	out_is 'late\n'
+	ok curl -s --unix-socket "$T/ending/default/sock" -X POST http://cube/v1/shutdown
+}
+waits_for_the_lock() {
+	mine | grep -q 'manager --cluster default --daemon' && ! curl -s --unix-socket "$T/ending/default/sock" http://cube/healthz
+}
+
 # A login session has a runtime folder; cron and su have none, and at logout it is removed.
 test_one_manager_whichever_shell() {
 	local home="$T/home of another" pid

@@ -231,7 +231,7 @@ test_progress_on_a_terminal() {
 	[ "$pids" ] || fail 'no worker is to be seen'
 	# shellcheck disable=SC2086
 	kill -STOP $pids
-	script -qefc "stty cols 60; cube cp big $(N 0):" "$T/shown" >/dev/null 2>&1 </dev/null &
+	script -qefc "stty cols 60; TERM=xterm cube cp big $(N 0):" "$T/shown" >/dev/null 2>&1 </dev/null &
 	(soon grep -q '%  .* of 95\.3 MB' "$T/shown") || { kill -CONT $pids && fail 'no progress is shown'; }
 	# shellcheck disable=SC2086
 	kill -CONT $pids

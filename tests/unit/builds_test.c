@@ -46,8 +46,9 @@ static void teardown(void) {
 	cube_builds_free(builds);
 	builds = NULL;
 	cube_loop_free(loop);
-	if (fork() == 0) execlp("rm", "rm", "-rf", root, (char *)NULL);
-	wait(NULL);
+	pid_t rm = fork();
+	if (rm == 0) execl("/bin/rm", "rm", "-rf", root, (char *)NULL);
+	waitpid(rm, NULL, 0); /* not just any child: check ends what is left of the test */
 }
 
 static struct answer {

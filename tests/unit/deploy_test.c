@@ -133,8 +133,9 @@ static void teardown(void) {
 	cube_deploy_free(node.deploy);
 	node.deploy = NULL;
 	cube_builds_free(manager.builds);
-	if (fork() == 0) execlp("rm", "rm", "-rf", root, (char *)NULL);
-	wait(NULL);
+	pid_t rm = fork();
+	if (rm == 0) execl("/bin/rm", "rm", "-rf", root, (char *)NULL);
+	waitpid(rm, NULL, 0); /* not just any child: check ends what is left of the test */
 }
 
 static void feed(const char *text) {

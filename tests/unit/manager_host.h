@@ -118,25 +118,43 @@ static inline void manager_kill(void) {
 
 /* Processes whose program lies in this site; attach processes lead their session, daemons do not.
  */
-static inline pid_t find_process(bool leaders) {
+/* What lies in the site's folder is run. */
+static inline bool runs_here(pid_t pid) {
+	char exe[PATH_MAX];
+	ssize_t n = readlink(text_of("/proc/%d/exe", pid), exe, sizeof exe - 1);
+	exe[n < 0 ? 0 : n] = 0;
+	return strncmp(exe, site.root, strlen(site.root)) == 0;
+}
+
+static inline bool lives_here(pid_t pid) {
+	char env[8192], home[sizeof site.root + 8];
+	int fd = open(text_of("/proc/%d/environ", pid), O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, env, sizeof env);
+	if (fd >= 0) close(fd);
+	snprintf(home, sizeof home, "HOME=%s", site.root);
+	return n > 0 && memmem(env, (size_t)n, home, strlen(home) + 1);
+}
+
+static inline bool is_daemon(pid_t pid) {
+	return runs_here(pid) && getsid(pid) != pid;
+}
+static inline bool is_of_site(pid_t pid) {
+	return runs_here(pid) || lives_here(pid);
+}
+
+static inline pid_t find_process(bool (*is_it)(pid_t)) {
 	DIR *d = opendir("/proc");
 	pid_t found = 0;
 	for (struct dirent *e = readdir(d); e && !found; e = readdir(d)) {
-		char exe[PATH_MAX];
 		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-		ssize_t n = pid ? readlink(text_of("/proc/%d/exe", pid), exe, sizeof exe - 1) : -1;
-		if (n <= 0) continue;
-		exe[n] = 0;
-		if (strncmp(exe, site.root, strlen(site.root)) == 0 &&
-		    (leaders || getsid(pid) != pid))
-			found = pid;
+		if (pid > 0 && is_it(pid)) found = pid;
 	}
 	closedir(d);
 	return found;
 }
 
 static inline pid_t find_daemon(void) {
-	return find_process(false);
+	return find_process(is_daemon);
 }
 
 static inline void site_open(void) {
@@ -178,14 +196,15 @@ static inline void site_close(void) {
 	/* Who waits in hold_pushing: a writer lets it go. */
 	int go = open(text_of("%s/go", site.root), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (go >= 0) close(go);
-	while ((pid = find_process(true)) > 0) {
+	while ((pid = find_process(is_of_site)) > 0) {
 		kill(pid, SIGKILL);
 		poll(NULL, 0, 1);
 	}
 	check_log(text_of("%s/manager.log", site.state));
 	cube_buf_done(&site.image);
-	if (fork() == 0) execlp("rm", "rm", "-rf", site.root, (char *)NULL);
-	wait(NULL);
+	pid_t rm = fork();
+	if (rm == 0) execl("/bin/rm", "rm", "-rf", site.root, (char *)NULL);
+	waitpid(rm, NULL, 0); /* not just any child: check ends what is left of the test */
 }
 
 /* ---- HTTP ----------------------------------------------------------------------------------- */

@@ -24,6 +24,9 @@ void cube_listen_free(struct cube_listen *l); /* closes and unlinks; NULL is fin
 /* Only the bound, listening fd, for a library that accepts by itself. */
 int cube_listen_unix_fd(const char *path, int *ret_fd, struct cube_err *err);
 
+/* Without waiting, and a non-blocking fd: 0, or errno. EAGAIN: somebody listens there, whose queue
+ * is full. ENAMETOOLONG for what does not fit sun_path. */
+int cube_connect_unix_now(const char *path, int *ret_fd);
 /* Blocking connect, and a blocking fd (a stream makes it non-blocking); CUBE_ECONNECT with .sys =
  * ENOENT or ECONNREFUSED when nobody listens. */
 int cube_connect_unix(const char *path, int *ret_fd, struct cube_err *err);

@@ -1,12 +1,12 @@
 #include "progress.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "cube/format.h"
 #include "cube/clock.h"
 #include "cube/parse.h"
 #include "cube/text.h"
@@ -118,14 +118,9 @@ static int row_text(const struct cube_progress_row *r, struct cube_buf *out) {
 	return rc ? rc : cube_text_escape(out, r->reason, strlen(r->reason));
 }
 
-static void write_all(int fd, const struct cube_buf *b) {
-	const uint8_t *bytes = cube_buf_data(b);
-	for (size_t at = 0; at < cube_buf_len(b);) {
-		ssize_t n = write(fd, bytes + at, cube_buf_len(b) - at);
-		if (n < 0 && errno == EINTR) continue;
-		if (n <= 0) return; /* a display that cannot be written is done without */
-		at += (size_t)n;
-	}
+/* A display that cannot be written is done without. */
+static void show(int fd, const struct cube_buf *b) {
+	(void)cube_write_all(fd, cube_buf_data(b), cube_buf_len(b));
 }
 
 static void print_row(const struct cube_progress *p, const struct cube_progress_row *r) {
@@ -133,7 +128,7 @@ static void print_row(const struct cube_progress *p, const struct cube_progress_
 	cube_buf_init(&line, LINE_MAX_BYTES);
 	row_text(r, &line);
 	cube_buf_addstr(&line, "\n");
-	write_all(p->fd, &line);
+	show(p->fd, &line);
 	cube_buf_done(&line);
 }
 
@@ -249,7 +244,7 @@ static void draw(struct cube_progress *p, bool last) {
 	cube_progress_render(p, width > 1 ? width - 1 : 1, height > 2 ? height - 2 : 1, &out);
 	const uint8_t *bytes = cube_buf_data(&out);
 	for (size_t i = head; i < cube_buf_len(&out); i++) lines += bytes[i] == '\n';
-	write_all(p->fd, &out);
+	show(p->fd, &out);
 	cube_buf_done(&out);
 	p->shown = lines;
 }

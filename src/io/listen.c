@@ -218,6 +218,18 @@ int cube_connect_unix(const char *path, int *ret_fd, struct cube_err *err) {
 	return rc;
 }
 
+int cube_connect_unix_now(const char *path, int *ret_fd) {
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof sa.sun_path) return ENAMETOOLONG;
+	memcpy(sa.sun_path, path, strlen(path));
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) return errno;
+	int sys = connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ? errno : 0;
+	if (sys) close(fd);
+	else *ret_fd = fd;
+	return sys;
+}
+
 /* ---- passing fds ------------------------------------------------------------------------- */
 
 union control {

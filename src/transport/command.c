@@ -50,11 +50,9 @@ static int command_judge(void *of, const struct cube_process_end *end, struct cu
 
 static void command_late(void *of, const struct cube_process_end *end, struct cube_err *err) {
 	const struct command *c = of;
-	double s = (double)c->timeout_ns / (double)CUBE_NS_PER_S;
 	struct cube_err says = {0};
 	if (end->said_len) cube_ssh_says(end->said, end->said_len, &says);
-	cube_fail(err, CUBE_ETIMEOUT, "connecting to %.80s by %.40s timed out after %g s%s%s",
-		  c->host, c->template.words.v[0], s, *says.msg ? "; " : "", says.msg);
+	cube_ssh_says_late(c->host, c->template.words.v[0], c->timeout_ns, says.msg, err);
 }
 
 static void command_free(void *of) {
@@ -75,10 +73,6 @@ static const struct cube_process_kind COMMAND = {
 	.late = command_late,
 	.free = command_free,
 };
-
-static void opened(void *arg) {
-	cube_process_open(arg);
-}
 
 /* ---- the opener -------------------------------------------------------------------------- */
 
@@ -136,7 +130,7 @@ int cube_transport_command(struct cube_ssh *ssh, const struct cube_target *targe
 					 .events = events,
 					 .arg = arg};
 	c->process = cube_process_new(ssh->loop, &spec);
-	cube_loop_defer(ssh->loop, opened, c->process);
+	cube_process_open_soon(c->process);
 	*ret = cube_process_transport(c->process);
 	return 0;
 }

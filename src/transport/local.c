@@ -10,16 +10,12 @@ static int local_argv(void *of, const char *line, struct cube_strv *argv, struct
 
 static const struct cube_process_kind LOCAL = {.name = "local", .argv = local_argv};
 
-static void opened(void *arg) {
-	cube_process_open(arg);
-}
-
 int cube_transport_local(struct cube_loop *loop, const struct cube_target *target,
 			 const struct cube_transport_events *events, void *arg,
 			 struct cube_transport **ret, struct cube_err *err) {
 	struct cube_process_spec spec = {.kind = &LOCAL, .events = events, .arg = arg};
 	struct cube_process *p = cube_process_new(loop, &spec);
-	cube_loop_defer(loop, opened, p);
+	cube_process_open_soon(p);
 	*ret = cube_process_transport(p);
 	return 0;
 }

@@ -99,12 +99,10 @@ static int master_judge(void *of, const struct cube_process_end *end, struct cub
 
 static void master_late(void *of, const struct cube_process_end *end, struct cube_err *err) {
 	const struct cube_master *m = of;
-	double s = (double)m->spec.timeout_ns / (double)CUBE_NS_PER_S;
 	struct cube_err says = {0};
 	if (m->drops) tell_dropped(m, &says);
 	else if (end->said_len) cube_ssh_says(end->said, end->said_len, &says);
-	cube_fail(err, CUBE_ETIMEOUT, "connecting to %.80s by ssh timed out after %g s%s%s",
-		  m->spec.openssh->host, s, *says.msg ? "; " : "", says.msg);
+	cube_ssh_says_late(m->spec.openssh->host, "ssh", m->spec.timeout_ns, says.msg, err);
 }
 
 static void master_stop(void *of) {
@@ -163,10 +161,6 @@ static void on_fail(void *arg, const struct cube_err *err) {
 static const struct cube_transport_events EVENTS = {
 	.on_open = on_open, .on_out = on_out, .on_end = on_end, .on_fail = on_fail};
 
-static void opened(void *arg) {
-	cube_process_open(arg);
-}
-
 struct cube_master *cube_master_new(struct cube_ssh *ssh, const struct cube_master_spec *spec) {
 	struct cube_master *m = cube_alloc(sizeof *m);
 	m->ssh = ssh;
@@ -178,7 +172,7 @@ struct cube_master *cube_master_new(struct cube_ssh *ssh, const struct cube_mast
 					    .events = &EVENTS,
 					    .arg = m};
 	m->process = cube_process_new(ssh->loop, &process);
-	cube_loop_defer(ssh->loop, opened, m->process);
+	cube_process_open_soon(m->process);
 	return m;
 }
 

@@ -151,11 +151,9 @@ static int lines_judge(void *of, const struct cube_process_end *end, struct cube
 
 static void lines_late(void *of, const struct cube_process_end *end, struct cube_err *err) {
 	const struct lines *l = of;
-	double s = (double)l->timeout_ns / (double)CUBE_NS_PER_S;
 	struct cube_err says = {0};
 	if (end->said_len) cube_ssh_says(end->said, end->said_len, &says);
-	cube_fail(err, CUBE_ETIMEOUT, "connecting to %.80s by ssh timed out after %g s%s%s",
-		  l->openssh.host, s, *says.msg ? "; " : "", says.msg);
+	cube_ssh_says_late(l->openssh.host, "ssh", l->timeout_ns, says.msg, err);
 }
 
 /* ---- questions --------------------------------------------------------------------------- */

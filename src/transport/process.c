@@ -472,6 +472,14 @@ void cube_process_open(struct cube_process *p) {
 	if (!p->stopped) p->events->on_open(p->arg);
 }
 
+static void opened(void *arg) {
+	cube_process_open(arg);
+}
+
+void cube_process_open_soon(struct cube_process *p) {
+	cube_loop_defer(p->loop, opened, p);
+}
+
 struct cube_transport *cube_process_transport(struct cube_process *p) {
 	return &p->base;
 }

@@ -54,6 +54,7 @@ struct cube_process *cube_process_new(struct cube_loop *loop, const struct cube_
 struct cube_transport *cube_process_transport(struct cube_process *p);
 /* Now, or never: from the loop, not from within a call into the transport. */
 void cube_process_open(struct cube_process *p);
+void cube_process_open_soon(struct cube_process *p); /* from the loop's next turn */
 void cube_process_fail(struct cube_process *p, const struct cube_err *err);
 /* The line that had to wait starts; it may fail within. */
 void cube_process_go(struct cube_process *p);

@@ -6,11 +6,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "cube/listen.h"
 #include "cube/mem.h"
 
 #define TMP_NAME "/tmp/cube-login-"
@@ -101,16 +100,9 @@ int cube_sockets_next(struct cube_sockets *s, char **ret, struct cube_err *err) 
 }
 
 bool cube_sockets_lives(const char *path) {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	size_t n = strlen(path);
-	if (n >= sizeof sa.sun_path) return false;
-	memcpy(sa.sun_path, path, n);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) return false;
-	/* One with a full queue says "again", and is there. */
-	bool lives = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0 || errno == EAGAIN;
-	close(fd);
-	return lives;
+	int fd = -1, sys = cube_connect_unix_now(path, &fd);
+	if (fd >= 0) close(fd);
+	return sys == 0 || sys == EAGAIN;
 }
 
 void cube_sockets_free(struct cube_sockets *s) {

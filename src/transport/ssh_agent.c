@@ -2,12 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "cube/buf.h"
 #include "cube/clock.h"
+#include "cube/listen.h"
 #include "cube/mem.h"
 #include "cube/stream.h"
 #include "ssh_agent.h"
@@ -40,8 +38,13 @@ static uint32_t number(const uint8_t *p) {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+static void write_number(uint8_t p[4], size_t n) {
+	for (int i = 0; i < 4; i++) p[i] = (uint8_t)(n >> (24 - 8 * i));
+}
+
 static int put_number(struct cube_buf *out, size_t n) {
-	uint8_t bytes[4] = {(uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+	uint8_t bytes[4];
+	write_number(bytes, n);
 	return cube_buf_add(out, bytes, sizeof bytes);
 }
 
@@ -161,11 +164,7 @@ static void on_slow(void *arg) {
 static void ask(struct cube_agent *a, const struct cube_buf *body, enum cube_agent_state state,
 		uint64_t limit_ns) {
 	uint8_t head[4];
-	struct cube_buf length;
-	cube_buf_init(&length, sizeof head);
-	put_number(&length, cube_buf_len(body));
-	memcpy(head, cube_buf_data(&length), sizeof head);
-	cube_buf_done(&length);
+	write_number(head, cube_buf_len(body));
 	struct iovec iov[2] = {{head, sizeof head},
 			       {(void *)cube_buf_data(body), cube_buf_len(body)}};
 	set_state(a, state);
@@ -189,25 +188,13 @@ void cube_agent_sign(struct cube_agent *a, const struct cube_agent_key *key, con
 
 /* ---- its life ----------------------------------------------------------------------------- */
 
-static int connect_to(const char *path, int *ret_fd) {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof sa.sun_path) return ENAMETOOLONG;
-	memcpy(sa.sun_path, path, strlen(path));
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) return errno;
-	int sys = connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ? errno : 0;
-	if (sys) close(fd);
-	else *ret_fd = fd;
-	return sys;
-}
-
 /* 0 or errno: EAGAIN while its queue is full, as when hundreds of hosts want it at once. */
 static int begin(struct cube_agent *a) {
 	static const struct cube_stream_ops OPS = {.data = on_data, .closed = on_closed};
 	static const struct cube_stream_limits LIMITS = {.max_in = REPLY_MAX + 4,
 							 .max_out = REQUEST_MAX + 4};
 	struct cube_buf body;
-	int fd = -1, sys = connect_to(a->path, &fd);
+	int fd = -1, sys = cube_connect_unix_now(a->path, &fd);
 	if (sys) return sys;
 	if (cube_stream_new(a->loop, fd, fd, &OPS, a, &LIMITS, &a->stream, NULL) < 0) return EIO;
 	cube_buf_init(&body, 1);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/spawn.h"
 #include "cube/stream.h"
 #include "cube/text.h"
@@ -57,15 +58,6 @@ static void add_text(struct cube_buf *out, const char *text, size_t n, size_t ma
 	}
 }
 
-static void write_all(int fd, const uint8_t *bytes, size_t n) {
-	while (n) {
-		ssize_t done = write(fd, bytes, n);
-		if (done <= 0) return;
-		bytes += done;
-		n -= (size_t)done;
-	}
-}
-
 /* The copy's last deed. */
 static void tell(int fd, const char *title[2], const int title_len[2], int n,
 		 const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts) {
@@ -84,7 +76,7 @@ static void tell(int fd, const char *title[2], const int title_len[2], int n,
 		add_text(&out, (const char *)prompts[i].text, prompts[i].length, PROMPT_MAX);
 		cube_buf_add(&out, "", 1);
 	}
-	write_all(fd, cube_buf_data(&out), cube_buf_len(&out));
+	(void)cube_write_all(fd, cube_buf_data(&out), cube_buf_len(&out));
 	_exit(0);
 }
 
@@ -119,7 +111,7 @@ static void copy_main(void *arg, int fd) {
 	uint8_t word;
 	a->kbd->copy_fd = fd;
 	word = call(a) == LIBSSH2_ERROR_EAGAIN ? SEEN_MORE : SEEN_END;
-	write_all(fd, &word, 1);
+	(void)cube_write_all(fd, &word, 1);
 }
 
 static void on_child(void *arg, int status, const struct rusage *usage) {

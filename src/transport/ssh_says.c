@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cube/buf.h"
+#include "cube/clock.h"
 #include "cube/text.h"
 #include "ssh_says.h"
 
@@ -168,6 +169,13 @@ int cube_ssh_says(const char *text, size_t n, struct cube_err *err) {
 	if (s.weak.n) return tell(err, CUBE_ECONNECT, "", s.weak);
 	if (s.load.n) return tell(err, CUBE_ECONNECT, "", s.load);
 	return cube_fail(err, CUBE_ECONNECT, "it ended and did not say why");
+}
+
+int cube_ssh_says_late(const char *host, const char *program, uint64_t timeout_ns, const char *why,
+		       struct cube_err *err) {
+	return cube_fail(err, CUBE_ETIMEOUT,
+			 "connecting to %.80s by %.40s timed out after %g s%s%s", host, program,
+			 (double)timeout_ns / (double)CUBE_NS_PER_S, *why ? "; " : "", why);
 }
 
 /* "kex_exchange_identification: Connection closed by remote host" until OpenSSH 9.7, and what

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cube/err.h"
 
@@ -12,6 +13,10 @@
  * CUBE_EHOSTKEY, CUBE_EAUTH, CUBE_ELOGIN where a Kerberos ticket is all the server takes, else
  * CUBE_ECONNECT; returns that code. */
 int cube_ssh_says(const char *text, size_t n, struct cube_err *err);
+/* CUBE_ETIMEOUT: the host was not reached by that program in time. why: what is known of it, or "".
+ */
+int cube_ssh_says_late(const char *host, const char *program, uint64_t timeout_ns, const char *why,
+		       struct cube_err *err);
 /* True where all that went wrong is that the server hung up before a session was there. */
 bool cube_ssh_says_dropped(const char *text, size_t n);
 /* True where the connection is there and no session is to be had on it; *err says so. */

@@ -148,18 +148,6 @@ int files_push(struct files *f, const struct cube_msg *msg, struct cube_msg *rep
 	return p->size ? 0 : complete(p, reply);
 }
 
-static int write_all(int fd, const uint8_t *p, size_t n) {
-	while (n) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno == EINTR) continue;
-		if (done < 0) return -1;
-		p += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
 int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg *reply,
 		    struct cube_err *err) {
 	struct files_push *p = find_push(f, msg->data.sha256);
@@ -171,7 +159,7 @@ int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg
 				 msg->data.offset, p->received);
 	if (n > p->size - p->received)
 		return cube_fail(err, CUBE_EPROTO, "PUSH_DATA past the file's size");
-	if (write_all(p->fd, msg->data.bytes.p, n) < 0)
+	if (cube_write_all(p->fd, msg->data.bytes.p, n) < 0)
 		return refuse(p, reply, "cannot write to", errno);
 	cube_sha256_update(&p->hash, msg->data.bytes.p, n);
 	p->received += n;
@@ -192,7 +180,7 @@ static int copy_file(const char *from, int dir, const char *name, mode_t mode) {
 
 	if (in >= 0 && buf) out = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	while (out >= 0 && (n = read(in, buf, 65536)) > 0)
-		if (write_all(out, buf, (size_t)n) < 0) break;
+		if (cube_write_all(out, buf, (size_t)n) < 0) break;
 	if (out >= 0 && n == 0) rc = fchmod(out, mode);
 	sys = errno;
 	free(buf);

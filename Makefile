@@ -21,12 +21,13 @@ OPT     := $(if $(SANITIZE),-O1 -g -fsanitize=address$(comma)undefined -fno-sani
 CFLAGS  += $(CSTD) $(WARN) $(OPT) -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. -DCUBE_VERSION='"$(VERSION)"'
 LIBS    := -lssh2 -lcrypto -lcurl -ljansson -lsqlite3 -lmicrohttpd -lm
 
-# A layer is a folder of src/ and an archive. The worker's link line below, five archives
-# and libc, is the proof that nothing else reaches the hosts.
-LAYERS   := base proto copy model io transport store manager cli
+# A layer is a folder of src/ and an archive, from the ground up. The worker's link line below, five
+# archives and libc, is the proof that nothing else reaches the hosts.
+LAYERS   := base proto copy model io images openssh transport store turn deploy fleet work api manager cli
 WLAYERS  := model copy proto io base
-layer_o   = $(patsubst src/%.c,$(2)/%.o,$(wildcard src/$(1)/*.c))
-ARCHIVES := $(foreach l,cli manager transport store model copy proto io base,$(B)/lib/libcube-$(l).a)
+folder    = $(if $(filter deploy,$(1)),fleet/deploy,$(1))
+layer_o   = $(patsubst src/%.c,$(2)/%.o,$(wildcard src/$(folder)/*.c))
+ARCHIVES := $(foreach l,cli manager api work fleet deploy turn store transport openssh images model copy proto io base,$(B)/lib/libcube-$(l).a)
 
 all: $(B)/cube
 
@@ -78,7 +79,7 @@ WSOURCES := $(sort $(wildcard $(foreach l,$(WLAYERS) worker,src/$(l)/*.[ch]) inc
 $(B)/worker/sources: $(WSOURCES) Makefile
 	@mkdir -p $(@D)
 	$(Q)for f in $(WSOURCES); do echo "F $$f $$(wc -c <$$f)"; cat $$f; done >$@
-$(B)/manager/builds.o: CFLAGS += -DCUBE_WORKER_FLAGS='"$(WCSTD) $(WOPT) $(WLD)"'
+$(B)/fleet/deploy/builds.o: CFLAGS += -DCUBE_WORKER_FLAGS='"$(WCSTD) $(WOPT) $(WLD)"'
 
 # `cube version` is compiled again when the commit is another one.
 $(B)/commit: FORCE
@@ -92,12 +93,12 @@ $(B)/%.o: src/%.c Makefile
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
-$(B)/manager/worker_images.o: src/manager/worker_images.S $(WORKERS) $(B)/worker/sources Makefile
+$(B)/images/embedded.o: src/images/embedded.S $(WORKERS) $(B)/worker/sources Makefile
 	$(say) AS $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(foreach a,$(WARCHES),-DCUBE_WORKER_$(a)=$$(sha256sum <$(B)/worker/$(a)/cube-worker | cut -c1-64)) -Wa,-I$(B)/worker -c $< -o $@
 $(foreach l,$(LAYERS),$(eval $(B)/lib/libcube-$(l).a: $(call layer_o,$(l),$(B))))
-$(B)/lib/libcube-manager.a: $(B)/manager/worker_images.o
+$(B)/lib/libcube-images.a: $(B)/images/embedded.o
 $(B)/lib/libcube-%.a:
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcsD $@ $^

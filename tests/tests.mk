@@ -4,27 +4,27 @@
 UNIT     := $(patsubst tests/unit/%_test.c,%,$(wildcard tests/unit/*_test.c))
 FUZZERS  := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 TESTLIBS := -lcheck -lsubunit -lm -lrt -lpthread
-TESTINC  := -Itests/unit $(LAYERS:%=-Isrc/%)
+TESTINC  := -Itests/unit $(foreach l,$(LAYERS),-Isrc/$(call folder,$(l)))
 
 $(B)/tests/unit/%: tests/unit/%_test.c $(ARCHIVES)
 	$(say) TEST $*
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< $(ARCHIVES) $(LIBS) $(TESTLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) $(TESTLIBS) -o $@
 # A corpus is a plain test: the target is linked with a main that feeds it files.
 $(B)/tests/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/replay_main.c $(ARCHIVES)
 	$(say) TEST 'fuzz corpus $*'
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< tests/fuzz/replay_main.c $(ARCHIVES) $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< tests/fuzz/replay_main.c -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
 $(B)/tests/bench/%: tests/bench/%.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $< $(ARCHIVES) $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
 -include $(wildcard $(B)/tests/unit/*.d $(B)/tests/fuzz/*.d)
 
 # What the suites need, in both builds; tests/all runs them.
 tests-built: $(B)/cube $(UNIT:%=$(B)/tests/unit/%) $(FUZZERS:%=$(B)/tests/fuzz/%)
 test:
 	$(Q)tests/all
-lint:
+lint: $(B)/cube
 	$(Q)tests/lint/lint.sh
 unit: tests-built
 	$(Q)tests/unit/run $(B)
@@ -45,6 +45,6 @@ fuzz:
 	$(Q)build/fuzz/objects/run/$(FUZZ) -max_total_time=$(FUZZTIME) -max_len=65536 build/fuzz/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 $(B)/run/%: tests/fuzz/%_fuzz.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(TESTINC) $< $(ARCHIVES) $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(TESTINC) $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
 
 .PHONY: tests-built test lint unit e2e ssh bench fuzz

@@ -17,11 +17,4 @@ int cube_manager_main(int argc, char **argv);
  * CUBE_ASKPASS, and of use only to an ssh that a manager started. */
 int cube_askpass_main(int argc, char **argv);
 
-/* The embedded worker of an architecture as uname -m names it (x86_64, aarch64), or NULL. sha256
- * may be NULL. Used by the manager's deploy and by `cube worker`. */
-const void *cube_worker_image(const char *machine, unsigned long *ret_size, char sha256[65]);
-/* The worker's sources: "F <name> <size>\n" and that many bytes, for each file. */
-const void *cube_worker_sources(unsigned long *ret_size);
-const char *cube_worker_machine(unsigned i); /* the i-th architecture's name, NULL past the last */
-
 #endif

@@ -2,7 +2,7 @@
  *
  * All writes between begin and commit become durable together; the manager commits once a loop
  * turn, before the replies of that turn go out. Reads see writes of the open transaction. Log
- * bytes themselves lie in segment files (manager/logs); here is only their index.
+ * bytes themselves lie in segment files (work/logs.c); here is only their index.
  *
  * Strings in rows handed to put are borrowed for the call; in rows handed to a list callback they
  * live until it returns. A callback returning non-zero ends the listing, which returns that. It may

@@ -19,6 +19,7 @@
 #include "cube/err.h"
 #include "cube/loop.h"
 #include "cube/mem.h"
+#include "cube/target.h"
 
 /* Where the time goes while opening, for "host: authenticating ..." and for errors. */
 enum cube_transport_step {
@@ -30,24 +31,6 @@ enum cube_transport_step {
 	CUBE_STEP_OPEN,
 };
 const char *cube_transport_step_name(enum cube_transport_step step); /* "authenticating" */
-
-struct cube_target { /* borrowed during open only; NULL/0 means: as the ssh configuration says */
-	const char *name; /* the node's, for messages */
-	const char *host;
-	const char *user;
-	uint16_t port;
-	const char *identity;            /* key file; implies that only it is tried */
-	const char *ssh_config;          /* ssh -F */
-	const char *jump;                /* ssh -J */
-	const struct cube_strv *options; /* ssh -o, "Key=Value" each; NULL: none */
-	const char *command;             /* cube_transport_command only: the template */
-	bool strict_host_keys; /* refuse hosts never seen; default is to accept and remember them */
-	bool ask;              /* on_ask may be used: somebody is there to answer */
-	bool old_jumps;        /* behind jump hosts only by the connections to them that are there:
-				  a new one would want a person. Else on_fail CUBE_ELOGIN */
-	uint64_t timeout_ns;   /* from open to on_open, the time a question waits for its answer
-				  not counted; then on_fail CUBE_ETIMEOUT naming the step */
-};
 
 /* What only a person can tell. Secrets are never logged, never stored, and wiped after use. */
 enum cube_ask_kind {

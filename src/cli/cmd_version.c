@@ -2,7 +2,7 @@
 
 #include "commands.h"
 #include "cube/msg.h"
-#include "cube/program.h"
+#include "cube/images.h"
 #include "render.h"
 
 struct args {

@@ -12,7 +12,7 @@
 
 #include "commands.h"
 #include "cube/id.h"
-#include "cube/program.h"
+#include "cube/images.h"
 #include "signals.h"
 
 struct args {

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api.h"
-#include "builds.h"
+#include "cube/api.h"
+#include "cube/builds.h"
 #include "cube/clock.h"
 #include "cube/id.h"
 #include "cube/listen.h"
@@ -21,16 +21,16 @@
 #include "cube/mem.h"
 #include "cube/program.h"
 #include "cube/session.h"
-#include "events.h"
-#include "files.h"
-#include "httpd.h"
-#include "logs.h"
-#include "manager.h"
-#include "node_wake.h"
-#include "nodes.h"
-#include "prompts.h"
+#include "cube/events.h"
+#include "cube/files.h"
+#include "cube/httpd.h"
+#include "cube/logs.h"
+#include "cube/manager.h"
+#include "cube/node_wake.h"
+#include "cube/nodes.h"
+#include "cube/prompts.h"
 #include "replace.h"
-#include "tasks.h"
+#include "cube/tasks.h"
 
 #define IDLE_EXIT_NS (3 * CUBE_NS_PER_S)
 #define LOCK_NS      (30 * CUBE_NS_PER_S)

@@ -7,7 +7,7 @@
 #include "openssh_transport.h"
 #include "process.h"
 #include "ssh_priv.h"
-#include "ssh_says.h"
+#include "cube/ssh_says.h"
 #include "template.h"
 
 enum { FAILED_STATUS = 255 }; /* ssh's, and what is like it */

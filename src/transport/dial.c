@@ -9,12 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cube/hop.h"
 #include "cube/clock.h"
 #include "cube/id.h"
 #include "cube/mem.h"
 #include "dial.h"
 #include "proxy.h"
-#include "route.h"
+#include "cube/route.h"
 
 static const uint64_t NAME_PAUSE_NS = CUBE_NS_PER_S / 4;
 

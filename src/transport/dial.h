@@ -7,7 +7,7 @@
 #include "jump.h"
 #include "limit.h"
 #include "resolve.h"
-#include "ssh_config.h"
+#include "cube/ssh_config.h"
 
 struct cube_dial;
 

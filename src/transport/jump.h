@@ -10,7 +10,7 @@
 #define CUBE_TRANSPORT_JUMP_H
 
 #include "cube/transport.h"
-#include "ssh_config.h"
+#include "cube/ssh_config.h"
 
 struct cube_jumps;      /* all of a process */
 struct cube_jump_group; /* the hosts behind one jump host */
@@ -48,14 +48,5 @@ void cube_jump_answer(struct cube_jump *j, const char *const *answers);
 const char *cube_jump_person(const struct cube_jump *j);
 /* Why the carrier broke, or NULL. */
 const char *cube_jump_says(const struct cube_jump *j);
-
-/* "ssh://user@[host]:port", each part but host optional (NULL, 0); fresh strings. */
-struct cube_jump_hop {
-	char *user, *host, *port;
-};
-void cube_jump_parse(const char *text, struct cube_jump_hop *ret);
-void cube_jump_hop_done(struct cube_jump_hop *hop);
-/* "Host *, ProxyJump bastion" is not meant for the bastion. host: as the user wrote it. */
-bool cube_jump_to_itself(const char *jumps, const char *host, const struct cube_ssh_config *config);
 
 #endif

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cube/buf.h"
-#include "known_hash.h"
+#include "cube/known_hash.h"
 #include "known_hosts.h"
 
 enum { PIECE = 64 * 1024, ENTRIES_MAX = 256, LINE_LEN_MAX = 32 * 1024 };

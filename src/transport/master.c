@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "process.h"
-#include "ssh_says.h"
+#include "cube/ssh_says.h"
 
 enum { SSH_FAILED_STATUS = 255 };
 

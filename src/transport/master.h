@@ -10,7 +10,7 @@
 #define CUBE_TRANSPORT_MASTER_H
 
 #include "askpass.h"
-#include "openssh.h"
+#include "cube/openssh.h"
 #include "ssh_priv.h"
 
 struct cube_master;

@@ -11,12 +11,13 @@
 #include "askpass.h"
 #include "jump.h"
 #include "master.h"
-#include "openssh.h"
+#include "cube/hop.h"
+#include "cube/openssh.h"
 #include "process.h"
-#include "route.h"
+#include "cube/route.h"
 #include "sockets.h"
 #include "ssh_priv.h"
-#include "ssh_says.h"
+#include "cube/ssh_says.h"
 
 enum { SSH_FAILED_STATUS = 255, REFUSALS_MAX = 6 };
 static const uint64_t REFUSED_PAUSE_NS = 10 * CUBE_NS_PER_MS;

@@ -10,7 +10,7 @@
 #include "cube/spawn.h"
 #include "cube/text.h"
 #include "proxy.h"
-#include "ssh_says.h"
+#include "cube/ssh_says.h"
 
 enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
 

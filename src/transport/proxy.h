@@ -2,7 +2,7 @@
 #ifndef CUBE_TRANSPORT_PROXY_H
 #define CUBE_TRANSPORT_PROXY_H
 
-#include "ssh_config.h"
+#include "cube/ssh_config.h"
 
 struct cube_proxy;
 

@@ -20,7 +20,7 @@
 #include "dial.h"
 #include "outlet.h"
 #include "ssh_agent.h"
-#include "ssh_config.h"
+#include "cube/ssh_config.h"
 
 enum {
 	SSH_FEED = 256 * 1024,      /* received a turn and connection at most */

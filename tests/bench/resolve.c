@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../src/transport/ssh_config.h"
+#include "cube/ssh_config.h"
 
 struct state {
 	struct cube_loop *loop;

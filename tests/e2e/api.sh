@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The HTTP API over its unix socket, as src/manager/API.md says.
+# The HTTP API over its unix socket, as src/api/API.md says.
 # on: local
 # smoke
 . "$(dirname "$0")/lib.sh"

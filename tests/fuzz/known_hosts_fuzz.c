@@ -1,5 +1,5 @@
 /* known_hosts lines and private key files: whatever is in them is taken apart within bounds. */
-#include "known_hash.h"
+#include "cube/known_hash.h"
 #include "known_hosts.h"
 #include "ssh_keyfile.h"
 

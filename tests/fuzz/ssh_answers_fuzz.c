@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/transport/ssh_answers.h"
+#include "../../src/openssh/ssh_answers.h"
 #include "cube/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);

@@ -1,5 +1,5 @@
 /* ssh's complaints: always one short, printable error. */
-#include "ssh_says.h"
+#include "cube/ssh_says.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,28 +1,27 @@
 #!/usr/bin/env bash
-# Rules that no compiler checks: layers, third-party headers, banned calls, sizes, format, shell.
+# Rules that no compiler checks: rooms, third-party headers, banned calls, sizes, format, shell.
 # tests/lint/lint.sh [RULE...]; each finding is a line, the last line is "N passed, N failed".
 set -u
 shopt -s lastpipe # the last of a pipe may set variables
 cd "$(dirname "$0")/../.." || exit 2
 export LC_ALL=C
 
-# Which layers a layer may include, itself apart. The order is the architecture: nothing upward,
-# nothing sideways between worker, manager and cli.
-declare -A MAY=(
-	[base]=''
-	[proto]='base'
-	[copy]='base proto'
-	[model]='base proto'
-	[io]='base'
-	[worker]='base proto copy model io'
-	[transport]='base io'
-	[store]='base proto model'
-	[manager]='base proto model io transport store'
-	[cli]='base proto copy model'
-)
+# What a room may use is README's table of rooms, which is the architecture: name, folder, rooms below.
+declare -A MAY=() FOLDER=()
+while IFS='|' read -r _ folder _ may _; do
+	folder=${folder// /} && folder=${folder//\`/} && folder=${folder%/}
+	name=${folder##*/}
+	FOLDER[$name]=$folder
+	MAY[$name]=$(echo $may)
+done < <(grep -E '^\| `src/[a-z/]+/` \|' README.md)
+room_of() { # a file of src/
+	local dir=${1%/*}
+	echo "${dir##*/}"
+}
 # Headers of include/cube without a .c of the same name, or with several.
-declare -A LAYER_OF=(
+declare -A ROOM_OF=(
 	[list]=base [stream]=io [transport]=transport [store]=store [hosts]=model [metric]=proto [program]=program [copy]=copy
+	[turn]=turn [fleet]=fleet [work]=work [api]=api [target]=openssh
 )
 # The only files that may include a third-party header, as an extended regular expression.
 declare -A ONLY=(
@@ -30,12 +29,12 @@ declare -A ONLY=(
 	['openssl/[a-z_]+\.h']='^src/transport/ssh_cipher\.c$'
 	['sqlite3\.h']='^src/store/'
 	['curl/[a-z]+\.h']='^src/cli/client\.c$'
-	['microhttpd\.h']='^src/manager/httpd[a-z_]*\.[ch]$'
-	['jansson\.h']='^src/(cli/|manager/(api|spec_json|node_row))'
+	['microhttpd\.h']='^(src/api/|include/cube/)httpd[a-z_]*\.[ch]$'
+	['jansson\.h']='^(src/(cli/|api/(api|spec_json)|fleet/node_row)|include/cube/spec_json)'
 )
 BANNED='strcpy strcat sprintf vsprintf strtok atoi atol system gets localtime gmtime ctime asctime
 	signal rand srand alloca strncat tmpnam mktemp usleep'
-FUNCTION_LOOK=60 FUNCTION_MAX=80 FILE_MAX=600
+FUNCTION_LOOK=60 FUNCTION_MAX=80 FILE_MAX=600 CIRCLE_MAX=13
 
 found=0
 finding() {
@@ -46,41 +45,58 @@ findings() { while IFS= read -r line; do finding "$line"; done; }
 
 sources() { find src include tests -name '*.[ch]' | sort; }
 
-layer_of_header() { # include/cube/<name>.h -> its layer
-	local name=$1 c
-	if [ "${LAYER_OF[$name]:-}" ]; then echo "${LAYER_OF[$name]}" && return; fi
-	for c in src/*/"$name".c; do
-		[ ! -f "$c" ] || { c=${c#src/} && echo "${c%%/*}" && return; }
+room_of_header() { # include/cube/<name>.h -> its room
+	local name=$1 file
+	if [ "${ROOM_OF[$name]:-}" ]; then echo "${ROOM_OF[$name]}" && return; fi
+	for file in src/*/"$name".c src/*/*/"$name".c; do
+		[ ! -f "$file" ] || [[ $file == src/worker/* ]] || { room_of "$file" && return; }
 	done
 	echo unknown
 }
 
+# Includes. What they hide, by another spelling or a header between, the rule `symbols` finds.
 rule_layers() {
-	local file layer name of
-	declare -A layer_of=()
+	local file room name of path
+	declare -A of_header=()
 	for file in include/cube/*.h; do
 		name=$(basename "$file" .h)
-		layer_of[$name]=$(layer_of_header "$name")
-		[ "${layer_of[$name]}" != unknown ] || finding "$file: no layer has a $name.c"
+		of_header[$name]=$(room_of_header "$name")
+		[ "${of_header[$name]}" != unknown ] || finding "$file: no room has a $name.c"
 	done
-	while IFS=: read -r file name; do
-		layer=${file#src/} && layer=${layer%%/*}
-		of=${layer_of[$name]:-unknown}
-		[[ " $layer program ${MAY[$layer]:-} " == *" $of "* ]] ||
-			finding "$file: layer $layer includes cube/$name.h of layer $of"
-	done < <(grep -rhoHE '^#include "cube/[a-z0-9_]+\.h"' src/*/ | sed -E 's/:#include "cube\/([a-z0-9_]+)\.h"/:\1/')
-	while IFS=: read -r file name; do
-		[ -f "${file%/*}/$name" ] || finding "$file: includes $name, which is not in its folder"
-	done < <(grep -rhoHE '^#include "[^"]+"' src/*/ | grep -v '"cube/' | sed -E 's/:#include "([^"]+)"/:\1/')
-	# A contract stands on contracts of its own layer or below.
-	for file in include/cube/*.h; do
-		layer=${layer_of[$(basename "$file" .h)]}
-		while read -r name; do
-			of=${layer_of[$name]:-unknown}
-			[[ " $layer ${MAY[$layer]:-} " == *" $of "* ]] ||
-				finding "$file: of layer $layer includes cube/$name.h of layer $of"
-		done < <(sed -nE 's/^#include "cube\/([a-z0-9_]+)\.h".*/\1/p' "$file")
+	for file in src/*/ src/*/*/; do
+		name=$(basename "$file")
+		[ "${FOLDER[$name]:-}/" = "$file" ] || finding "$file: is not in README's table of rooms"
 	done
+	while IFS=: read -r file path; do
+		case $path in
+		cube/*.h)
+			name=${path#cube/} && name=${name%.h}
+			room=$(room_of "$file")
+			of=${of_header[$name]:-unknown}
+			# A contract stands on contracts of its own room or below.
+			[[ $file != include/* ]] || room=${of_header[$(basename "$file" .h)]}
+			[[ " $room program ${MAY[$room]:-} " == *" $of "* ]] ||
+				finding "$file: room $room includes cube/$name.h of room $of"
+			;;
+		*/*) finding "$file: includes $path: only cube/... and files of the same folder" ;;
+		*) [ -f "${file%/*}/$path" ] || finding "$file: includes $path, which is not in its folder" ;;
+		esac
+	done < <(grep -roHE '^[ \t]*#[ \t]*include[ \t]*("[^"]+"|<(cube/|\.)[^>]+>)' src/*/ include | sed -E 's/:[ \t]*#[ \t]*include[ \t]*["<](.*)[">]/:\1/')
+}
+
+# What the archives say of each other: edges only downward, libraries and calls only where they may be,
+# and no large circle of files in a room. Nothing of a source's spelling matters here.
+rule_symbols() {
+	local room missing=''
+	for room in "${!FOLDER[@]}"; do
+		[ $room = worker ] || [ -f "build/lib/libcube-$room.a" ] || missing+=" $room"
+	done
+	[ ! "$missing" ] || { finding "not built:$missing (run make)" && return; }
+	for room in "${!MAY[@]}"; do echo "MAY $room ${MAY[$room]}"; done >"$tmp/may"
+	nm -A -g build/lib/libcube-*.a 2>/dev/null | awk -v circle_max=$CIRCLE_MAX -v banned="$BANNED" -f tests/lint/symbols.awk "$tmp/may" - >"$tmp/symbols" ||
+		finding 'symbols.awk failed'
+	sed -n 's/^I //p' "$tmp/symbols"
+	sed -n 's/^F //p' "$tmp/symbols" | findings
 }
 
 rule_libraries() {
@@ -212,7 +228,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0 skipped=0
 rules=("$@")
-[ $# -gt 0 ] || rules=(layers libraries banned words sizes format shell worker formats named)
+[ $# -gt 0 ] || rules=(layers symbols libraries banned words sizes format shell worker formats named)
 for rule in "${rules[@]}"; do
 	found=0
 	"rule_$rule"

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "builds.h"
+#include "cube/builds.h"
 #include "cross.h"
 #include "cube/mem.h"
 

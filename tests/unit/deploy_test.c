@@ -1,7 +1,7 @@
 /* The bootstrap's command line in the login shells that are here, as a user without rights. */
 /* Ahead of check.h, which takes the name `fail` for itself. */
-#include "../../src/manager/deploy.c"
-#include "cube/program.h"
+#include "../../src/fleet/deploy/deploy.c"
+#include "cube/images.h"
 
 #include <check.h>
 #include <fcntl.h>

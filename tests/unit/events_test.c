@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/manager/events.h"
+#include "cube/events.h"
 
 static struct cube_manager m;
 static unsigned changed, progressed;

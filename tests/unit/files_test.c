@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/manager/files.h"
+#include "cube/files.h"
 #include "cube/sha256.h"
 
 static struct cube_manager m;

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/manager/events.h"
-#include "../../src/manager/logs.h"
-#include "../../src/manager/logs_impl.h"
+#include "cube/events.h"
+#include "cube/logs.h"
+#include "../../src/work/logs_impl.h"
 #include "cube/mem.h"
 #include "cube/msg.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/manager/prompts.h"
+#include "cube/prompts.h"
 #include "cube/clock.h"
 
 enum { MANY = 5 };

@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/transport/ssh_answers.h"
-#include "../../src/transport/ssh_config.h"
-#include "../../src/transport/ssh_stamp.h"
+#include "../../src/openssh/ssh_answers.h"
+#include "cube/ssh_config.h"
+#include "../../src/openssh/ssh_stamp.h"
 #include "cube/clock.h"
 
 static char dir[64], cache[96], file[96], path[4096];

@@ -4,7 +4,7 @@
 
 #include "askpass.h"
 #include "cube/program.h"
-#include "ssh_says.h"
+#include "cube/ssh_says.h"
 #include "template.h"
 
 /* ---- templates --------------------------------------------------------------------------- */

@@ -9,12 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../src/transport/known_hash.h"
+#include "cube/hop.h"
+#include "cube/known_hash.h"
 #include "../../src/transport/known_hosts.h"
 #include "../../src/transport/ssh_keyfile.h"
 #include "../../src/transport/ssh_priv.h"
 #include "../../src/transport/proxy.h"
-#include "../../src/transport/ssh_config.h"
+#include "cube/ssh_config.h"
 
 static const char SAMPLE[] = "Pseudo-terminal will not be allocated\r\n"
 			     "host x\nuser bob\nhostname 10.1.2.3\nport 2222\n"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "cube/mem.h"
-#include "openssh.h"
+#include "cube/openssh.h"
 #include "sockets.h"
 
 static char top[] = "/tmp/cube-sockets-XXXXXX";

@@ -1,0 +1,523 @@
+/* Bootstrap (DESIGN 4): from a bare login shell to a running worker, with sh and cat.
+ *
+ *   PROBE    says "hello", runs the cached worker where it is; else finds a folder that allows
+ *            executing, says "none", reads the wanted hash from stdin and cats the image into a
+ *            temporary file there, which then checks itself and takes its final name ("installed");
+ *            "skip" where it has no room: the next PROBE begins after that folder; "nowhere" after
+ *            the last one
+ *   ATTACH   runs the worker just installed; as in PROBE it says "attach" with its folder,
+ *            or "skip" where there is no room for its daemon
+ *
+ * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
+ * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bootstrap.h"
+#include "cube/builds.h"
+#include "become.h"
+#include "cube/id.h"
+#include "cube/log.h"
+#include "cube/mem.h"
+#include "cube/text.h"
+#include "cube/events.h"
+#include "cube/nodes.h"
+
+#define NOISE_MAX  (1u << 20)
+#define LINE_MAX_  4096u
+#define ANSWER_MAX 2048u /* bytes: no answer line is longer */
+#define PIECE      (64u << 10)
+#define SKIP_MAX   16u /* more folders than there are */
+
+enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH };
+
+struct cube_deploy {
+	enum phase phase;
+	char nonce[CUBE_ID_HEX];
+	char sha256[65]; /* of the image that goes, or went, to the host; "" while unknown */
+	const uint8_t *image;
+	size_t image_size, image_sent;
+	struct cube_builds_wait build; /* of a worker for the host's architecture */
+	bool pushing, installed, was_touched;
+	bool heard;           /* an answer came: the line runs */
+	size_t noise;         /* bytes skipped so far */
+	char tail[256];       /* the newest noise or stderr, for the error */
+	char reason[220];     /* what the host said went wrong */
+	unsigned skip;        /* folders from the first on that are not asked for again */
+	bool skipped;         /* .. one more since the present line began */
+	bool nowhere;         /* there is none left */
+	char tried[180];      /* "No space left on device: /home/u/.cache/cube; ..." */
+	char passed[180];     /* .. and of the folders before the one that the image went to */
+	struct cube_buf line; /* the answer line being received */
+	struct cube_become become;
+};
+
+#define MACHINE "uname -m 2>/dev/null || cat /proc/sys/kernel/arch"
+/* First of all where its daemon is, or was: there may be cached workers in several folders. */
+#define RUN_CACHED                                                                                 \
+	"%sfor r in /run/%s.%u \"\"; do i=0; for d; do i=$((i+1)); w=$d/bin/$h; [ $i -gt %u ] && " \
+	"[ \"$h\" ] && o && [ -d \"$d$r\" ] && [ -x \"$w\" ] && [ -O \"$w\" ] && "                 \
+	"exec \"$w\" attach $h %s %s %u $i; done; done; "
+
+/* An empty executable file is a valid shell script wherever executing is allowed at all. Not ":"
+ * but "true" makes it: a redirection that fails ends the shell with a special builtin. Where no
+ * byte came after it (-s), it would still "run". The umask is for this phase only: the worker, and
+ * so each task, gets the user's.
+ *
+ * A folder that let an empty file be run may still have no room: the manager then asks again for
+ * one after it (skip). What was wrong with each is collected in y. */
+#define RECEIVE                                                                                                          \
+	"umask 077; LC_ALL=C; export LC_ALL; m=$(uname -sm 2>/dev/null || { echo Linux; cat /proc/sys/kernel/arch; }); " \
+	"exec 3>&1; c() { rm -f \"$t\"; rmdir \"$d/bin\" \"$d\" 2>/dev/null; "                                           \
+	"[ -z \"$n\" ] || rmdir \"$p\" 2>/dev/null; }; "                                                                 \
+	"x() { w=${1##*: }; [ \"$w\" = \"$r\" ] || y=\"$y; $w:\"; r=$w; y=\"$y $d\"; }; r=; y=; i=0; "                   \
+	"for d; do i=$((i+1)); [ $i -gt %u ] || continue; case $d in /*) ;; *) continue;; esac; "                        \
+	"if [ -L \"$d\" ] || [ -e \"$d\" ] && ! o; then x \"a link, or not yours\"; continue; fi; "                      \
+	"p=${d%%/*}; n=; [ -d \"$p\" ] || n=1; t=$d/bin/.tmp.%s; "                                                       \
+	"if e=$({ mkdir -p \"$d/bin\" && o && true >\"$t\" && chmod 700 \"$t\"; } 2>&1); then "                          \
+	"if \"$t\" 2>/dev/null; then echo CUBE %s none $m \"$y\"; read h; "                                              \
+	"if e=$({ cat >\"$t\" && [ -s \"$t\" ] && \"$t\" install $h %s >&3; } 2>&1); then "                              \
+	"[ -z \"$n\" ] || true >\"$d/.made-parent\"; exit 0; fi; "                                                       \
+	"x \"${e:-damaged on its way}\"; c; echo \"CUBE %s skip $i $y\"; exit 1; fi; "                                   \
+	"e=noexec; fi; x \"$e\"; o && c; done; echo \"CUBE %s nowhere $y\""
+
+/* Shell text that sets h to the worker this host may have. Homes are shared by hosts of several
+ * architectures, and a shell takes a program of another one for a script. */
+static void which_worker(const struct cube_mnode *node, char *out, size_t size) {
+	const struct cube_deploy *d = node->deploy;
+	const struct cube_image *image;
+	if (*d->sha256 || node->has_facts) {
+		image = *d->sha256 ? NULL : cube_builds_find(node->m->builds, node->facts.machine);
+		snprintf(out, size, "h=%s; ", image ? image->sha256 : d->sha256);
+		return;
+	}
+	size_t at = (size_t)snprintf(out, size, "h=; case $(" MACHINE ") in ");
+	for (size_t i = 0; (image = cube_builds_at(node->m->builds, i)); i++) {
+		if (at + sizeof image->machine + sizeof image->sha256 + 20 > size) break;
+		at += (size_t)snprintf(out + at, size - at, "%s) h=%s;; ", image->machine,
+				       image->sha256);
+	}
+	snprintf(out + at, size - at, "esac; ");
+}
+
+static void compose(const struct cube_mnode *node, char *out, size_t size) {
+	struct cube_deploy *d = node->deploy;
+	char cluster[CUBE_ID_HEX], ours[1400];
+	cube_id_hex(node->m->cluster, cluster);
+	which_worker(node, ours, sizeof ours);
+	const char *n = d->nonce;
+	int at = node->set.become ? cube_become_compose(&d->become, n, out, size)
+				  : snprintf(out, size, "exec /bin/sh -c '");
+	at += snprintf(out + at, size - (size_t)at, "echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
+	if (d->phase != PHASE_PROBE_COLD)
+		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, ours, cluster, node->id,
+			       d->skip, n, cluster, node->id);
+	if (d->phase == PHASE_ATTACH)
+		at += snprintf(out + at, size - (size_t)at,
+			       "echo CUBE %s error the worker is gone again", n);
+	else at += snprintf(out + at, size - (size_t)at, RECEIVE, d->skip, n, n, n, n, n);
+	snprintf(out + at, size - (size_t)at, "'");
+}
+
+static int run(struct cube_mnode *node, enum phase phase, struct cube_err *err) {
+	struct cube_deploy *d = node->deploy;
+	char line[4096];
+	d->phase = phase;
+	d->noise = 0;
+	d->pushing = d->installed = d->skipped = false;
+	cube_builds_cancel(&d->build);
+	cube_buf_clear(&d->line);
+	cube_id_hex(cube_id_u64(), d->nonce);
+	compose(node, line, sizeof line);
+	return cube_transport_exec(node->transport, line, err);
+}
+
+int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err) {
+	cube_deploy_free(node->deploy);
+	node->deploy = cube_alloc(sizeof *node->deploy);
+	cube_buf_init(&node->deploy->line, LINE_MAX_);
+	if (node->state == CUBE_NODE_CONNECTING) cube_node_set(node, CUBE_NODE_PROBING, "");
+	cube_node_step(node, "probing", -1);
+	return run(node, PHASE_PROBE, err);
+}
+
+void cube_deploy_free(struct cube_deploy *d) {
+	if (!d) return;
+	cube_builds_cancel(&d->build);
+	cube_buf_done(&d->line);
+	free(d);
+}
+
+static void fail(struct cube_mnode *node, int code, const char *step, const char *what) {
+	struct cube_err err;
+	const char *tail = *node->deploy->reason ? "" : node->deploy->tail;
+	cube_fail(&err, code, "%s: %.200s%s%.120s%s", step, what, *tail ? " (the host said: " : "",
+		  tail, *tail ? ")" : "");
+	cube_node_fail(node, &err);
+}
+
+/* Keeps the end of what a person would want to see. */
+static void remember(struct cube_deploy *d, const uint8_t *bytes, size_t n) {
+	struct cube_buf text;
+	cube_buf_init(&text, 4096);
+	size_t keep = n > 150 ? 150 : n;
+	cube_text_escape(&text, bytes + n - keep, keep);
+	const char *s = cube_buf_str(&text);
+	size_t len = strlen(s);
+	while (len >= 2 && s[len - 2] == '\\' && s[len - 1] == 'n') len -= 2;
+	if (len) snprintf(d->tail, sizeof d->tail, "%.*s", (int)(len > 200 ? 200 : len), s);
+	cube_buf_done(&text);
+}
+
+/* --- sudo --- */
+
+static void ask_password(struct cube_mnode *node) {
+	char text[128];
+	snprintf(text, sizeof text, "[sudo] password for %.64s: ", node->login);
+	struct cube_ask ask = {.kind = CUBE_ASK_BECOME, .key = node->login, .title = "", .n = 1};
+	ask.prompts[0].text = text;
+	cube_node_ask(node, &ask);
+}
+
+void cube_deploy_answer(struct cube_mnode *node, const char *password) {
+	char line[CUBE_ASK_ANSWER + 2];
+	struct cube_err err;
+	if (!password) {
+		cube_fail(&err, CUBE_ELOGIN, "sudo wants a password");
+		cube_node_fail(node, &err);
+		return;
+	}
+	int n = snprintf(line, sizeof line, "%.*s\n", CUBE_ASK_ANSWER, password);
+	node->deploy->become.given = true;
+	cube_transport_write(node->transport, line, (size_t)n);
+	explicit_bzero(line, sizeof line);
+}
+
+static void fail_become(struct cube_mnode *node, int status) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_err err;
+	if (*d->reason) cube_fail(&err, CUBE_EEXEC, "%s", d->reason);
+	else cube_become_explain(&d->become, status, d->tail, &err);
+	cube_node_fail(node, &err);
+}
+
+void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
+	struct cube_become *b = &node->deploy->become;
+	struct cube_err err;
+	bool asks = cube_become_asks(b, bytes, n);
+	if (!asks) {
+		remember(node->deploy, bytes, n);
+	} else if (b->given) {
+		cube_fail(&err, CUBE_ELOGIN, "sudo refused the password");
+		cube_node_fail(node, &err);
+	} else {
+		ask_password(node);
+	}
+}
+
+/* What waits for the user ("Press return") often ends without a newline. Where nothing came, and
+ * not our first words either, something else than our line waits there. */
+const char *cube_deploy_said(struct cube_mnode *node) {
+	struct cube_deploy *d = node->deploy;
+	size_t n = cube_buf_len(&d->line);
+	if (n) remember(d, cube_buf_data(&d->line), n);
+	if (!*d->tail && !d->heard)
+		return "nothing; an account for sftp only, a ForceCommand or a startup file may wait "
+		       "for input";
+	return d->tail;
+}
+
+/* --- pushing --- */
+
+static void pump(struct cube_mnode *node) {
+	struct cube_deploy *d = node->deploy;
+	while (d->image_sent < d->image_size &&
+	       cube_transport_queued(node->transport) < 2 * PIECE) {
+		size_t n = d->image_size - d->image_sent;
+		if (n > PIECE) n = PIECE;
+		if (cube_transport_write(node->transport, d->image + d->image_sent, n)) return;
+		d->image_sent += n;
+	}
+	size_t queued = cube_transport_queued(node->transport);
+	size_t arrived = d->image_sent > queued ? d->image_sent - queued : 0;
+	cube_node_step(node, "pushing", (double)arrived / (double)d->image_size);
+	if (d->image_sent == d->image_size) {
+		d->pushing = false;
+		cube_transport_end_write(node->transport);
+	}
+}
+
+void cube_deploy_drained(struct cube_mnode *node) {
+	if (node->deploy->pushing) pump(node);
+}
+
+static void begin_push(struct cube_mnode *node, const struct cube_image *image) {
+	struct cube_deploy *d = node->deploy;
+	d->image = image->bytes;
+	d->image_size = image->size;
+	d->image_sent = 0;
+	d->pushing = true;
+	d->was_touched = node->touched;
+	node->touched = true;
+	snprintf(d->sha256, sizeof d->sha256, "%s", image->sha256);
+	if (node->state == CUBE_NODE_PROBING) cube_node_set(node, CUBE_NODE_PUSHING, "");
+	char hash[66];
+	snprintf(hash, sizeof hash, "%s\n", d->sha256);
+	cube_transport_write(node->transport, hash, 65);
+	pump(node);
+}
+
+static void no_worker(struct cube_mnode *node, const struct cube_err *err) {
+	struct cube_err why;
+	cube_fail(&why, CUBE_EEXEC, "no worker for its architecture, %s", err->msg);
+	cube_node_fail(node, &why);
+}
+
+static void on_built(void *arg, const struct cube_image *image, const struct cube_err *err) {
+	struct cube_mnode *node = arg;
+	if (image) begin_push(node, image);
+	else if (err) no_worker(node, err);
+	else cube_node_step(node, "building its worker", -1);
+}
+
+/* The host waits meanwhile: its shell reads. */
+static void build(struct cube_mnode *node, const char *machine) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_err err, why;
+	d->build.fn = on_built;
+	d->build.arg = node;
+	cube_node_step(node, "building its worker", -1);
+	if (cube_builds_make(node->m->builds, machine, &d->build, &err) == 0) return;
+	cube_fail(&why, err.code, "%s: %s", machine, err.msg);
+	no_worker(node, &why);
+}
+
+static void set_passed(struct cube_deploy *d, const char *rest) {
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	rest += strspn(rest, "; ");
+	cube_text_escape(&text, (const uint8_t *)rest, strnlen(rest, sizeof d->passed - 1));
+	snprintf(d->passed, sizeof d->passed, "%s", cube_buf_str(&text));
+	cube_buf_done(&text);
+}
+
+static void push(struct cube_mnode *node, const char *uname) {
+	char sysname[65] = "", machine[65] = "";
+	int rest = 0;
+	if (sscanf(uname, "%64s %64s%n", sysname, machine, &rest) != 2 ||
+	    strcmp(sysname, "Linux")) {
+		fail(node, CUBE_EEXEC, "probing", "the host is not Linux");
+		return;
+	}
+	set_passed(node->deploy, uname + rest);
+	if (strcmp(machine, "arm64") == 0) snprintf(machine, sizeof machine, "aarch64");
+	const struct cube_image *image = cube_builds_find(node->m->builds, machine);
+	if (image) begin_push(node, image);
+	else build(node, machine);
+}
+
+/* --- answers --- */
+
+/* A home without exec is somebody's intention; a disk that is full is to be told. */
+static bool is_full(const char *tried) {
+	return strstr(tried, "o space left") || strstr(tried, "uota exceeded");
+}
+
+static void note_full(struct cube_mnode *node, const char *folder) {
+	const struct cube_deploy *d = node->deploy;
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	cube_buf_printf(&text, "the worker is in ");
+	cube_text_escape(&text, (const uint8_t *)folder, strnlen(folder, 200));
+	cube_buf_printf(&text, " (%s%s%s)", d->tried, *d->tried && *d->passed ? "; " : "",
+			d->passed);
+	cube_events_note(node->m->events, node->id, cube_buf_str(&text));
+	cube_buf_done(&text);
+}
+
+static void hand_over(struct cube_mnode *node, const char *folder) {
+	const struct cube_deploy *d = node->deploy;
+	if (*folder && (d->skip || is_full(d->passed))) note_full(node, folder);
+	cube_deploy_free(node->deploy);
+	node->deploy = NULL;
+	node->touched = true;
+	cube_link_begin(node);
+}
+
+static void on_error(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	cube_text_escape(&text, (const uint8_t *)rest, strnlen(rest, sizeof d->reason - 1));
+	snprintf(d->reason, sizeof d->reason, "%s", cube_buf_str(&text));
+	cube_buf_done(&text);
+	if (d->image && !d->installed) node->touched = d->was_touched; /* it was removed again */
+}
+
+/* The folders of a skip or nowhere answer, "; <why>: <folder> <folder>..." each. The first may go
+ * on with what the last one of the answer before it says. */
+static void add_tried(struct cube_deploy *d, const char *rest) {
+	struct cube_buf text;
+	cube_buf_init(&text, LINE_MAX_);
+	rest += strspn(rest, "; ");
+	cube_text_escape(&text, (const uint8_t *)rest, strnlen(rest, sizeof d->tried));
+	const char *add = cube_buf_str(&text), *last = strrchr(d->tried, ';'), *why;
+	size_t used = strlen(d->tried);
+	last = last ? last + 2 : d->tried;
+	why = strstr(add, ": ");
+	bool same = why && strncmp(last, add, (size_t)(why + 2 - add)) == 0;
+	snprintf(d->tried + used, sizeof d->tried - used, "%s%s",
+		 same           ? " "
+		 : used && *add ? "; "
+				: "",
+		 same ? why + 2 : add);
+	cube_buf_done(&text);
+}
+
+static void on_skip(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	unsigned skip = 0;
+	int at = 0;
+	if (sscanf(rest, "%u%n", &skip, &at) != 1 || skip <= d->skip || skip > SKIP_MAX) {
+		fail(node, CUBE_EPROTO, "pushing", "the host gave an answer that makes no sense");
+		return;
+	}
+	d->skip = skip;
+	d->skipped = true;
+	*d->passed = 0; /* among these */
+	add_tried(d, rest + at);
+	if (d->image) node->touched = d->was_touched;
+}
+
+static void on_nowhere(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	add_tried(d, rest);
+	d->nowhere = true;
+	snprintf(d->reason, sizeof d->reason, "no folder can hold the worker (%s)", d->tried);
+}
+
+/* The script runs; by sudo, where that was asked for. */
+static void on_hello(struct cube_mnode *node) {
+	node->deploy->become.done = true;
+	cube_prompts_passed(node->m->prompts, &node->asker);
+}
+
+static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
+	d->heard = true;
+	if (strcmp(word, "hello") == 0) on_hello(node);
+	else if (strcmp(word, "attach") == 0) hand_over(node, rest);
+	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
+		 !cube_link_linked(&d->build.link))
+		push(node, rest);
+	else if (strcmp(word, "installed") == 0 && *d->sha256) d->installed = true;
+	else if (strcmp(word, "skip") == 0) on_skip(node, rest);
+	else if (strcmp(word, "nowhere") == 0) on_nowhere(node, rest);
+	else if (strcmp(word, "error") == 0) on_error(node, rest);
+	else fail(node, CUBE_EPROTO, step, "the host gave an answer that makes no sense");
+}
+
+/* Takes one whole answer line, or a line of noise, out of d->line. */
+static void on_line(struct cube_mnode *node) {
+	struct cube_deploy *d = node->deploy;
+	char text[LINE_MAX_ + 1], nonce[20] = "", word[20] = "";
+	size_t len = cube_buf_len(&d->line);
+	for (size_t i = 0; i < len; i++) { /* a NUL in the noise hides nothing */
+		char c = (char)cube_buf_data(&d->line)[i];
+		text[i] = c ? c : '?';
+	}
+	text[len] = 0;
+	cube_buf_clear(&d->line);
+	int rest = 0;
+	/* A login shell may have printed something without a newline before our line. */
+	char *at = strstr(text, "CUBE ");
+	while (at && strncmp(at + 5, d->nonce, 16)) at = strstr(at + 1, "CUBE ");
+	if (at && sscanf(at, "CUBE %19s %19s %n", nonce, word, &rest) >= 2) {
+		if (!rest) rest = (int)strlen(at);
+		if (at > text) remember(d, (const uint8_t *)text, (size_t)(at - text));
+		on_answer(node, word, at + rest);
+		return;
+	}
+	d->noise += strlen(text) + 1;
+	remember(d, (const uint8_t *)text, strlen(text));
+}
+
+/* Of an over-long line only the end can matter. */
+static void add_piece(struct cube_deploy *d, const uint8_t *bytes, size_t n) {
+	size_t room = cube_buf_room(&d->line), len = cube_buf_len(&d->line);
+	if (n > room && len > ANSWER_MAX) {
+		cube_buf_consume(&d->line, len - ANSWER_MAX);
+		d->noise += len - ANSWER_MAX;
+		room = cube_buf_room(&d->line);
+	}
+	cube_buf_add(&d->line, bytes, n < room ? n : room);
+	if (n > room) add_piece(d, bytes + room, n - room);
+}
+
+size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n) {
+	size_t used = 0;
+	while (used < n && node->deploy) {
+		struct cube_deploy *d = node->deploy;
+		const uint8_t *nl = memchr(bytes + used, '\n', n - used);
+		size_t piece = nl ? (size_t)(nl - bytes) - used : n - used;
+		add_piece(d, bytes + used, piece);
+		used += piece + (nl != NULL);
+		if (nl) on_line(node);
+		if (node->deploy && node->deploy->noise > NOISE_MAX)
+			fail(node, CUBE_EPROTO, "probing",
+			     "the login shell prints more than 1 MiB before running a command");
+	}
+	return used;
+}
+
+/* Why a line may have ended without a word of ours. */
+static void say_end(const struct cube_mnode *node, int status, char *text, size_t size) {
+	const char *transport = cube_node_transport(node);
+	bool template = strcmp(transport, "ssh") && strcmp(transport, "openssh") &&
+			strcmp(transport, "local");
+	if (node->deploy->heard)
+		snprintf(text, size, "the login shell ended without an answer (status %d)", status);
+	else if (template)
+		snprintf(text, size, "%.*s ended with status %d and did not run our command",
+			 (int)strcspn(transport, " \t"), transport, status);
+	else if (status == 0)
+		snprintf(text, size,
+			 "the host runs a command of its own instead of ours (ForceCommand in "
+			 "sshd_config, command= in authorized_keys)");
+	else snprintf(text, size, "the login shell ended without an answer (status %d)", status);
+}
+
+void cube_deploy_end(struct cube_mnode *node, int status) {
+	struct cube_deploy *d = node->deploy;
+	struct cube_err err;
+	int rc = 0;
+	if (d->installed) {
+		if (node->state == CUBE_NODE_PUSHING) cube_node_set(node, CUBE_NODE_STARTING, "");
+		cube_node_step(node, "starting", -1);
+		rc = run(node, PHASE_ATTACH, &err);
+	} else if (node->set.become && !d->become.done) {
+		fail_become(node, status);
+		return;
+	} else if (d->skipped) { /* no room there: another folder may have */
+		*d->sha256 = *d->reason = 0;
+		d->image = NULL;
+		rc = run(node, PHASE_PROBE, &err);
+	} else if (d->phase == PHASE_PROBE && !*d->sha256 && d->heard && !d->nowhere) {
+		/* A worker was found there and did not run: damaged, another architecture's in a
+		 * shared home, or on a file system that does not allow it. Look again without it.
+		 */
+		*d->reason = 0;
+		rc = run(node, PHASE_PROBE_COLD, &err);
+	} else {
+		char what[160];
+		say_end(node, status, what, sizeof what);
+		fail(node, CUBE_EEXEC,
+		     d->phase == PHASE_ATTACH ? "starting the worker" : "deploying",
+		     *d->reason ? d->reason : what);
+		return;
+	}
+	if (rc < 0) cube_node_fail(node, &err);
+}

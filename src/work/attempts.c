@@ -1,0 +1,216 @@
+/* What workers say about attempts, and what becomes of them when a link comes or goes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cube/clock.h"
+#include "cube/log.h"
+#include "cube/mem.h"
+#include "cube/task.h"
+#include "cube/logs.h"
+#include "cube/nodes.h"
+#include "tasks_impl.h"
+
+#define OFFSET_MAX (1ull << 60) /* of a stream; more is a lie */
+
+static struct cube_task *find(struct cube_tasks *t, const struct cube_mnode *node,
+			      const struct cube_msg *msg) {
+	struct cube_task *task = cube_tasks_find(t, msg->task);
+	if (!task || task->row.attempt != msg->attempt || task->row.node != node->id) return NULL;
+	return task->row.state == CUBE_TASK_PENDING ? NULL : task;
+}
+
+/* An attempt that this manager does not follow: it is to end, and its output is not waited for. */
+static void on_unknown(struct cube_mnode *node, const struct cube_msg *msg) {
+	struct cube_msg reply = {.task = msg->task, .attempt = msg->attempt};
+	switch (msg->type) {
+	case CUBE_MSG_ATTEMPT:
+		reply.type =
+			msg->known.state == CUBE_ATTEMPT_FINISHED ? CUBE_MSG_FORGET : CUBE_MSG_STOP;
+		break;
+	case CUBE_MSG_EXIT: reply.type = CUBE_MSG_FORGET; break;
+	case CUBE_MSG_LOG:
+		reply.type = CUBE_MSG_ACK;
+		reply.ack.stream = msg->data.stream;
+		reply.ack.offset = msg->data.offset + msg->data.bytes.n;
+		break;
+	default: return;
+	}
+	cube_node_send(node, &reply);
+}
+
+/* The worker no longer has bytes that this manager acknowledged and then lost: a power cut took its
+ * newest commits. The task goes on with a hole in its log, said as its reason. */
+static int skip_lost(struct cube_tasks *t, struct cube_task *task, uint8_t stream, uint64_t begin,
+		     struct cube_err *err) {
+	uint64_t *end = stream == CUBE_STDOUT ? &task->row.out_end : &task->row.err_end;
+	char text[120];
+	if (begin <= *end) return 0;
+	if (begin > OFFSET_MAX)
+		return cube_fail(err, CUBE_EPROTO, "task %llu: no stream is that long",
+				 (unsigned long long)task->row.id);
+	snprintf(text, sizeof text, "bytes %llu to %llu of its %s were lost on this machine",
+		 (unsigned long long)*end, (unsigned long long)begin,
+		 stream == CUBE_STDOUT ? "output" : "error output");
+	cube_warn("task %llu: %s", (unsigned long long)task->row.id, text);
+	free(task->reason);
+	task->reason = cube_strdup(text);
+	*end = begin;
+	return 0;
+}
+
+static int on_known(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
+		    struct cube_err *err) {
+	int rc = skip_lost(t, task, CUBE_STDOUT, msg->known.out_begin, err);
+	if (!rc) rc = skip_lost(t, task, CUBE_STDERR, msg->known.err_begin, err);
+	if (rc) return rc;
+	task->known = true;
+	task->ack_out = task->ack_err = true;
+	cube_task_changed(t, task);
+	return 0;
+}
+
+static void on_started(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg) {
+	if (task->row.state != CUBE_TASK_SCHEDULED) return; /* said again after a reconnect */
+	task->row.started = cube_clock_wall();
+	cube_task_set(t, task, CUBE_TASK_RUNNING, "");
+}
+
+static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
+		  struct cube_err *err) {
+	bool is_out = msg->data.stream == CUBE_STDOUT;
+	uint64_t *end = is_out ? &task->row.out_end : &task->row.err_end;
+	const uint8_t *bytes = msg->data.bytes.p;
+	size_t n = msg->data.bytes.n;
+	if (msg->data.offset > *end)
+		return cube_fail(err, CUBE_EPROTO,
+				 "task %llu: output is missing between %llu and %llu",
+				 (unsigned long long)task->row.id, (unsigned long long)*end,
+				 (unsigned long long)msg->data.offset);
+	uint64_t overlap = *end - msg->data.offset;
+	if (overlap < n) {
+		struct cube_err disk;
+		int rc = cube_logs_append(t->m->logs, task->row.id, task->row.attempt,
+					  msg->data.stream, *end, bytes + overlap,
+					  n - (size_t)overlap, &disk);
+		cube_manager_must(t->m, rc, &disk);
+		*end += n - (size_t)overlap;
+	}
+	*(is_out ? &task->ack_out : &task->ack_err) = true;
+	cube_task_changed(t, task);
+	return 0;
+}
+
+/* A moving mean over about the last eight; feeds the prefetch. */
+static void learn(struct cube_mnode *node, uint64_t took) {
+	if (!took) return;
+	node->mean_ns = node->mean_ns ? node->mean_ns - node->mean_ns / 8 + took / 8 : took;
+	if (!node->mean_ns) node->mean_ns = 1;
+}
+
+/* How long it ran by the host's clock; 0 where that makes no sense. */
+static uint64_t run_time(const struct cube_msg *msg) {
+	int64_t from = msg->exit.started, to = msg->exit.finished;
+	if (from <= 0 || to <= from) return 0;
+	return (uint64_t)(to - from);
+}
+
+static uint64_t figure(uint64_t v) {
+	return v < OFFSET_MAX ? v : OFFSET_MAX; /* the store takes no more than 2^63 */
+}
+
+static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
+		    const struct cube_msg *msg, struct cube_err *err) {
+	if (msg->exit.out_end != task->row.out_end || msg->exit.err_end != task->row.err_end)
+		return cube_fail(
+			err, CUBE_EPROTO,
+			"task %llu: ended at %llu/%llu bytes of output, received %llu/%llu",
+			(unsigned long long)task->row.id, (unsigned long long)msg->exit.out_end,
+			(unsigned long long)msg->exit.err_end,
+			(unsigned long long)task->row.out_end,
+			(unsigned long long)task->row.err_end);
+	int64_t now = cube_clock_wall();
+	uint64_t took = run_time(msg);
+	learn(node, took);
+	/* The duration is the host's, the point in time the laptop's: their clocks may differ. */
+	task->row.finished = now;
+	if (msg->exit.started) task->row.started = now - (int64_t)took;
+	if (task->row.started < task->row.created && task->row.created < now)
+		task->row.started = task->row.created;
+	task->row.user_us = figure(msg->exit.user_us);
+	task->row.sys_us = figure(msg->exit.sys_us);
+	task->row.max_rss = figure(msg->exit.max_rss);
+	/* For want of a file that was refused, which is not the program's fault. */
+	if (task->refused && msg->exit.how == CUBE_EXIT_NOT_STARTED)
+		cube_task_end(t, task, msg->exit.how, 0, task->refused);
+	else cube_task_end(t, task, msg->exit.how, msg->exit.value, msg->exit.message);
+	return 0;
+}
+
+int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
+		      struct cube_err *err) {
+	struct cube_task *task = find(t, node, msg);
+	if (!task) {
+		on_unknown(node, msg);
+		return 0;
+	}
+	switch (msg->type) {
+	case CUBE_MSG_ATTEMPT: return on_known(t, task, msg, err);
+	case CUBE_MSG_STARTED: on_started(t, task, msg); return 0;
+	case CUBE_MSG_LOG: return on_log(t, task, msg, err);
+	case CUBE_MSG_EXIT: return on_exit_(t, node, task, msg, err);
+	case CUBE_MSG_STDIN_ACK: cube_task_input_acked(t, task, msg->ack.offset); return 0;
+	default:
+		return cube_fail(err, CUBE_EINTERNAL, "%s is no message about a task",
+				 cube_msg_name(msg->type));
+	}
+}
+
+/* --- links --- */
+
+/* The worker has listed what it knows. What it does not know it either never got, or lost with a
+ * daemon that died: a task that may have run is not run again. */
+void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		if (task->known) {
+			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+			cube_task_resend_input(task, node);
+		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
+			cube_task_send_start(t, task, node);
+			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+			cube_task_resend_input(task, node);
+		} else {
+			cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST,
+				      0, "the worker that ran it died");
+		}
+	}
+}
+
+void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const uint8_t *sha256,
+			   const char *why) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		const struct cube_spec *spec = &task->job->spec;
+		if (task->row.state != CUBE_TASK_SCHEDULED) continue;
+		if (!cube_push_among(sha256, spec->files, spec->nfiles)) continue;
+		free(task->refused);
+		task->refused = cube_strf("a file for it was refused: %s", why);
+	}
+}
+
+void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		task->known = false;
+		task->ack_out = task->ack_err = false;
+	}
+}
+
+void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason) {
+	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+		cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST, 0,
+			      reason);
+	}
+	cube_list_each (&node->bound, task, struct cube_task, queue) {
+		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, reason);
+	}
+	cube_tasks_check_jobs(t, reason);
+}

@@ -1,0 +1,154 @@
+#include "cube/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cube/id.h"
+#include "cube/mem.h"
+#include "cube/sha256.h"
+
+struct cube_files {
+	int dir;
+};
+
+struct cube_file_in {
+	struct cube_files *files;
+	int fd;
+	uint64_t size;
+	char name[CUBE_SHA256_HEX]; /* the content's, as announced */
+	char temp[8 + CUBE_ID_HEX]; /* in-<random> */
+	struct cube_sha256 hash;
+};
+
+/* A content's name is its hash; anything else here is what a killed manager left half-taken. */
+static bool is_content(const char *name) {
+	uint8_t digest[CUBE_SHA256_LEN];
+	return cube_sha256_unhex(name, digest) == 0;
+}
+
+static void sweep(int dir) {
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		if (fd >= 0) close(fd);
+		return;
+	}
+	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+		if (strncmp(e->d_name, "in-", 3) == 0) unlinkat(dir, e->d_name, 0);
+	}
+	closedir(d);
+}
+
+int cube_files_new(struct cube_manager *m, struct cube_files **ret, struct cube_err *err) {
+	char path[sizeof m->paths.state + 8];
+	snprintf(path, sizeof path, "%s/files", m->paths.state);
+	int rc = cube_paths_make(path, err);
+	if (rc) return rc;
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0) return cube_fail_sys(err, errno, "%s", path);
+	sweep(dir);
+	*ret = cube_alloc(sizeof **ret);
+	(*ret)->dir = dir;
+	return 0;
+}
+
+void cube_files_free(struct cube_files *files) {
+	if (!files) return;
+	close(files->dir);
+	free(files);
+}
+
+bool cube_files_has(struct cube_files *files, const char *sha256hex) {
+	struct stat st;
+	return is_content(sha256hex) && fstatat(files->dir, sha256hex, &st, 0) == 0;
+}
+
+int cube_files_open(struct cube_files *files, const char *sha256hex, int *ret_fd,
+		    uint64_t *ret_size, struct cube_err *err) {
+	struct stat st;
+	int fd = -1;
+	errno = ENOENT;
+	if (is_content(sha256hex)) fd = openat(files->dir, sha256hex, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return cube_fail(err, CUBE_ENOTFOUND, "content %.64s is not here; send it first",
+				 sha256hex);
+	if (fd < 0) return cube_fail_sys(err, errno, "content %.64s", sha256hex);
+	if (fstat(fd, &st) < 0) {
+		int sys = errno;
+		close(fd);
+		return cube_fail_sys(err, sys, "content %.64s", sha256hex);
+	}
+	*ret_fd = fd;
+	*ret_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int cube_file_in_begin(struct cube_files *files, const char *sha256hex, struct cube_file_in **ret,
+		       struct cube_err *err) {
+	if (!is_content(sha256hex))
+		return cube_fail(err, CUBE_EUSAGE,
+				 "sha256: '%.70s' is not 64 lower-case hex digits", sha256hex);
+	struct cube_file_in *in = cube_alloc(sizeof *in);
+	char id[CUBE_ID_HEX];
+	in->files = files;
+	memcpy(in->name, sha256hex, sizeof in->name);
+	snprintf(in->temp, sizeof in->temp, "in-%s", cube_id_hex(cube_id_u64(), id));
+	in->fd = openat(files->dir, in->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (in->fd < 0) {
+		int sys = errno;
+		free(in);
+		return cube_fail_sys(err, sys, "cannot take a file in");
+	}
+	cube_sha256_init(&in->hash);
+	*ret = in;
+	return 0;
+}
+
+int cube_file_in_add(struct cube_file_in *in, const void *bytes, size_t n, struct cube_err *err) {
+	const uint8_t *p = bytes;
+	if (n > CUBE_FILE_SIZE_MAX - in->size)
+		return cube_fail(err, CUBE_ETOOBIG, "a file may have at most 4 GiB");
+	for (size_t left = n; left;) {
+		ssize_t w = write(in->fd, p, left);
+		if (w < 0 && errno == EINTR) continue;
+		if (w < 0) return cube_fail_sys(err, errno, "cannot store the file");
+		p += w;
+		left -= (size_t)w;
+	}
+	in->size += n;
+	cube_sha256_update(&in->hash, bytes, n);
+	return 0;
+}
+
+int cube_file_in_commit(struct cube_file_in *in, struct cube_err *err) {
+	uint8_t digest[CUBE_SHA256_LEN];
+	char hex[CUBE_SHA256_HEX];
+	int rc = 0;
+	cube_sha256_final(&in->hash, digest);
+	cube_sha256_hex(digest, hex);
+	if (strcmp(hex, in->name) != 0)
+		rc = cube_fail(err, CUBE_EUSAGE, "sha256: the content's is %s, not %s", hex,
+			       in->name);
+	else if (renameat(in->files->dir, in->temp, in->files->dir, in->name) < 0)
+		rc = cube_fail_sys(err, errno, "cannot store the file");
+	if (rc) {
+		cube_file_in_abort(in);
+		return rc;
+	}
+	close(in->fd);
+	free(in);
+	return 0;
+}
+
+void cube_file_in_abort(struct cube_file_in *in) {
+	if (!in) return;
+	unlinkat(in->files->dir, in->temp, 0);
+	close(in->fd);
+	free(in);
+}

@@ -1,0 +1,45 @@
+/* Shared by logs.c (writing, telling) and logs_reader.c. */
+#ifndef CUBE_LOGS_IMPL_H
+#define CUBE_LOGS_IMPL_H
+
+#include "cube/logs.h"
+
+#define CUBE_LOGS_FDS 16
+
+/* A stream that got bytes in this turn. */
+struct cube_log_dirty {
+	uint64_t task, committed; /* committed: the stream's end before the turn's first bytes */
+	uint32_t attempt;
+	uint8_t stream;
+	bool tell; /* false: the task's other stream stands before it in the list */
+};
+
+struct cube_logs {
+	struct cube_manager *m;
+	int dir, fd; /* fd: the segment that is written; -1 until needed */
+	uint32_t segment;
+	uint64_t pos, segment_max;
+	struct {
+		uint32_t segment; /* 0: free */
+		int fd;
+		uint64_t used;
+	} open[CUBE_LOGS_FDS]; /* for reading */
+	uint64_t clock;
+
+	struct cube_log_dirty *dirty;
+	size_t ndirty, dirty_cap;
+	uint32_t *slots; /* hash of dirty: index + 1, 0 free; a power of two */
+	size_t nslots;
+	uint64_t version; /* counts appends */
+	struct cube_link watchers;
+};
+
+/* Where readers of a stream must stop: UINT64_MAX, or the committed end. */
+uint64_t cube_logs_limit(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream);
+/* Reads n bytes, all of them, from a segment. */
+int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void *bytes, size_t n,
+		    struct cube_err *err);
+/* For tests: closes segments at another size. */
+void cube_logs_set_segment_max(struct cube_logs *logs, uint64_t bytes);
+
+#endif

@@ -1,0 +1,166 @@
+/* Files on their way to a node: one at a time, between the control frames. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cube/log.h"
+#include "cube/mem.h"
+#include "cube/sha256.h"
+#include "cube/files.h"
+#include "cube/nodes.h"
+#include "cube/tasks.h"
+
+struct cube_push {
+	struct cube_link link; /* in cube_mnode.files, in the order of sending */
+	uint8_t sha256[CUBE_SHA256_LEN];
+	int fd; /* -1: all of it was sent */
+	uint64_t size, sent;
+	bool announced, stored; /* stored: the worker said so */
+	struct cube_buf after;  /* frames that need it and those before it */
+};
+
+static void push_free(struct cube_push *p) {
+	cube_list_remove(&p->link);
+	if (p->fd >= 0) close(p->fd);
+	cube_buf_done(&p->after);
+	free(p);
+}
+
+/* What was sent may have been lost with the link; only what the worker confirmed is there. */
+void cube_push_reset(struct cube_mnode *node, bool forget_all) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
+		if (forget_all || !p->stored) push_free(p);
+	}
+}
+
+static struct cube_push *find(struct cube_mnode *node, const uint8_t *sha256) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
+		if (memcmp(p->sha256, sha256, CUBE_SHA256_LEN) == 0) return p;
+	}
+	return NULL;
+}
+
+static int begin(struct cube_mnode *node, const uint8_t *sha256, struct cube_push **ret,
+		 struct cube_err *err) {
+	char hex[CUBE_SHA256_HEX];
+	int fd;
+	uint64_t size;
+	cube_sha256_hex(sha256, hex);
+	int rc = cube_files_open(node->m->files, hex, &fd, &size, err);
+	if (rc) return rc;
+	struct cube_push *p = cube_alloc(sizeof *p);
+	memcpy(p->sha256, sha256, CUBE_SHA256_LEN);
+	p->fd = fd;
+	p->size = size;
+	cube_buf_init(&p->after, 64u << 20);
+	cube_list_append(&node->files, &p->link);
+	*ret = p;
+	return 0;
+}
+
+struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_file *files,
+				uint32_t nfiles, struct cube_err *err) {
+	for (uint32_t i = 0; i < nfiles; i++) {
+		struct cube_push *p = find(node, files[i].sha256);
+		if (!p && begin(node, files[i].sha256, &p, err) < 0) return NULL;
+	}
+	return cube_push_behind(node, files, nfiles);
+}
+
+bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, uint32_t nfiles) {
+	for (uint32_t i = 0; i < nfiles; i++) {
+		if (memcmp(sha256, files[i].sha256, CUBE_SHA256_LEN) == 0) return true;
+	}
+	return false;
+}
+
+/* They are sent one after the other, so the last one in that order decides. */
+struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg_file *files,
+				  uint32_t nfiles) {
+	if (!nfiles) return &node->outbox;
+	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
+		struct cube_push *p = cube_container(l, struct cube_push, link);
+		if (p->fd >= 0 && cube_push_among(p->sha256, files, nfiles)) return &p->after;
+	}
+	return &node->outbox;
+}
+
+size_t cube_push_waiting(struct cube_mnode *node) {
+	size_t n = 0;
+	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
+		struct cube_push *p = cube_container(l, struct cube_push, link);
+		if (p->fd < 0) break; /* it and those before it are sent */
+		n += cube_buf_len(&p->after);
+	}
+	return n;
+}
+
+/* No more of it is sent; what waits for it goes. */
+static void finish(struct cube_mnode *node, struct cube_push *p) {
+	close(p->fd);
+	p->fd = -1;
+	if (cube_buf_add(&node->outbox, cube_buf_data(&p->after), cube_buf_len(&p->after)))
+		cube_node_choke(node);
+	cube_buf_done(&p->after);
+}
+
+static struct cube_push *current(struct cube_mnode *node) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
+		if (p->fd >= 0) return p;
+	}
+	return NULL;
+}
+
+/* The next piece into the outbox; false when the file could not be read. */
+static bool piece(struct cube_mnode *node, struct cube_push *p) {
+	struct cube_msg msg = {.type = CUBE_MSG_PUSH, .push.size = p->size};
+	if (!p->announced) {
+		memcpy(msg.push.sha256, p->sha256, CUBE_SHA256_LEN);
+		p->announced = true;
+		cube_msg_encode(&node->outbox, &msg);
+	}
+	cube_autofree uint8_t *bytes = cube_alloc(CUBE_DATA_MAX);
+	size_t want =
+		p->size - p->sent < CUBE_DATA_MAX ? (size_t)(p->size - p->sent) : CUBE_DATA_MAX;
+	ssize_t got = want ? pread(p->fd, bytes, want, (off_t)p->sent) : 0;
+	if (got < (ssize_t)want && (got <= 0)) return false;
+	msg = (struct cube_msg){.type = CUBE_MSG_PUSH_DATA};
+	memcpy(msg.data.sha256, p->sha256, CUBE_SHA256_LEN);
+	msg.data.offset = p->sent;
+	msg.data.bytes = (struct cube_slice){bytes, (size_t)got};
+	if (got && cube_msg_encode(&node->outbox, &msg)) return false;
+	p->sent += (uint64_t)got;
+	return true;
+}
+
+bool cube_push_pump(struct cube_mnode *node) {
+	struct cube_push *p = current(node);
+	if (!p) return false;
+	bool ok = piece(node, p);
+	if (!ok) cube_warn("%s: a file to push cannot be read: %s", node->name, strerror(errno));
+	if (!ok || p->sent == p->size) {
+		finish(node, p);
+		if (!ok) push_free(p);
+	}
+	size_t n = cube_buf_len(&node->outbox);
+	if (n > (1u << 20)) n = 512u << 10;
+	if (n && cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
+		cube_buf_consume(&node->outbox, n);
+	return true;
+}
+
+/* A refused content (full disk) is sent again for the next task that needs it. */
+void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg) {
+	struct cube_push *p = find(node, msg->push.sha256);
+	if (!p || !p->announced) return;
+	if (!msg->push.ok) {
+		cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
+		cube_tasks_on_refused(node->m->tasks, node, p->sha256, msg->push.message);
+		if (p->fd >= 0) finish(node, p);
+		push_free(p);
+		return;
+	}
+	p->stored = true;
+	if (p->fd >= 0) finish(node, p); /* it was there already */
+}

@@ -2,7 +2,7 @@
 #ifndef CUBE_API_H
 #define CUBE_API_H
 
-#include "manager.h"
+#include "cube/manager.h"
 
 int cube_api_new(struct cube_manager *m, struct cube_api **ret, struct cube_err *err);
 void cube_api_free(struct cube_api *api); /* after the httpd */

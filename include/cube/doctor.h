@@ -4,8 +4,8 @@
 #define CUBE_DOCTOR_H
 
 #include "cube/list.h"
-#include "manager.h"
-#include "nodes.h"
+#include "cube/manager.h"
+#include "cube/nodes.h"
 
 enum cube_verdict { CUBE_VERDICT_OK, CUBE_VERDICT_NOTE, CUBE_VERDICT_WARNING, CUBE_VERDICT_FAILED };
 const char *cube_verdict_name(enum cube_verdict v); /* "ok", "note", "warning", "failed" */

@@ -5,9 +5,11 @@
 #include <stdint.h>
 
 #include "cube/list.h"
-#include "manager.h"
+#include "cube/turn.h"
 
-int cube_events_new(struct cube_manager *m, struct cube_events **ret, struct cube_err *err);
+struct cube_events;
+
+int cube_events_new(struct cube_turn *turn, struct cube_events **ret, struct cube_err *err);
 void cube_events_free(struct cube_events *ev);
 
 /* Adds to the store within the turn's transaction. */
@@ -19,14 +21,12 @@ void cube_events_node(struct cube_events *ev, uint32_t node, const char *old_sta
 void cube_events_progress(struct cube_events *ev, uint32_t node, const char *step, double progress);
 
 /* Not stored: one line for people about a node that goes on all the same. Logged, and remembered
- * for clients that come within the next notes (4096). */
-void cube_events_note(struct cube_events *ev, uint32_t node, const char *text);
+ * for clients that come within the next notes (4096). name: the node's. */
+void cube_events_note(struct cube_events *ev, uint32_t node, const char *name, const char *text);
 
 uint64_t cube_events_last(const struct cube_events *ev);      /* highest number given */
 uint64_t cube_events_committed(const struct cube_events *ev); /* highest that may be shown */
-/* Called by the commit; `flush` then calls the watchers. */
-void cube_events_mark_committed(struct cube_events *ev);
-void cube_events_flush(struct cube_events *ev);
+void cube_events_flush(struct cube_events *ev); /* after the commit: calls the watchers */
 
 /* A watcher is called from flush when there are newer committed events, and at once with each
  * progress. It reads events themselves from the store. */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "manager.h"
+#include "cube/manager.h"
 
 #define CUBE_FILE_SIZE_MAX (4ull << 30)
 

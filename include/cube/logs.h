@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #include "cube/list.h"
-#include "manager.h"
+#include "cube/manager.h"
 
 int cube_logs_new(struct cube_manager *m, struct cube_logs **ret, struct cube_err *err);
 void cube_logs_free(struct cube_logs *logs);

@@ -7,7 +7,7 @@
 #ifndef CUBE_NODE_WAKE_H
 #define CUBE_NODE_WAKE_H
 
-#include "nodes.h"
+#include "cube/nodes.h"
 
 struct cube_wake;
 

@@ -16,8 +16,8 @@
 #include "cube/msg.h"
 #include "cube/node.h"
 #include "cube/transport.h"
-#include "manager.h"
-#include "prompts.h"
+#include "cube/manager.h"
+#include "cube/prompts.h"
 
 #define CUBE_NODE_LEAVE_NS (30 * CUBE_NS_PER_S)
 

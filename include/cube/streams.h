@@ -12,8 +12,8 @@
 
 #include "cube/err.h"
 #include "cube/msg.h"
-#include "httpd.h"
-#include "nodes.h"
+#include "cube/httpd.h"
+#include "cube/nodes.h"
 
 struct cube_mstream;
 

@@ -14,7 +14,7 @@
 #include "cube/list.h"
 #include "cube/msg.h"
 #include "cube/spec.h"
-#include "manager.h"
+#include "cube/manager.h"
 
 struct cube_mnode;
 
@@ -101,8 +101,7 @@ void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node);
 /* The node will not come (back): its tasks fail with the reason; bound ones too. */
 void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason);
 
-void cube_tasks_tick(struct cube_tasks *t);    /* order 5 */
-void cube_tasks_persist(struct cube_tasks *t); /* writes the changed rows; for the commit */
-void cube_tasks_flush(struct cube_tasks *t);   /* order 20 */
+void cube_tasks_tick(struct cube_tasks *t);  /* order 5 */
+void cube_tasks_flush(struct cube_tasks *t); /* order 20 */
 
 #endif

@@ -25,7 +25,7 @@ static void info(void *arg, struct cube_request *req) {
 	uint64_t job = 0, task = 0;
 	uint32_t node = 0;
 	char cluster[17];
-	cube_manager_commit(m);
+	cube_turn_commit(&m->turn);
 	if (m->store->ops->last_ids(m->store, &job, &task, &node, &err)) {
 		cube_reply_error(req, &err);
 		return;
@@ -47,7 +47,7 @@ static void info(void *arg, struct cube_request *req) {
 
 static void shut_down(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	cube_reply(req, 202, CUBE_JSON_TYPE, "{}\n", 3);
 	cube_manager_stop(api->m);
 }

@@ -86,7 +86,7 @@ static int add_sample(void *arg, const struct cube_metric *m) {
 static int history_fill(struct cube_pages *p) {
 	struct history *h = cube_container(p, struct history, pages);
 	struct cube_store *s = p->api->m->store;
-	cube_manager_commit(p->api->m);
+	cube_turn_commit(&p->api->m->turn);
 	if (!h->begun) cube_buf_addstr(&p->out, "{\"metrics\":[");
 	h->begun = true;
 	h->n = 0;

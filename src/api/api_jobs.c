@@ -16,7 +16,7 @@ int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, 
 	struct cube_store *s = api->m->store;
 	uint64_t first = 0;
 	uint32_t count = 0;
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	int rc = s->ops->job_get(s, job, take_count, &count, err);
 	struct cube_task_filter filter = {.job = job, .limit = 1};
 	if (!rc) rc = s->ops->task_list(s, &filter, take_first, &first, err);
@@ -42,7 +42,7 @@ static void order_all(struct cube_api *api, struct cube_request *req, cube_api_o
 		return;
 	}
 	for (uint64_t id = first; id <= last; id++) n += cube_api_order(api, id, &order);
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	cube_reply_json(req, n || order.signo ? 202 : 200,
 			json_pack("{s:o, s:o}", "job", cube_jv_u64(job), "tasks", cube_jv_u64(n)));
 }

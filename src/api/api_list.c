@@ -59,7 +59,7 @@ static bool next_rows(struct listing *l) {
 
 static int fill(struct cube_pages *p) {
 	struct listing *l = cube_container(p, struct listing, pages);
-	cube_manager_commit(p->api->m);
+	cube_turn_commit(&p->api->m->turn);
 	if (!l->begun) cube_buf_addstr(&p->out, "{\"tasks\":[");
 	l->begun = true;
 	/* Empty stretches of ids are passed over here, but not for ever in one turn's time. */
@@ -135,7 +135,7 @@ void cube_api_tasks_get(void *arg, struct cube_request *req) {
 	struct listing *l = cube_alloc(sizeof *l);
 	l->pages.fill = fill;
 	l->pages.free = release;
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	if (read_query(api, req, l, &err)) {
 		cube_reply_error(req, &err);
 		release(&l->pages);

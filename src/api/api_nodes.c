@@ -68,7 +68,7 @@ json_t *cube_api_node_json(struct cube_mnode *node) {
 void cube_api_nodes_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	json_t *nodes = json_array();
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
 		json_array_append_new(nodes, cube_api_node_json(node));
 	}
@@ -89,7 +89,7 @@ void cube_api_node_show(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_mnode *node = cube_api_node_find(api, req);
 	if (!node) return;
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	cube_reply_json(req, 200, cube_api_node_json(node));
 }
 
@@ -236,7 +236,7 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 	/* All are checked before any is added. */
 	if (!rc) rc = cube_api_nodes_read(api, body, &list, &err);
 	if (!rc) rc = add_nodes(api, &list, nodes, added, &err);
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	if (rc) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, 202,
@@ -278,7 +278,7 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 	bool purge = cube_query_flag(req, "purge");
 	json_t *left = json_array(), *v;
 	size_t i;
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	uint64_t event = cube_events_last(api->m->events);
 	json_array_foreach(names, i, v) {
 		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
@@ -286,7 +286,7 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 		json_array_append_new(left, cube_jv_text(node->name));
 		cube_nodes_leave(api->m->nodes, node, purge, ask);
 	}
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	cube_reply_json(req, 202,
 			json_pack("{s:o, s:o}", "nodes", left, "event", cube_jv_u64(event)));
 }

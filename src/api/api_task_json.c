@@ -122,7 +122,7 @@ static int take_row(void *arg, const struct cube_task_row *row) {
 int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
 		      struct cube_err *err) {
 	struct cube_store *s = api->m->store;
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	int rc = s->ops->task_get(s, id, take_row, ret, err);
 	if (rc == CUBE_ENOTFOUND)
 		cube_fail(err, rc, "there is no task %llu; `cube ps -a` lists them",

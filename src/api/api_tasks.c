@@ -113,7 +113,7 @@ void cube_api_tasks_post(void *arg, struct cube_request *req) {
 	int rc = cube_body_json(req, &body, &err);
 	if (!rc) rc = read_post(api, &p, body, &err);
 	if (!rc) rc = cube_tasks_add(api->m->tasks, &p.request, &job, &first, &count, &err);
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	if (rc) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, 201,
@@ -239,7 +239,7 @@ void cube_api_task_signal(void *arg, struct cube_request *req) {
 	if (!rc && !cube_api_order(api, row.id, &order))
 		rc = cube_fail(&err, CUBE_ECONFLICT, "task %llu is not running but %s",
 			       (unsigned long long)row.id, cube_task_state_name(row.state));
-	cube_manager_commit(api->m);
+	cube_turn_commit(&api->m->turn);
 	if (rc) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, 202,

@@ -110,7 +110,7 @@ static void take_notice(struct cube_mnode *node, const char *text) {
 	char notice[sizeof node->notice];
 	take_text(notice, sizeof notice, text);
 	if (*notice && strcmp(notice, node->notice) != 0)
-		cube_events_note(node->m->events, node->id, notice);
+		cube_events_note(node->m->events, node->id, node->name, notice);
 	memcpy(node->notice, notice, sizeof notice);
 }
 
@@ -154,7 +154,7 @@ static int on_ready(struct cube_mnode *node, struct cube_err *err) {
 }
 
 static int on_metric(struct cube_mnode *node, const struct cube_msg *msg) {
-	struct cube_store *s = cube_manager_tx(node->m);
+	struct cube_store *s = cube_turn_tx(&node->m->turn);
 	struct cube_err err;
 	uint64_t now = cube_loop_now(node->m->loop);
 	if (node->metric_at && now - node->metric_at < METRIC_MIN_NS) return 0; /* one a second */
@@ -163,7 +163,7 @@ static int on_metric(struct cube_mnode *node, const struct cube_msg *msg) {
 	node->metric = msg->metric;
 	node->metric.wall = cube_clock_wall(); /* the laptop's axis: hosts' clocks differ */
 	node->seen = node->metric.wall;
-	cube_manager_must(node->m, s->ops->metric_add(s, node->id, &node->metric, &err), &err);
+	cube_turn_must(&node->m->turn, s->ops->metric_add(s, node->id, &node->metric, &err), &err);
 	return 0;
 }
 

@@ -28,7 +28,7 @@ void cube_node_ask(struct cube_mnode *node, const struct cube_ask *ask) {
 /* Without a person at the command somebody may still see the key blink, but is not waited for. */
 void cube_node_note(struct cube_mnode *node, const char *text) {
 	uint64_t alone = node->set.connect_timeout_ns ? node->set.connect_timeout_ns : ALONE_NS;
-	cube_events_note(node->m->events, node->id, text);
+	cube_events_note(node->m->events, node->id, node->name, text);
 	node->touch = node->by_person = true;
 	cube_node_step(node, "waiting for a touch of the key", -1);
 	cube_timer_after(node->timer, node->ask ? TOUCH_NS : alone);

@@ -51,6 +51,6 @@ bool cube_node_fall_back(struct cube_mnode *node, const struct cube_err *err) {
 	cube_autofree char *text = cube_strf("using OpenSSH's ssh: %s", err->msg);
 	node->fallback = cube_strdup(err->msg);
 	cube_node_persist(node);
-	cube_events_note(node->m->events, node->id, text);
+	cube_events_note(node->m->events, node->id, node->name, text);
 	return true;
 }

@@ -210,9 +210,9 @@ const char *cube_nodes_name(struct cube_nodes *nodes, uint32_t id) {
 /* --- state --- */
 
 void cube_node_persist(struct cube_mnode *node) {
-	struct cube_store *s = cube_manager_tx(node->m);
+	struct cube_store *s = cube_turn_tx(&node->m->turn);
 	struct cube_err err;
-	cube_manager_must(node->m, cube_node_to_row(node, s, &err), &err);
+	cube_turn_must(&node->m->turn, cube_node_to_row(node, s, &err), &err);
 }
 
 void cube_node_set(struct cube_mnode *node, enum cube_node_state state, const char *reason) {

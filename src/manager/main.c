@@ -135,14 +135,24 @@ static int open_store(struct program *p, struct cube_err *err) {
 	return cube_store_sqlite(path, &m->store, err);
 }
 
-static int find_cluster_id(struct cube_manager *m, struct cube_err *err) {
+/* At once: nothing of this turn may be told to a worker or a client now. It is a kill that the next
+ * start copes with as with any other: workers hold what was not acknowledged. */
+static void on_not_kept(void *arg, const struct cube_err *err) {
+	cube_error("cannot keep the state, giving up: %s; workers and their tasks go on, "
+		   "and the next cube command goes on from the last commit",
+		   err->msg);
+	_exit(125);
+}
+
+static int start_turn(struct cube_manager *m, struct cube_err *err) {
+	cube_turn_init(&m->turn, m->loop, m->store, on_not_kept, NULL);
 	cube_autofree char *text = NULL;
 	int rc = m->store->ops->meta_get(m->store, "cluster", &text, err);
 	if (rc == 0 && cube_id_unhex(text, &m->cluster) == 0) return 0;
 	if (rc < 0 && rc != CUBE_ENOTFOUND) return rc;
 	char hex[CUBE_ID_HEX];
 	m->cluster = cube_id_u64();
-	struct cube_store *s = cube_manager_tx(m);
+	struct cube_store *s = cube_turn_tx(&m->turn);
 	return s->ops->meta_put(s, "cluster", cube_id_hex(m->cluster, hex), err);
 }
 
@@ -150,15 +160,21 @@ static void tick(void *arg) {
 	cube_tasks_tick(((struct cube_manager *)arg)->tasks);
 }
 static void commit(void *arg) {
-	cube_manager_commit(arg);
+	cube_turn_commit(arg);
 }
 static void flush(void *arg) {
 	struct cube_manager *m = arg;
+	if (m->turn.dead) return;
 	cube_tasks_flush(m->tasks);
 	cube_nodes_flush(m->nodes);
 	cube_prompts_flush(m->prompts);
 	cube_logs_flush(m->logs);
 	cube_events_flush(m->events);
+}
+
+void cube_manager_stop(struct cube_manager *m) {
+	m->stopping = true;
+	cube_loop_stop(m->loop);
 }
 
 static void on_signal(void *arg, int signo) {
@@ -203,15 +219,15 @@ static void on_minute(void *arg) {
 	struct program *p = arg;
 	if (!folder_is_there(p)) {
 		struct cube_err gone;
-		cube_manager_must(&p->m,
-				  cube_fail(&gone, CUBE_ENOTFOUND,
-					    "the state folder %s was deleted", p->m.paths.state),
-				  &gone);
+		cube_turn_must(&p->m.turn,
+			       cube_fail(&gone, CUBE_ENOTFOUND, "the state folder %s was deleted",
+					 p->m.paths.state),
+			       &gone);
 		return;
 	}
-	struct cube_store *s = cube_manager_tx(&p->m);
+	struct cube_store *s = cube_turn_tx(&p->m.turn);
 	struct cube_err err;
-	cube_manager_must(&p->m, s->ops->metric_thin(s, cube_clock_wall(), &err), &err);
+	cube_turn_must(&p->m.turn, s->ops->metric_thin(s, cube_clock_wall(), &err), &err);
 	cube_timer_after(p->minute, MINUTE_NS);
 }
 
@@ -241,9 +257,9 @@ static int build(struct program *p, struct cube_err *err) {
 	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
 	    (rc = cube_paths_own(m->paths.state, err)) || (rc = take_lock(p, err)) ||
 	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
-	    (rc = find_cluster_id(m, err)) || (rc = open_ssh(m, err)) ||
+	    (rc = start_turn(m, err)) || (rc = open_ssh(m, err)) ||
 	    (rc = cube_prompts_new(m->loop, &m->prompts, err)) ||
-	    (rc = cube_events_new(m, &m->events, err)) ||
+	    (rc = cube_events_new(&m->turn, &m->events, err)) ||
 	    (rc = cube_files_new(m, &m->files, err)) || (rc = cube_logs_new(m, &m->logs, err)) ||
 	    (rc = cube_nodes_new(m, &m->nodes, err)) || (rc = cube_tasks_new(m, &m->tasks, err)) ||
 	    (rc = cube_nodes_load(m->nodes, err)) || (rc = cube_tasks_load(m->tasks, err)) ||
@@ -263,7 +279,7 @@ static int hook(struct program *p, struct cube_err *err) {
 	if (!rc) rc = cube_loop_on_signal(m->loop, SIGINT, on_signal, m, err);
 	if (rc) return rc;
 	cube_loop_before_sleep(m->loop, 5, tick, m);
-	cube_loop_before_sleep(m->loop, 10, commit, m);
+	cube_loop_before_sleep(m->loop, 10, commit, &m->turn);
 	cube_loop_before_sleep(m->loop, 20, flush, m);
 	p->minute = cube_timer_add(m->loop, on_minute, p);
 	cube_timer_after(p->minute, MINUTE_NS);
@@ -278,7 +294,7 @@ static int hook(struct program *p, struct cube_err *err) {
 static void take_down(struct program *p) {
 	struct cube_manager *m = &p->m;
 	cube_httpd_free(m->httpd);
-	if (m->httpd) cube_manager_commit(m); /* of the requests that came in last */
+	if (m->httpd) cube_turn_commit(&m->turn); /* of the requests that came in last */
 	cube_api_free(m->api);
 	cube_wake_free(m->wake);
 	cube_tasks_free(m->tasks); /* they are linked into their nodes */

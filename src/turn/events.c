@@ -5,7 +5,6 @@
 #include "cube/clock.h"
 #include "cube/log.h"
 #include "cube/mem.h"
-#include "cube/nodes.h"
 
 enum { NOTES_MAX = 4096 };
 
@@ -16,7 +15,8 @@ struct note {
 };
 
 struct cube_events {
-	struct cube_manager *m;
+	struct cube_turn *turn;
+	struct cube_turn_hook hook;
 	uint64_t last, committed, told;
 	struct cube_link watchers;
 	struct note *notes; /* a ring: the newest is number nnotes - 1 */
@@ -41,31 +41,40 @@ static int find_last(struct cube_store *s, uint64_t *ret, struct cube_err *err) 
 	return 0;
 }
 
-int cube_events_new(struct cube_manager *m, struct cube_events **ret, struct cube_err *err) {
+static void on_committed(void *arg) {
+	struct cube_events *ev = arg;
+	ev->committed = ev->last;
+}
+
+int cube_events_new(struct cube_turn *turn, struct cube_events **ret, struct cube_err *err) {
 	uint64_t last;
-	int rc = find_last(m->store, &last, err);
+	int rc = find_last(turn->store, &last, err);
 	if (rc < 0) return rc;
 	struct cube_events *ev = cube_alloc(sizeof *ev);
-	*ev = (struct cube_events){.m = m, .last = last, .committed = last, .told = last};
+	*ev = (struct cube_events){.turn = turn, .last = last, .committed = last, .told = last};
+	ev->hook = (struct cube_turn_hook){.committed = on_committed, .arg = ev};
+	cube_turn_hook_add(turn, &ev->hook);
 	cube_list_init(&ev->watchers);
 	*ret = ev;
 	return 0;
 }
 
 void cube_events_free(struct cube_events *ev) {
-	for (size_t i = 0; ev && i < NOTES_MAX && ev->notes; i++) free(ev->notes[i].text);
-	if (ev) free(ev->notes);
+	if (!ev) return;
+	for (size_t i = 0; i < NOTES_MAX && ev->notes; i++) free(ev->notes[i].text);
+	cube_turn_hook_remove(&ev->hook);
+	free(ev->notes);
 	free(ev);
 }
 
 static void add(struct cube_events *ev, struct cube_event_row *row) {
-	struct cube_store *s = cube_manager_tx(ev->m);
+	struct cube_store *s = cube_turn_tx(ev->turn);
 	struct cube_err err;
 	uint64_t seq = 0;
 	row->wall = cube_clock_wall();
 	if (!row->reason) row->reason = "";
 	int rc = s->ops->event_add(s, row, &seq, &err);
-	cube_manager_must(ev->m, rc, &err);
+	cube_turn_must(ev->turn, rc, &err);
 	if (!rc) ev->last = seq;
 }
 
@@ -133,9 +142,9 @@ static void call_note(struct cube_events_watcher *w, const void *what) {
 	if (w->note) w->note(w->arg, n->node, n->text);
 }
 
-void cube_events_note(struct cube_events *ev, uint32_t node, const char *text) {
+void cube_events_note(struct cube_events *ev, uint32_t node, const char *name, const char *text) {
 	struct note note = {.after = ev->last, .node = node, .text = cube_strdup(text)};
-	if (ev->m->nodes) cube_info("%s: %s", cube_nodes_name(ev->m->nodes, node), text);
+	cube_info("%s: %s", name, text);
 	if (!ev->notes) ev->notes = cube_alloc(NOTES_MAX * sizeof *ev->notes);
 	struct note *at = &ev->notes[ev->nnotes++ % NOTES_MAX];
 	free(at->text);
@@ -156,9 +165,6 @@ uint64_t cube_events_last(const struct cube_events *ev) {
 }
 uint64_t cube_events_committed(const struct cube_events *ev) {
 	return ev->committed;
-}
-void cube_events_mark_committed(struct cube_events *ev) {
-	ev->committed = ev->last;
 }
 
 void cube_events_flush(struct cube_events *ev) {

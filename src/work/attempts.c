@@ -93,7 +93,7 @@ static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cub
 		int rc = cube_logs_append(t->m->logs, task->row.id, task->row.attempt,
 					  msg->data.stream, *end, bytes + overlap,
 					  n - (size_t)overlap, &disk);
-		cube_manager_must(t->m, rc, &disk);
+		cube_turn_must(&t->m->turn, rc, &disk);
 		*end += n - (size_t)overlap;
 	}
 	*(is_out ? &task->ack_out : &task->ack_err) = true;

@@ -148,7 +148,7 @@ static void settle(struct cube_logs *logs) {
 }
 
 uint64_t cube_logs_limit(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream) {
-	if (!logs->m->in_tx) return UINT64_MAX;
+	if (!logs->m->turn.in_tx) return UINT64_MAX;
 	struct cube_log_dirty *d = find_dirty(logs, task, attempt, stream);
 	return d ? d->committed : UINT64_MAX;
 }
@@ -191,8 +191,8 @@ int cube_logs_append(struct cube_logs *logs, uint64_t task, uint32_t attempt, ui
 		.pos = logs->pos,
 		.wall = cube_clock_wall(),
 	};
-	if (!logs->m->in_tx) settle(logs);
-	struct cube_store *s = cube_manager_tx(logs->m);
+	if (!logs->m->turn.in_tx) settle(logs);
+	struct cube_store *s = cube_turn_tx(&logs->m->turn);
 	rc = s->ops->chunk_add(s, &row, err);
 	if (rc) return rc;
 	logs->pos += n;

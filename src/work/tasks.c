@@ -17,6 +17,20 @@
 #define TASKS_MAX 1000000u
 #define INPUT_MAX (256u << 10)
 
+/* The changed rows, ahead of a commit. */
+static void persist(void *arg) {
+	struct cube_tasks *t = arg;
+	struct cube_err err;
+	cube_list_each (&t->changed, task, struct cube_task, changes) {
+		if (!task->row_changed) continue;
+		struct cube_store *s = cube_turn_tx(&t->m->turn);
+		struct cube_task_row row = task->row;
+		row.reason = task->reason ? task->reason : "";
+		cube_turn_must(&t->m->turn, s->ops->task_put(s, &row, &err), &err);
+		task->row_changed = false;
+	}
+}
+
 /* --- the set --- */
 
 int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_err *err) {
@@ -34,6 +48,8 @@ int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_
 		cube_tasks_free(t);
 		return rc;
 	}
+	t->hook = (struct cube_turn_hook){.before = persist, .arg = t};
+	cube_turn_hook_add(&m->turn, &t->hook);
 	*ret = t;
 	return 0;
 }
@@ -119,6 +135,7 @@ static void task_free(struct cube_task *task) {
 
 void cube_tasks_free(struct cube_tasks *t) {
 	if (!t) return;
+	cube_turn_hook_remove(&t->hook);
 	for (size_t i = 0; i < t->nbuckets; i++) {
 		cube_list_each (&t->buckets[i], task, struct cube_task, bucket) task_free(task);
 	}
@@ -173,18 +190,6 @@ void cube_task_end(struct cube_tasks *t, struct cube_task *task, uint8_t how, in
 	if (outcome == CUBE_TASK_COMPLETED && !was_running)
 		cube_task_set(t, task, CUBE_TASK_RUNNING, "");
 	cube_task_set(t, task, outcome, reason);
-}
-
-void cube_tasks_persist(struct cube_tasks *t) {
-	struct cube_err err;
-	cube_list_each (&t->changed, task, struct cube_task, changes) {
-		if (!task->row_changed) continue;
-		struct cube_store *s = cube_manager_tx(t->m);
-		struct cube_task_row row = task->row;
-		row.reason = task->reason ? task->reason : "";
-		cube_manager_must(t->m, s->ops->task_put(s, &row, &err), &err);
-		task->row_changed = false;
-	}
 }
 
 void cube_task_send(struct cube_task *task, struct cube_mnode *node, const struct cube_msg *msg) {
@@ -274,7 +279,7 @@ void cube_tasks_check_jobs(struct cube_tasks *t, const char *reason) {
 
 static int put_job(struct cube_tasks *t, const struct cube_job *job, const char *spec_json,
 		   uint32_t count, int64_t now, struct cube_err *err) {
-	struct cube_store *s = cube_manager_tx(t->m);
+	struct cube_store *s = cube_turn_tx(&t->m->turn);
 	struct cube_job_row row = {
 		.id = job->id,
 		.created = now,
@@ -311,8 +316,8 @@ int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *r, uint64_t 
 		job->nnodes = r->nnodes;
 	}
 	struct cube_err store_err;
-	cube_manager_must(t->m, put_job(t, job, r->spec_json, (uint32_t)count, now, &store_err),
-			  &store_err);
+	cube_turn_must(&t->m->turn, put_job(t, job, r->spec_json, (uint32_t)count, now, &store_err),
+		       &store_err);
 	*ret_job = job->id;
 	*ret_first = t->last_task + 1;
 	*ret_count = (uint32_t)count;
@@ -329,7 +334,7 @@ int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *r, uint64_t 
 			cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, node->reason);
 	}
 	check_job(t, job, "no node is left that it may run on", true);
-	cube_tasks_persist(t);
+	persist(t);
 	return 0;
 }
 
@@ -462,7 +467,7 @@ void cube_tasks_tick(struct cube_tasks *t) {
 		free(b.v);
 		free(b.nodes);
 	}
-	cube_tasks_persist(t);
+	persist(t);
 }
 
 /* --- ends on request --- */
@@ -473,7 +478,7 @@ void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grac
 	task->stop_grace_ms = grace_ms == UINT32_MAX ? task->job->spec.grace_ms : grace_ms;
 	if (task->row.state == CUBE_TASK_PENDING) {
 		cube_task_end(t, task, CUBE_EXIT_STOPPED, 0, "stopped before it started");
-		cube_tasks_persist(t);
+		persist(t);
 		return;
 	}
 	task->row.how = CUBE_EXIT_STOPPED;

@@ -5,6 +5,7 @@
 #include "cube/tasks.h"
 
 struct cube_tasks {
+	struct cube_turn_hook hook;
 	struct cube_manager *m;
 	struct cube_link *buckets; /* by id; count is a power of two */
 	size_t nbuckets;

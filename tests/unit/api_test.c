@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cube/manager.h"
 #include "cube/task.h"
 
 #include "cube/api.h"
@@ -37,7 +38,7 @@ static void tick(void *arg) {
 	cube_tasks_tick(m.tasks);
 }
 static void commit(void *arg) {
-	cube_manager_commit(&m);
+	cube_turn_commit(&m.turn);
 }
 static void flush(void *arg) {
 	cube_tasks_flush(m.tasks);
@@ -60,7 +61,8 @@ static void setup(void) {
 	m.cluster = 0x1234;
 	ck_assert_int_eq(cube_loop_new(&m.loop, NULL), 0);
 	ck_assert_int_eq(cube_store_memory(&m.store, NULL), 0);
-	ck_assert_int_eq(cube_events_new(&m, &m.events, NULL), 0);
+	cube_turn_init(&m.turn, m.loop, m.store, NULL, NULL);
+	ck_assert_int_eq(cube_events_new(&m.turn, &m.events, NULL), 0);
 	ck_assert_int_eq(cube_files_new(&m, &m.files, NULL), 0);
 	ck_assert_int_eq(cube_logs_new(&m, &m.logs, NULL), 0);
 	ck_assert_int_eq(cube_nodes_new(&m, &m.nodes, NULL), 0);
@@ -438,7 +440,7 @@ END_TEST
 START_TEST(lists) {
 	enum { N = 3000 };
 	uint8_t states[N + 1];
-	struct cube_store *s = cube_manager_tx(&m);
+	struct cube_store *s = cube_turn_tx(&m.turn);
 	for (unsigned job = 1; job < 4; job++)
 		s->ops->job_put(s,
 				&(struct cube_job_row){.id = job,
@@ -455,7 +457,7 @@ START_TEST(lists) {
 							 .reason = ""},
 				 NULL);
 	}
-	cube_manager_commit(&m);
+	cube_turn_commit(&m.turn);
 	for (unsigned mode = 0; mode < 64; mode++) {
 		char path[200];
 		bool newest = mode & 1, failed = mode & 4;

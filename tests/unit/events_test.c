@@ -5,22 +5,25 @@
 
 #include "cube/events.h"
 
-static struct cube_manager m;
+static struct cube_loop *loop;
+static struct cube_store *store;
+static struct cube_turn turn;
+static struct cube_events *events;
 static unsigned changed, progressed;
 static char steps[64];
 
 static void setup(void) {
-	memset(&m, 0, sizeof m);
 	changed = progressed = 0;
-	ck_assert_int_eq(cube_loop_new(&m.loop, NULL), 0);
-	ck_assert_int_eq(cube_store_memory(&m.store, NULL), 0);
-	ck_assert_int_eq(cube_events_new(&m, &m.events, NULL), 0);
+	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
+	ck_assert_int_eq(cube_store_memory(&store, NULL), 0);
+	cube_turn_init(&turn, loop, store, NULL, NULL);
+	ck_assert_int_eq(cube_events_new(&turn, &events, NULL), 0);
 }
 
 static void teardown(void) {
-	cube_events_free(m.events);
-	cube_store_free(m.store);
-	cube_loop_free(m.loop);
+	cube_events_free(events);
+	cube_store_free(store);
+	cube_loop_free(loop);
 }
 
 static void on_changed(void *arg) {
@@ -53,30 +56,30 @@ static int check_row(void *arg, const struct cube_event_row *row) {
 START_TEST(told_after_the_commit) {
 	struct cube_events_watcher w = {.changed = on_changed, .progress = on_progress};
 	unsigned n = 0;
-	cube_events_watch(m.events, &w);
-	cube_events_flush(m.events);
+	cube_events_watch(events, &w);
+	cube_events_flush(events);
 	ck_assert_uint_eq(changed, 0);
-	cube_events_task(m.events, 7, 3, "", "pending", NULL);
-	cube_events_node(m.events, 3, "ready", "failed", "why");
-	cube_events_task(m.events, 7, 3, "pending", "scheduled", "");
-	ck_assert_uint_eq(cube_events_last(m.events), 3);
-	ck_assert_uint_eq(cube_events_committed(m.events), 0);
-	cube_events_flush(m.events); /* nothing is durable yet */
+	cube_events_task(events, 7, 3, "", "pending", NULL);
+	cube_events_node(events, 3, "ready", "failed", "why");
+	cube_events_task(events, 7, 3, "pending", "scheduled", "");
+	ck_assert_uint_eq(cube_events_last(events), 3);
+	ck_assert_uint_eq(cube_events_committed(events), 0);
+	cube_events_flush(events); /* nothing is durable yet */
 	ck_assert_uint_eq(changed, 0);
-	cube_manager_commit(&m);
-	ck_assert_uint_eq(cube_events_committed(m.events), 3);
-	cube_events_flush(m.events);
-	cube_events_flush(m.events);
+	cube_turn_commit(&turn);
+	ck_assert_uint_eq(cube_events_committed(events), 3);
+	cube_events_flush(events);
+	cube_events_flush(events);
 	ck_assert_uint_eq(changed, 1);
-	ck_assert_int_eq(m.store->ops->event_list(m.store, 0, 0, check_row, &n, NULL), 0);
+	ck_assert_int_eq(store->ops->event_list(store, 0, 0, check_row, &n, NULL), 0);
 	ck_assert_uint_eq(n, 3);
-	cube_events_progress(m.events, 3, "pushing", 0.5);
+	cube_events_progress(events, 3, "pushing", 0.5);
 	ck_assert_uint_eq(progressed, 1);
 	ck_assert_str_eq(steps, "pushing");
 	cube_events_unwatch(&w);
-	cube_events_task(m.events, 7, 3, "", "", "");
-	cube_manager_commit(&m);
-	cube_events_flush(m.events);
+	cube_events_task(events, 7, 3, "", "", "");
+	cube_turn_commit(&turn);
+	cube_events_flush(events);
 	ck_assert_uint_eq(changed, 1);
 }
 END_TEST
@@ -84,12 +87,12 @@ END_TEST
 /* The count goes on after a restart, whatever it was. */
 START_TEST(numbers_go_on) {
 	for (unsigned n = 0; n < 70; n++) {
-		cube_events_free(m.events);
-		ck_assert_int_eq(cube_events_new(&m, &m.events, NULL), 0);
-		ck_assert_uint_eq(cube_events_last(m.events), n);
-		ck_assert_uint_eq(cube_events_committed(m.events), n);
-		cube_events_task(m.events, 1, 0, "", "pending", "");
-		cube_manager_commit(&m);
+		cube_events_free(events);
+		ck_assert_int_eq(cube_events_new(&turn, &events, NULL), 0);
+		ck_assert_uint_eq(cube_events_last(events), n);
+		ck_assert_uint_eq(cube_events_committed(events), n);
+		cube_events_task(events, 1, 0, "", "pending", "");
+		cube_turn_commit(&turn);
 	}
 }
 END_TEST
@@ -104,12 +107,12 @@ static void drop_others(void *arg) {
 
 START_TEST(watchers_may_go) {
 	a.changed = b.changed = c.changed = drop_others;
-	cube_events_watch(m.events, &a);
-	cube_events_watch(m.events, &b);
-	cube_events_watch(m.events, &c);
-	cube_events_task(m.events, 1, 0, "", "pending", "");
-	cube_manager_commit(&m);
-	cube_events_flush(m.events);
+	cube_events_watch(events, &a);
+	cube_events_watch(events, &b);
+	cube_events_watch(events, &c);
+	cube_events_task(events, 1, 0, "", "pending", "");
+	cube_turn_commit(&turn);
+	cube_events_flush(events);
 	ck_assert_uint_eq(changed, 1);
 }
 END_TEST
@@ -123,25 +126,25 @@ static void on_note(void *arg, uint32_t node, const char *text) {
 /* Who follows from an event on hears what was noted since, before it came and after. */
 START_TEST(notes_are_kept_for_late_comers) {
 	struct cube_events_watcher w = {.note = on_note};
-	cube_events_note(m.events, 1, "early");
-	cube_events_task(m.events, 7, 3, "", "pending", "");
-	uint64_t at = cube_events_last(m.events);
-	cube_events_note(m.events, 1, "one");
-	cube_events_task(m.events, 7, 3, "pending", "scheduled", "");
-	cube_events_note(m.events, 2, "two");
+	cube_events_note(events, 1, "n", "early");
+	cube_events_task(events, 7, 3, "", "pending", "");
+	uint64_t at = cube_events_last(events);
+	cube_events_note(events, 1, "n", "one");
+	cube_events_task(events, 7, 3, "pending", "scheduled", "");
+	cube_events_note(events, 2, "n", "two");
 	*notes = 0;
-	cube_events_watch(m.events, &w);
-	cube_events_replay(m.events, &w, at);
-	cube_events_note(m.events, 3, "three");
+	cube_events_watch(events, &w);
+	cube_events_replay(events, &w, at);
+	cube_events_note(events, 3, "n", "three");
 	ck_assert_str_eq(notes, "1 one, 2 two, 3 three, ");
 	cube_events_unwatch(&w);
-	for (unsigned i = 0; i < 5000; i++) cube_events_note(m.events, i, "x");
+	for (unsigned i = 0; i < 5000; i++) cube_events_note(events, i, "n", "x");
 	*notes = 0;
-	cube_events_replay(m.events, &w, cube_events_last(m.events) + 1);
+	cube_events_replay(events, &w, cube_events_last(events) + 1);
 	ck_assert_str_eq(notes, "");
-	cube_events_replay(m.events, &w, 0);
+	cube_events_replay(events, &w, 0);
 	ck_assert_int_eq(strncmp(notes, "904 x, 905 x, ", 14), 0);
-	cube_manager_commit(&m);
+	cube_turn_commit(&turn);
 }
 END_TEST
 

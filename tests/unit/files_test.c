@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cube/manager.h"
 #include "cube/files.h"
 #include "cube/sha256.h"
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cube/manager.h"
 #include "cube/events.h"
 #include "cube/logs.h"
 #include "../../src/work/logs_impl.h"
@@ -67,7 +68,8 @@ static void setup(bool sqlite, uint64_t segment_max) {
 	ck_assert_int_eq(sqlite ? cube_store_sqlite(db, &fx.m.store, NULL)
 				: cube_store_memory(&fx.m.store, NULL),
 			 0);
-	ck_assert_int_eq(cube_events_new(&fx.m, &fx.m.events, NULL), 0);
+	cube_turn_init(&fx.m.turn, fx.m.loop, fx.m.store, NULL, NULL);
+	ck_assert_int_eq(cube_events_new(&fx.m.turn, &fx.m.events, NULL), 0);
 	open_logs(segment_max);
 	for (int i = 0; i < TASKS; i++) {
 		for (int s = 1; s < 3; s++) fx.twins[i].bytes[s] = malloc(MAX_BYTES);
@@ -110,7 +112,7 @@ static void append(int task, uint8_t stream, size_t n) {
 }
 
 static void commit(void) {
-	cube_manager_commit(&fx.m);
+	cube_turn_commit(&fx.m.turn);
 	for (int i = 0; i < TASKS; i++) {
 		struct twin *t = &fx.twins[i];
 		t->committed[1] = t->len[1];

@@ -333,7 +333,7 @@ static void note_full(struct cube_mnode *node, const char *folder) {
 	cube_text_escape(&text, (const uint8_t *)folder, strnlen(folder, 200));
 	cube_buf_printf(&text, " (%s%s%s)", d->tried, *d->tried && *d->passed ? "; " : "",
 			d->passed);
-	cube_events_note(node->m->events, node->id, cube_buf_str(&text));
+	cube_events_note(node->m->events, node->id, node->name, cube_buf_str(&text));
 	cube_buf_done(&text);
 }
 

@@ -53,7 +53,7 @@ static void read_answer(struct place *p, int status, struct cube_err *err) {
 	if (why) {
 		*why++ = '\0';
 		cube_fail(err, CUBE_EEXEC, "%s", why);
-		err->sys = atoi(text);
+		err->sys = (int)strtol(text, NULL, 10);
 		return;
 	}
 	cube_fail(err, CUBE_EEXEC, "placing its files ended with %s %d",

@@ -123,7 +123,8 @@ int place_main(int argc, char **argv) {
 
 	if (!strchr(argv[0], '/')) return 2;
 	umask(0);
-	signal(SIGXFSZ, SIG_IGN); /* a limit is an error as others are */
+	sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN},
+		  NULL); /* a limit is an error as others are */
 	dir = make_folder(argv[0], &err);
 	if (dir < 0) return answer(&err);
 	if (!folder_name(here, sizeof here)) cube_format(here, sizeof here, "the worker's folder");

@@ -1,5 +1,6 @@
 /* Sub-commands of the worker's own file, each in a process of its own: most are what streams run
- * (OPEN with flag 4), with the stream as their stdin and stdout. A row in tools.c is all that a new one needs.
+ * (OPEN with flag 4), with the stream as their stdin and stdout. A row in tools.c is all that a new
+ * one needs.
  */
 #ifndef WORKER_TOOLS_H
 #define WORKER_TOOLS_H

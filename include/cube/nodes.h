@@ -212,6 +212,8 @@ size_t cube_push_waiting(struct cube_mnode *node); /* bytes of frames behind fil
 /* Whether a content is one of the files. */
 bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, uint32_t nfiles);
 bool cube_push_pump(struct cube_mnode *node); /* sends one piece more; false: there is none */
+/* The worker has lost these: they are sent again when they are needed next. */
+void cube_push_forget(struct cube_mnode *node, const struct cube_msg_file *files, uint32_t nfiles);
 void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg);
 void cube_push_reset(struct cube_mnode *node, bool forget_all); /* link gone; or another daemon */
 

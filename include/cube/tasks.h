@@ -36,6 +36,7 @@ struct cube_task {
 	struct cube_task_row row; /* what the store holds; row.reason is not used, see below */
 	char *reason;
 	char *refused; /* why a file it needs was not taken by the host; NULL: none was refused */
+	bool resent;   /* its files were sent again, since the host had lost one; once is enough */
 	bool stopping; /* stop was asked for; the row keeps it, see cube_tasks_stop */
 	uint32_t stop_grace_ms;
 	bool known; /* the worker listed it since the link came up, or got its START */
@@ -94,7 +95,8 @@ int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struc
 		      struct cube_err *err);
 /* After the READY message; new_boot: of another daemon than the one these tasks were given to. */
 void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot);
-/* The host refused a content (full disk): the tasks waiting for it there will not start. */
+/* A content was refused by the host (full disk) or is not to be had here: the tasks waiting for it
+ * there will not start. */
 void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const uint8_t *sha256,
 			   const char *why);
 void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node);

@@ -1,4 +1,5 @@
 /* What workers say about attempts, and what becomes of them when a link comes or goes. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,27 @@ static uint64_t figure(uint64_t v) {
 	return v < OFFSET_MAX ? v : OFFSET_MAX; /* the store takes no more than 2^63 */
 }
 
+/* The host had one of its files and has it no more, or somebody changed it there: the files are
+ * sent again, and the task, of which nothing has run, gets another attempt. */
+static bool start_again(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
+			const struct cube_msg *msg) {
+	const struct cube_spec *spec = &task->job->spec;
+	if (msg->exit.how != CUBE_EXIT_NOT_STARTED || msg->exit.value != ESTALE) return false;
+	if (!spec->nfiles || task->refused || task->resent) return false;
+	if (task->stopping || task->input_acked) return false;
+	cube_warn("%s: %s; sent again", node->name, msg->exit.message);
+	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_FORGET,
+						.task = task->row.id,
+						.attempt = task->row.attempt});
+	cube_push_forget(node, spec->files, spec->nfiles);
+	task->resent = true;
+	task->row.attempt++;
+	cube_task_changed(t, task);
+	cube_task_send_start(t, task, node);
+	if (!cube_task_final(task->row.state)) cube_task_resend_input(task, node);
+	return true;
+}
+
 static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
 		    const struct cube_msg *msg, struct cube_err *err) {
 	if (msg->exit.out_end != task->row.out_end || msg->exit.err_end != task->row.err_end)
@@ -129,6 +151,7 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 			(unsigned long long)msg->exit.err_end,
 			(unsigned long long)task->row.out_end,
 			(unsigned long long)task->row.err_end);
+	if (start_again(t, node, task, msg)) return 0;
 	int64_t now = cube_clock_wall();
 	uint64_t took = run_time(msg);
 	learn(node, took);

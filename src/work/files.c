@@ -13,14 +13,24 @@
 #include "cube/mem.h"
 #include "cube/sha256.h"
 
+#define WRITE_OUT (8u << 20) /* so much is on its way to the disk at a time */
+
+struct known {
+	char name[CUBE_SHA256_HEX];
+	struct cube_file_mark mark;
+};
+
 struct cube_files {
 	int dir;
+	char *path;
+	struct known *known;
+	size_t nknown, known_max;
 };
 
 struct cube_file_in {
 	struct cube_files *files;
 	int fd;
-	uint64_t size;
+	uint64_t size, written_out;
 	char name[CUBE_SHA256_HEX]; /* the content's, as announced */
 	char temp[8 + CUBE_ID_HEX]; /* in-<random> */
 	struct cube_sha256 hash;
@@ -55,26 +65,71 @@ int cube_files_new(struct cube_manager *m, struct cube_files **ret, struct cube_
 	sweep(dir);
 	*ret = cube_alloc(sizeof **ret);
 	(*ret)->dir = dir;
+	(*ret)->path = cube_strdup(path);
 	return 0;
 }
 
 void cube_files_free(struct cube_files *files) {
 	if (!files) return;
 	close(files->dir);
+	free(files->known);
+	free(files->path);
 	free(files);
 }
 
 bool cube_files_has(struct cube_files *files, const char *sha256hex) {
 	struct stat st;
-	return is_content(sha256hex) && fstatat(files->dir, sha256hex, &st, 0) == 0;
+	return is_content(sha256hex) &&
+	       fstatat(files->dir, sha256hex, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-int cube_files_open(struct cube_files *files, const char *sha256hex, int *ret_fd,
-		    uint64_t *ret_size, struct cube_err *err) {
+/* --- what is known to be right --- */
+
+static struct cube_file_mark mark_of(const struct stat *st) {
+	return (struct cube_file_mark){.dev = st->st_dev,
+				       .ino = st->st_ino,
+				       .size = (uint64_t)st->st_size,
+				       .changed = st->st_ctim.tv_sec,
+				       .changed_ns = st->st_ctim.tv_nsec};
+}
+
+static struct known *find_known(struct cube_files *files, const char *name) {
+	for (size_t i = 0; i < files->nknown; i++)
+		if (strcmp(files->known[i].name, name) == 0) return &files->known[i];
+	return NULL;
+}
+
+void cube_files_checked(struct cube_files *files, const char *sha256hex,
+			const struct cube_file_mark *mark) {
+	struct known *k = find_known(files, sha256hex);
+	if (!k && files->nknown == files->known_max) {
+		files->known_max = files->known_max ? 2 * files->known_max : 16;
+		files->known = cube_realloc_array(files->known, files->known_max, sizeof *k);
+	}
+	if (!k) k = &files->known[files->nknown++];
+	snprintf(k->name, sizeof k->name, "%s", sha256hex);
+	k->mark = *mark;
+}
+
+int cube_files_damaged(struct cube_files *files, const char *sha256hex,
+		       const struct cube_file_mark *mark, struct cube_err *err) {
+	struct stat st;
+	if (fstatat(files->dir, sha256hex, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_ino == mark->ino && st.st_dev == mark->dev)
+		unlinkat(files->dir, sha256hex, 0);
+	return cube_fail(err, CUBE_ESYS,
+			 "%.100s/%.8s... was changed on this computer's disk; it is removed: give "
+			 "the task anew, which sends the file again",
+			 files->path, sha256hex);
+}
+
+int cube_files_open(struct cube_files *files, const char *sha256hex, struct cube_file_open *ret,
+		    struct cube_err *err) {
 	struct stat st;
 	int fd = -1;
 	errno = ENOENT;
-	if (is_content(sha256hex)) fd = openat(files->dir, sha256hex, O_RDONLY | O_CLOEXEC);
+	if (is_content(sha256hex))
+		fd = openat(files->dir, sha256hex, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return cube_fail(err, CUBE_ENOTFOUND, "content %.64s is not here; send it first",
 				 sha256hex);
@@ -84,8 +139,9 @@ int cube_files_open(struct cube_files *files, const char *sha256hex, int *ret_fd
 		close(fd);
 		return cube_fail_sys(err, sys, "content %.64s", sha256hex);
 	}
-	*ret_fd = fd;
-	*ret_size = (uint64_t)st.st_size;
+	const struct known *k = find_known(files, sha256hex);
+	*ret = (struct cube_file_open){.fd = fd, .mark = mark_of(&st)};
+	ret->trusted = k && memcmp(&k->mark, &ret->mark, sizeof k->mark) == 0;
 	return 0;
 }
 
@@ -117,12 +173,31 @@ int cube_file_in_add(struct cube_file_in *in, const void *bytes, size_t n, struc
 	for (size_t left = n; left;) {
 		ssize_t w = write(in->fd, p, left);
 		if (w < 0 && errno == EINTR) continue;
-		if (w < 0) return cube_fail_sys(err, errno, "cannot store the file");
+		if (w < 0)
+			return cube_fail_sys(err, errno, "cannot store the file in %.150s",
+					     in->files->path);
 		p += w;
 		left -= (size_t)w;
 	}
 	in->size += n;
+	if (in->size - in->written_out >= WRITE_OUT) { /* now rather than all of it at the end */
+		sync_file_range(in->fd, (off_t)in->written_out, (off_t)(in->size - in->written_out),
+				SYNC_FILE_RANGE_WRITE);
+		in->written_out = in->size;
+	}
 	cube_sha256_update(&in->hash, bytes, n);
+	return 0;
+}
+
+/* Under its name, and on the disk. */
+static int settle(struct cube_file_in *in, struct cube_err *err) {
+	struct stat st;
+	if (fsync(in->fd) < 0 || renameat(in->files->dir, in->temp, in->files->dir, in->name) < 0 ||
+	    fsync(in->files->dir) < 0 || fstat(in->fd, &st) < 0)
+		return cube_fail_sys(err, errno, "cannot store the file in %.150s",
+				     in->files->path);
+	struct cube_file_mark mark = mark_of(&st);
+	cube_files_checked(in->files, in->name, &mark);
 	return 0;
 }
 
@@ -135,8 +210,7 @@ int cube_file_in_commit(struct cube_file_in *in, struct cube_err *err) {
 	if (strcmp(hex, in->name) != 0)
 		rc = cube_fail(err, CUBE_EUSAGE, "sha256: the content's is %s, not %s", hex,
 			       in->name);
-	else if (renameat(in->files->dir, in->temp, in->files->dir, in->name) < 0)
-		rc = cube_fail_sys(err, errno, "cannot store the file");
+	else rc = settle(in, err);
 	if (rc) {
 		cube_file_in_abort(in);
 		return rc;

@@ -17,7 +17,10 @@ struct cube_push {
 	int fd; /* -1: all of it was sent */
 	uint64_t size, sent;
 	bool announced, stored; /* stored: the worker said so */
-	struct cube_buf after;  /* frames that need it and those before it */
+	bool hashing;           /* of the content: it may have been changed here */
+	struct cube_sha256 hash;
+	struct cube_file_mark mark;
+	struct cube_buf after; /* frames that need it and those before it */
 };
 
 static void push_free(struct cube_push *p) {
@@ -34,6 +37,12 @@ void cube_push_reset(struct cube_mnode *node, bool forget_all) {
 	}
 }
 
+void cube_push_forget(struct cube_mnode *node, const struct cube_msg_file *files, uint32_t nfiles) {
+	cube_list_each (&node->files, p, struct cube_push, link) {
+		if (p->stored && cube_push_among(p->sha256, files, nfiles)) push_free(p);
+	}
+}
+
 static struct cube_push *find(struct cube_mnode *node, const uint8_t *sha256) {
 	cube_list_each (&node->files, p, struct cube_push, link) {
 		if (memcmp(p->sha256, sha256, CUBE_SHA256_LEN) == 0) return p;
@@ -44,15 +53,17 @@ static struct cube_push *find(struct cube_mnode *node, const uint8_t *sha256) {
 static int begin(struct cube_mnode *node, const uint8_t *sha256, struct cube_push **ret,
 		 struct cube_err *err) {
 	char hex[CUBE_SHA256_HEX];
-	int fd;
-	uint64_t size;
+	struct cube_file_open o;
 	cube_sha256_hex(sha256, hex);
-	int rc = cube_files_open(node->m->files, hex, &fd, &size, err);
+	int rc = cube_files_open(node->m->files, hex, &o, err);
 	if (rc) return rc;
 	struct cube_push *p = cube_alloc(sizeof *p);
 	memcpy(p->sha256, sha256, CUBE_SHA256_LEN);
-	p->fd = fd;
-	p->size = size;
+	p->fd = o.fd;
+	p->size = o.mark.size;
+	p->mark = o.mark;
+	p->hashing = !o.trusted;
+	cube_sha256_init(&p->hash);
 	cube_buf_init(&p->after, 64u << 20);
 	cube_list_append(&node->files, &p->link);
 	*ret = p;
@@ -112,8 +123,20 @@ static struct cube_push *current(struct cube_mnode *node) {
 	return NULL;
 }
 
-/* The next piece into the outbox; false when the file could not be read. */
-static bool piece(struct cube_mnode *node, struct cube_push *p) {
+/* At the last byte: whether it is what its name says. What is wrong the worker refuses as well. */
+static int check(struct cube_mnode *node, struct cube_push *p, struct cube_err *err) {
+	char hex[CUBE_SHA256_HEX];
+	uint8_t digest[CUBE_SHA256_LEN];
+	cube_sha256_hex(p->sha256, hex);
+	cube_sha256_final(&p->hash, digest);
+	if (memcmp(digest, p->sha256, sizeof digest) != 0)
+		return cube_files_damaged(node->m->files, hex, &p->mark, err);
+	cube_files_checked(node->m->files, hex, &p->mark);
+	return 0;
+}
+
+/* The next piece into the outbox. */
+static int piece(struct cube_mnode *node, struct cube_push *p, struct cube_err *err) {
 	struct cube_msg msg = {.type = CUBE_MSG_PUSH, .push.size = p->size};
 	if (!p->announced) {
 		memcpy(msg.push.sha256, p->sha256, CUBE_SHA256_LEN);
@@ -124,25 +147,30 @@ static bool piece(struct cube_mnode *node, struct cube_push *p) {
 	size_t want =
 		p->size - p->sent < CUBE_DATA_MAX ? (size_t)(p->size - p->sent) : CUBE_DATA_MAX;
 	ssize_t got = want ? pread(p->fd, bytes, want, (off_t)p->sent) : 0;
-	if (got < (ssize_t)want && (got <= 0)) return false;
+	if (got < 0) return cube_fail_sys(err, errno, "it cannot be read here");
+	if (got == 0 && want) return check(node, p, err); /* it was cut short */
+	if (p->hashing) cube_sha256_update(&p->hash, bytes, (size_t)got);
 	msg = (struct cube_msg){.type = CUBE_MSG_PUSH_DATA};
 	memcpy(msg.data.sha256, p->sha256, CUBE_SHA256_LEN);
 	msg.data.offset = p->sent;
 	msg.data.bytes = (struct cube_slice){bytes, (size_t)got};
-	if (got && cube_msg_encode(&node->outbox, &msg)) return false;
+	if (got && cube_msg_encode(&node->outbox, &msg))
+		return cube_fail_sys(err, ENOMEM, "no room to send it");
 	p->sent += (uint64_t)got;
-	return true;
+	return p->hashing && p->sent == p->size ? check(node, p, err) : 0;
 }
 
 bool cube_push_pump(struct cube_mnode *node) {
 	struct cube_push *p = current(node);
 	if (!p) return false;
-	bool ok = piece(node, p);
-	if (!ok) cube_warn("%s: a file to push cannot be read: %s", node->name, strerror(errno));
-	if (!ok || p->sent == p->size) {
-		finish(node, p);
-		if (!ok) push_free(p);
+	struct cube_err err;
+	int rc = piece(node, p, &err);
+	if (rc) {
+		cube_warn("%s: a file is not pushed: %s", node->name, err.msg);
+		cube_tasks_on_refused(node->m->tasks, node, p->sha256, err.msg);
 	}
+	if (rc || p->sent == p->size) finish(node, p);
+	if (rc) push_free(p);
 	size_t n = cube_buf_len(&node->outbox);
 	if (n > (1u << 20)) n = 512u << 10;
 	if (n && cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)

@@ -30,6 +30,7 @@ void attempt_release(struct attempt *a) {
 	sweep_cancel(&a->sweep);
 	cube_timer_del(a->timer);
 	a->timer = NULL;
+	place_release(&a->place);
 	input_close(&a->in);
 	output_close(&a->out);
 	output_close(&a->err);
@@ -234,25 +235,49 @@ static bool may_start_later(const struct attempt *a, const struct cube_err *err)
 	return scarce && err->code == CUBE_ESYS && !a->pid && a->r->running > 1;
 }
 
+static void on_placed(void *arg, const struct cube_err *err) {
+	struct attempt *a = arg;
+
+	a->placed = !err;
+	if (!a->stopping && !err) {
+		runner_placed(a);
+	} else if (!a->stopping) {
+		not_started(a, err);
+	} else {
+		a->how = a->stopping;
+		a->finished = cube_clock_wall();
+		finish(a);
+	}
+}
+
+bool attempt_place(struct attempt *a) {
+	char name[FILES_SCRATCH_LEN];
+	struct cube_err err;
+
+	files_scratch_name(a->task, a->attempt, name);
+	a->place.done = on_placed;
+	a->place.arg = a;
+	if (place_start(&a->place, a->r->files, name, &a->spec->files, &err) == 0)
+		a->scratch = true;
+	else if (may_start_later(a, &err)) return false;
+	else not_started(a, &err);
+	return true;
+}
+
+void attempt_stop_placing(struct attempt *a) {
+	a->stopping = CUBE_EXIT_STOPPED;
+	place_kill(&a->place);
+}
+
 bool attempt_begin(struct attempt *a) {
 	char name[FILES_SCRATCH_LEN];
 	struct cube_err err = {0};
-	int rc = 0;
+	int rc;
 
-	if (a->spec->files.count) {
-		rc = files_scratch_make(a->r->files, a->task, a->attempt, &a->spec->files, &err);
-		a->scratch = rc == 0;
-	}
 	a->started = cube_clock_wall();
-	if (rc == 0) {
-		files_scratch_name(a->task, a->attempt, name);
-		rc = spawn(a, a->scratch ? name : NULL, &err);
-	}
-	if (rc < 0 && may_start_later(a, &err)) {
-		if (a->scratch) files_scratch_remove(a->r->files, a->task, a->attempt);
-		a->scratch = false;
-		return false;
-	}
+	files_scratch_name(a->task, a->attempt, name);
+	rc = spawn(a, a->scratch ? name : NULL, &err);
+	if (rc < 0 && may_start_later(a, &err)) return false;
 	if (rc < 0) {
 		not_started(a, &err);
 		return true;

@@ -32,10 +32,15 @@ char **environ_for_stream(const struct runner *r, const struct start_spec *spec,
 			  const char *cookie);
 void environ_free(char **env);
 
-/* Starts a's process, or finishes it as how 2: its state is RUNNING or FINISHED then. False: the
- * host has no descriptors, processes or memory left for it now, but others run and will give some
- * back; nothing was done. */
+/* Puts a's files into its scratch folder: runner_placed is called later. Or finishes it as how 2.
+ * False: the host has no descriptors, processes or memory left for it now, but others run and will
+ * give some back; nothing was done. */
+bool attempt_place(struct attempt *a);
+/* Starts a's process, or finishes it as how 2: its state is RUNNING or FINISHED then. False: as
+ * above. */
 bool attempt_begin(struct attempt *a);
+/* STOP while its files are placed: it ends as how 4 when the placing has ended. */
+void attempt_stop_placing(struct attempt *a);
 /* Ends it: TERM now, KILL of everything after grace_ms. how: CUBE_EXIT_STOPPED or _TIMEOUT. */
 void attempt_end(struct attempt *a, uint8_t how, uint32_t grace_ms);
 /* Lets go of timers, pipes and watches. */

@@ -124,7 +124,7 @@ static void on_swept(void *arg) {
 	struct worker *w = arg;
 	struct cube_err err;
 
-	files_init(&w->files, w->loop);
+	files_init(&w->files, w->loop, w->self->path, w->runner.node_cookie);
 	if (cube_listen_unix(w->loop, "sock", on_connection, w, &w->listen, &err) < 0) {
 		tell(&w->ready_fd, 'E', &err);
 		w->failed = true;

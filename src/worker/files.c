@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "cube/format.h"
+#include "cube/mem.h"
 #include "files.h"
 #include "folder.h"
 #include "self.h"
 
-enum { NAME_LEN = 80, REMOVE_STEPS = 400 };
+enum { NAME_LEN = FILES_NAME_LEN, REMOVE_STEPS = 400 };
 
 static void on_remove(void *arg);
 
@@ -28,9 +29,9 @@ static char *half_name(const uint8_t *sha256, char name[NAME_LEN]) {
 	return name;
 }
 
-void files_init(struct files *f, struct cube_loop *loop) {
-	memset(f, 0, sizeof *f);
-	f->loop = loop;
+void files_init(struct files *f, struct cube_loop *loop, const char *self,
+		const char *node_cookie) {
+	*f = (struct files){.loop = loop, .self = self, .node_cookie = node_cookie};
 	f->remover = cube_timer_add(loop, on_remove, f);
 	folder_remove(AT_FDCWD, "scratch", 0, NULL);
 }
@@ -39,6 +40,48 @@ void files_done(struct files *f) {
 	files_drop_pushes(f);
 	cube_timer_del(f->remover);
 	f->remover = NULL;
+	free(f->known);
+	f->known = NULL;
+}
+
+/* ---- whether a stored file is still what was stored ----------------------------------------- */
+
+static struct files_seen *find_seen(struct files *f, const uint8_t *sha256) {
+	for (size_t i = 0; i < f->nknown; i++)
+		if (memcmp(f->known[i].sha256, sha256, CUBE_SHA256_LEN) == 0) return &f->known[i];
+	return NULL;
+}
+
+static void see(const struct stat *st, const uint8_t *sha256, struct files_seen *ret) {
+	memset(ret, 0, sizeof *ret);
+	memcpy(ret->sha256, sha256, sizeof ret->sha256);
+	ret->dev = st->st_dev;
+	ret->ino = st->st_ino;
+	ret->size = (uint64_t)st->st_size;
+	ret->changed = st->st_ctim.tv_sec;
+	ret->changed_ns = st->st_ctim.tv_nsec;
+	ret->mode = st->st_mode;
+}
+
+bool files_known(struct files *f, const uint8_t *sha256, struct files_seen *ret) {
+	const struct files_seen *known = find_seen(f, sha256);
+	struct stat st = {0};
+	char name[NAME_LEN];
+
+	(void)!lstat(whole_name(sha256, name), &st); /* what is not there is not known */
+	see(&st, sha256, ret);
+	return known && memcmp(known, ret, sizeof *ret) == 0;
+}
+
+void files_note(struct files *f, const struct files_seen *seen) {
+	struct files_seen *known = find_seen(f, seen->sha256);
+
+	if (!known && f->nknown == f->known_max) {
+		f->known_max = f->known_max ? 2 * f->known_max : 16;
+		f->known = cube_realloc_array(f->known, f->known_max, sizeof *f->known);
+	}
+	if (!known) known = &f->known[f->nknown++];
+	*known = *seen;
 }
 
 /* ---- PUSH --------------------------------------------------------------------------------- */
@@ -97,16 +140,21 @@ static int refuse(struct files_push *p, struct cube_msg *reply, const char *trou
 	return answer(reply, p->sha256, trouble, sys);
 }
 
-static int complete(struct files_push *p, struct cube_msg *reply) {
+static int complete(struct files *f, struct files_push *p, struct cube_msg *reply) {
 	uint8_t digest[CUBE_SHA256_LEN];
 	char half[NAME_LEN], whole[NAME_LEN];
+	struct files_seen seen;
+	struct stat st;
 
 	cube_sha256_final(&p->hash, digest);
 	if (memcmp(digest, p->sha256, sizeof digest) != 0)
 		return refuse(p, reply, "the content has another hash", 0);
-	if (fchmod(p->fd, 0444) < 0 ||
-	    rename(half_name(p->sha256, half), whole_name(p->sha256, whole)) < 0)
+	if (fchmod(p->fd, 0400) < 0 ||
+	    rename(half_name(p->sha256, half), whole_name(p->sha256, whole)) < 0 ||
+	    fstat(p->fd, &st) < 0)
 		return refuse(p, reply, "cannot store it in", errno);
+	see(&st, p->sha256, &seen);
+	files_note(f, &seen);
 	close(p->fd);
 	p->fd = -1;
 	p->used = false;
@@ -145,7 +193,7 @@ int files_push(struct files *f, const struct cube_msg *msg, struct cube_msg *rep
 	p->fd = open(half_name(p->sha256, name),
 		     O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (p->fd < 0) return refuse(p, reply, "cannot make a file in", errno);
-	return p->size ? 0 : complete(p, reply);
+	return p->size ? 0 : complete(f, p, reply);
 }
 
 int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg *reply,
@@ -163,7 +211,7 @@ int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg
 		return refuse(p, reply, "cannot write to", errno);
 	cube_sha256_update(&p->hash, msg->data.bytes.p, n);
 	p->received += n;
-	return p->received == p->size ? complete(p, reply) : 0;
+	return p->received == p->size ? complete(f, p, reply) : 0;
 }
 
 /* ---- scratch folders ----------------------------------------------------------------------- */
@@ -171,71 +219,6 @@ int files_push_data(struct files *f, const struct cube_msg *msg, struct cube_msg
 char *files_scratch_name(uint64_t task, uint32_t attempt, char name[FILES_SCRATCH_LEN]) {
 	cube_format(name, FILES_SCRATCH_LEN, "scratch/%" PRIu64 ".%" PRIu32, task, attempt);
 	return name;
-}
-
-static int copy_file(const char *from, int dir, const char *name, mode_t mode) {
-	int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), out = -1, rc = -1, sys;
-	uint8_t *buf = malloc(65536);
-	ssize_t n = -1;
-
-	if (in >= 0 && buf) out = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	while (out >= 0 && (n = read(in, buf, 65536)) > 0)
-		if (cube_write_all(out, buf, (size_t)n) < 0) break;
-	if (out >= 0 && n == 0) rc = fchmod(out, mode);
-	sys = errno;
-	free(buf);
-	if (in >= 0) close(in);
-	if (out >= 0) close(out);
-	errno = sys;
-	return rc;
-}
-
-/* A stored file belongs to its links together, their mode too: it may be changed only while
- * there is no other link. */
-static int link_file(const struct cube_msg_file *file, int dir) {
-	mode_t mode = (file->mode & 0111) ? 0555 : 0444;
-	char name[NAME_LEN];
-	struct stat st;
-
-	if (lstat(whole_name(file->sha256, name), &st) < 0) return -1;
-	if ((st.st_mode & 0777) != mode) {
-		if (st.st_nlink > 1 || chmod(name, mode) < 0)
-			return copy_file(name, dir, file->name, mode);
-	}
-	if (linkat(AT_FDCWD, name, dir, file->name, 0) == 0) return 0;
-	if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != ENOSYS &&
-	    errno != EOPNOTSUPP)
-		return -1;
-	return copy_file(name, dir, file->name, mode);
-}
-
-static int fill(int dir, const struct cube_msg_list *list, struct cube_err *err) {
-	struct cube_msg_file file;
-	size_t pos = 0;
-
-	while (cube_msg_next_file(list, &pos, &file)) {
-		if (link_file(&file, dir) == 0) continue;
-		cube_fail_sys(err, errno, "file %s", file.name);
-		if (err) err->code = CUBE_EEXEC;
-		return CUBE_EEXEC;
-	}
-	return 0;
-}
-
-int files_scratch_make(struct files *f, uint64_t task, uint32_t attempt,
-		       const struct cube_msg_list *list, struct cube_err *err) {
-	char name[FILES_SCRATCH_LEN];
-	int dir, rc;
-
-	files_scratch_name(task, attempt, name);
-	if ((mkdir("scratch", 0700) < 0 && errno != EEXIST) || mkdir(name, 0700) < 0)
-		return cube_fail_sys(err, errno, "scratch folder");
-	dir = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0) rc = cube_fail_sys(err, errno, "scratch folder");
-	else rc = fill(dir, list, err);
-	if (dir >= 0) close(dir);
-	if (rc < 0) files_scratch_remove(f, task, attempt);
-	return rc;
 }
 
 /* Dead folders have numbers, so that the remover needs no list of them. */

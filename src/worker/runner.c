@@ -148,6 +148,25 @@ void runner_finished(struct attempt *a, bool was_running) {
 	runner_kick(r);
 }
 
+/* False: it waits again, as the first one. It keeps the files it has. */
+static bool begin(struct attempt *a) {
+	bool places = a->spec->files.count && !a->placed;
+
+	if (!places) a->state = CUBE_ATTEMPT_RUNNING;
+	if (places ? attempt_place(a) : attempt_begin(a)) {
+		if (a->state != CUBE_ATTEMPT_QUEUED) drop_spec(a);
+		return true;
+	}
+	a->state = CUBE_ATTEMPT_QUEUED;
+	a->r->running--;
+	cube_list_push(&a->r->queue, &a->queue);
+	return false; /* the next one that ends kicks */
+}
+
+void runner_placed(struct attempt *a) {
+	if (!a->r->closing) begin(a);
+}
+
 /* Starting may fail and finish at once, which kicks again: only the outermost call loops. */
 void runner_kick(struct runner *r) {
 	if (r->kicking) return;
@@ -156,15 +175,8 @@ void runner_kick(struct runner *r) {
 		struct attempt *a = cube_container(r->queue.next, struct attempt, queue);
 
 		cube_list_remove(&a->queue);
-		a->state = CUBE_ATTEMPT_RUNNING;
 		r->running++;
-		if (!attempt_begin(a)) { /* the next one that ends kicks again */
-			a->state = CUBE_ATTEMPT_QUEUED;
-			r->running--;
-			cube_list_push(&r->queue, &a->queue);
-			break;
-		}
-		drop_spec(a);
+		if (!begin(a)) break;
 	}
 	r->kicking = false;
 }
@@ -192,8 +204,10 @@ void runner_rewind(struct runner *r) {
 
 void runner_kill_all(struct runner *r) {
 	r->closing = true;
-	cube_list_each (&r->all, a, struct attempt, all)
+	cube_list_each (&r->all, a, struct attempt, all) {
 		if (a->state == CUBE_ATTEMPT_RUNNING && !a->reaped) kill(-a->pid, SIGKILL);
+		place_kill(&a->place);
+	}
 }
 
 /* ---- messages ------------------------------------------------------------------------------- */
@@ -276,6 +290,8 @@ int runner_stop(struct runner *r, const struct cube_msg *msg, struct cube_err *e
 	release_hold(&a->err);
 	if (a->state == CUBE_ATTEMPT_RUNNING) {
 		attempt_end(a, CUBE_EXIT_STOPPED, msg->stop.grace_ms);
+	} else if (a->place.pid) {
+		attempt_stop_placing(a);
 	} else if (a->state == CUBE_ATTEMPT_QUEUED) {
 		cube_list_remove(&a->queue);
 		login_forget(&a->wait);

@@ -25,6 +25,7 @@
 #include "cube/msg.h"
 #include "files.h"
 #include "login.h"
+#include "place.h"
 #include "spool.h"
 #include "sweep.h"
 
@@ -80,7 +81,9 @@ struct attempt {
 	char cookie[RUNNER_COOKIE_LEN]; /* "CUBE_COOKIE=..." */
 	char *message;                  /* why it could not start; NULL: nothing to say */
 	struct start_spec *spec;        /* until it starts */
-	bool scratch;                   /* has a scratch folder */
+	bool scratch;                   /* has a scratch folder, or half of one */
+	bool placed;                    /* with all its files in it */
+	struct place place;             /* QUEUED still, though it has a slot */
 	struct login_wait wait;         /* for the login environment, before it is queued */
 };
 
@@ -128,6 +131,7 @@ void runner_kill_all(struct runner *r);
 void runner_need(struct attempt *a, uint8_t needs);        /* a control frame is due */
 void runner_mark_unsent(struct output *o);                 /* there are bytes to send, perhaps */
 void runner_finished(struct attempt *a, bool was_running); /* a has its how, value and times */
+void runner_placed(struct attempt *a);                     /* its files are there: it may run */
 void runner_kick(struct runner *r);                        /* starts queued ones in free slots */
 
 #endif

@@ -56,19 +56,19 @@ START_TEST(takes_in) {
 	struct cube_file_in *in = begin(hex);
 	char got[64], path[160];
 	struct stat st;
-	uint64_t size;
-	int fd;
+	struct cube_file_open o;
 	for (size_t i = 0; i < strlen(TEXT); i++)
 		ck_assert_int_eq(cube_file_in_add(in, TEXT + i, 1, NULL), 0);
 	ck_assert(!cube_files_has(files, hex));
 	ck_assert_int_eq(cube_file_in_commit(in, NULL), 0);
 	ck_assert(cube_files_has(files, hex));
-	ck_assert_int_eq(cube_files_open(files, hex, &fd, &size, NULL), 0);
-	ck_assert_uint_eq(size, strlen(TEXT));
-	ck_assert_int_eq(read(fd, got, sizeof got), (int)strlen(TEXT));
+	ck_assert_int_eq(cube_files_open(files, hex, &o, NULL), 0);
+	ck_assert_uint_eq(o.mark.size, strlen(TEXT));
+	ck_assert(o.trusted);
+	ck_assert_int_eq(read(o.fd, got, sizeof got), (int)strlen(TEXT));
 	ck_assert_int_eq(memcmp(got, TEXT, strlen(TEXT)), 0);
-	ck_assert_int_lt((int)write(fd, "x", 1), 0);
-	close(fd);
+	ck_assert_int_lt((int)write(o.fd, "x", 1), 0);
+	close(o.fd);
 	snprintf(path, sizeof path, "%s/%s", dir, hex);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0600);
@@ -121,6 +121,53 @@ START_TEST(leftovers) {
 }
 END_TEST
 
+static void put(void) {
+	struct cube_file_in *in = begin(hex);
+	cube_file_in_add(in, TEXT, strlen(TEXT), NULL);
+	ck_assert_int_eq(cube_file_in_commit(in, NULL), 0);
+}
+
+static bool trusted(struct cube_file_mark *mark) {
+	struct cube_file_open o;
+	ck_assert_int_eq(cube_files_open(files, hex, &o, NULL), 0);
+	close(o.fd);
+	if (mark) *mark = o.mark;
+	return o.trusted;
+}
+
+/* What another manager took in, and what was changed since, has to be looked at first. */
+START_TEST(changed_on_disk) {
+	struct cube_file_mark mark, old;
+	struct cube_err err = {0};
+	char path[160];
+	put();
+	ck_assert(trusted(NULL));
+	cube_files_free(files);
+	ck_assert_int_eq(cube_files_new(&m, &files, NULL), 0);
+	ck_assert(!trusted(&mark));
+	cube_files_checked(files, hex, &mark);
+	ck_assert(trusted(&old));
+	snprintf(path, sizeof path, "%s/%s", dir, hex);
+	do { /* the clock of files ticks by milliseconds */
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+		ck_assert_int_eq(pwrite(fd, "S", 1, 0), 1);
+		close(fd);
+		(void)trusted(&mark);
+	} while (mark.changed == old.changed && mark.changed_ns == old.changed_ns);
+	ck_assert(!trusted(&mark));
+	put(); /* another meanwhile, which must not go */
+	ck_assert_int_eq(cube_files_damaged(files, hex, &mark, &err), CUBE_ESYS);
+	ck_assert_ptr_nonnull(strstr(err.msg, dir));
+	ck_assert(trusted(&mark));
+	cube_files_damaged(files, hex, &mark, &err);
+	ck_assert(!cube_files_has(files, hex));
+	ck_assert_int_eq(symlink("/etc/passwd", path), 0);
+	ck_assert(!cube_files_has(files, hex));
+	put();
+	ck_assert(trusted(NULL));
+}
+END_TEST
+
 START_TEST(bad_names) {
 	static const char *const names[] = {
 		"",
@@ -132,15 +179,13 @@ START_TEST(bad_names) {
 		"35BCE4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f",
 		"35bce4eae54ec8e6cc2868baa8d157914d6ae2858811b4cc0c078c94460fa26f0"};
 	struct cube_file_in *in;
-	uint64_t size;
-	int fd;
+	struct cube_file_open o;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		ck_assert_int_eq(cube_file_in_begin(files, names[i], &in, NULL), CUBE_EUSAGE);
 		ck_assert(!cube_files_has(files, names[i]));
-		ck_assert_int_eq(cube_files_open(files, names[i], &fd, &size, NULL),
-				 CUBE_ENOTFOUND);
+		ck_assert_int_eq(cube_files_open(files, names[i], &o, NULL), CUBE_ENOTFOUND);
 	}
-	ck_assert_int_eq(cube_files_open(files, hex, &fd, &size, NULL), CUBE_ENOTFOUND);
+	ck_assert_int_eq(cube_files_open(files, hex, &o, NULL), CUBE_ENOTFOUND);
 }
 END_TEST
 
@@ -152,6 +197,7 @@ int main(void) {
 	tcase_add_test(tc, wrong_content);
 	tcase_add_test(tc, aborted);
 	tcase_add_test(tc, leftovers);
+	tcase_add_test(tc, changed_on_disk);
 	tcase_add_test(tc, bad_names);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);

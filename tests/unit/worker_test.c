@@ -1,4 +1,4 @@
-/* Attempts on a real worker: output, ends, stdin, stopping, files, and what a lost link costs. */
+/* Attempts on a real worker: output, ends, stdin, stopping, and what a lost link costs. */
 #include <sys/resource.h>
 
 #include "worker_link.h"
@@ -531,112 +531,6 @@ START_TEST(many_small) {
 }
 END_TEST
 
-/* ---- files -------------------------------------------------------------------------------- */
-
-static void push(const char *text, const uint8_t *sha256, struct cube_msg *done) {
-	struct cube_msg m = {.type = CUBE_MSG_PUSH};
-	size_t n = strlen(text), half = n / 2;
-
-	memcpy(m.push.sha256, sha256, 32);
-	m.push.size = n;
-	ck_assert_int_eq(cube_msg_encode(&worker.out, &m), 0);
-	for (int i = 0; i < 2; i++) {
-		m = (struct cube_msg){.type = CUBE_MSG_PUSH_DATA};
-		memcpy(m.data.sha256, sha256, 32);
-		m.data.offset = i ? half : 0;
-		m.data.bytes = (struct cube_slice){(const uint8_t *)text + (i ? half : 0),
-						   i ? n - half : half};
-		ck_assert_int_eq(cube_msg_encode(&worker.out, &m), 0);
-	}
-	link_flush(&worker);
-	link_expect(&worker, CUBE_MSG_PUSH_DONE, done);
-	ck_assert_mem_eq(done->push.sha256, sha256, 32);
-}
-
-static void start_with_file(uint64_t task, const uint8_t *sha256, const char *name, uint32_t mode,
-			    const char *script) {
-	const char *argv[] = {"/bin/sh", "-c", script, NULL};
-	struct cube_msg_start s = start_of(task, argv);
-	struct cube_msg_file f = {.mode = mode};
-
-	memcpy(f.sha256, sha256, 32);
-	snprintf(f.name, sizeof f.name, "%s", name);
-	s.dir = "";
-	s.files = &f;
-	s.nfiles = 1;
-	link_start_with(&worker, &s);
-}
-
-START_TEST(file_pushed_and_used) {
-	static const char TEXT[] = "#!/bin/sh\necho from the file\n";
-	char scratch[PATH_MAX + 128];
-	uint8_t sha256[32];
-	struct cube_msg m;
-
-	cube_sha256_of(TEXT, sizeof TEXT - 1, sha256);
-	for (int i = 0; i < 2; i++) { /* the second time it is there already */
-		push(TEXT, sha256, &m);
-		ck_assert_msg(m.push.ok, "%s", m.push.message);
-	}
-	start_with_file(1, sha256, "tool", 0755,
-			"./tool; pwd; echo $CUBE_SCRATCH; mkdir -p a/b/c/d; touch a/b/c/x;"
-			"ln -s / a/root; chmod 0 a/b/c");
-	link_watch(&worker, &seen, true);
-	snprintf(scratch, sizeof scratch, "from the file\n%s/scratch/1.1\n%s/scratch/1.1\n",
-		 host.run, host.run);
-	ck_assert_str_eq(cube_buf_str(&seen.out[1]), scratch);
-	snprintf(scratch, sizeof scratch, "%s/scratch/1.1", host.run);
-	ck_assert(!exists(scratch));
-	seen.exited = false;
-	cube_buf_clear(&seen.out[1]);
-	start_with_file(2, sha256, "data", 0644, "cat data; test -x data || echo no program");
-	link_watch(&worker, &seen, true);
-	ck_assert_ptr_nonnull(
-		strstr(cube_buf_str(&seen.out[1]), "echo from the file\nno program\n"));
-}
-END_TEST
-
-START_TEST(file_wrong_or_missing) {
-	uint8_t sha256[32];
-	struct cube_msg m;
-
-	cube_sha256_of("other", 5, sha256);
-	push("text", sha256, &m);
-	ck_assert(!m.push.ok);
-	ck_assert(m.push.message[0]);
-	start_with_file(1, sha256, "f", 0644, "true");
-	link_watch(&worker, &seen, true);
-	ck_assert_int_eq(seen.exit.exit.how, CUBE_EXIT_NOT_STARTED);
-	ck_assert_int_eq(seen.exit.exit.value, ENOENT);
-	push("other", sha256, &m); /* and a second push may succeed */
-	ck_assert(m.push.ok);
-}
-END_TEST
-
-/* 600 nested folders and 3,000 files: nothing of it stays. */
-START_TEST(deep_scratch_removed) {
-	char scratch[PATH_MAX + 128];
-	uint8_t sha256[32];
-	struct cube_msg m;
-
-	cube_sha256_of("text", 4, sha256);
-	push("text", sha256, &m);
-	start_with_file(1, sha256, "f", 0644,
-			"set -e; seq 3000 | xargs touch; p=$(printf 'd/%.0s' $(seq 200)); i=0;"
-			"while [ $i -lt 3 ]; do mkdir -p $p; cd $p; touch x; i=$((i+1)); done");
-	link_watch(&worker, &seen, true);
-	ck_assert_int_eq(seen.exit.exit.value, 0);
-	snprintf(scratch, sizeof scratch, "%s/scratch/1.1", host.run);
-	ck_assert(!exists(scratch));
-	snprintf(scratch, sizeof scratch, "%s/scratch/dead.0", host.run);
-	do { /* it goes bit by bit, and the worker answers meanwhile */
-		m = (struct cube_msg){.type = CUBE_MSG_PING};
-		link_send(&worker, &m);
-		link_expect(&worker, CUBE_MSG_PONG, &m);
-	} while (exists(scratch));
-}
-END_TEST
-
 int main(void) {
 	Suite *suite = suite_create("worker");
 	TCase *tc = tcase_create("worker");
@@ -665,9 +559,6 @@ int main(void) {
 	tcase_add_test(tc, descriptors_run_out);
 	tcase_add_test(tc, descriptor_limit_of_tasks);
 	tcase_add_test(tc, many_small);
-	tcase_add_test(tc, file_pushed_and_used);
-	tcase_add_test(tc, file_wrong_or_missing);
-	tcase_add_test(tc, deep_scratch_removed);
 	suite_add_tcase(suite, tc);
 	return worker_test_main(suite);
 }

@@ -25,6 +25,7 @@ struct cube_dial {
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
 	struct cube_jump_group *from;
+	struct cube_link *dying;
 	const struct cube_ssh_config *config;
 	const struct cube_dial_events *events;
 	void *arg;
@@ -242,8 +243,10 @@ static void resolve(struct cube_dial *d) {
 static void start_proxy(struct cube_dial *d) {
 	struct cube_err err;
 	int fd;
-	struct cube_proxy_spec spec = {
-		.host = d->host, .command = d->jump_command, .config = d->config};
+	struct cube_proxy_spec spec = {.host = d->host,
+				       .command = d->jump_command,
+				       .config = d->config,
+				       .dying = d->dying};
 	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
 		cube_wrap(&err, "connecting to %s", d->where);
 		fail(d, &err);
@@ -363,6 +366,7 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	d->limit = spec->limit;
 	d->jumps = spec->jumps;
 	d->from = spec->from;
+	d->dying = spec->dying;
 	d->strict = spec->strict;
 	d->ask = spec->ask;
 	d->old_jumps = spec->old_jumps;

@@ -211,6 +211,7 @@ void cube_ssh_dial(struct ssh_conn *c) {
 				      .limit = c->ssh->limit,
 				      .jumps = c->ssh->jumps,
 				      .from = c->jumps_from,
+				      .dying = &c->ssh->dying,
 				      .strict = c->strict,
 				      .ask = c->may_ask,
 				      .old_jumps = c->old_jumps,

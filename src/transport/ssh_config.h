@@ -85,8 +85,10 @@ int cube_ssh_check_names(const char *host, const char *user, struct cube_err *er
  * .ssh/config of its own, this is its path (fresh), to be given with -F; else NULL. */
 char *cube_ssh_moved_config(void);
 
-/* The asker: runs `ssh -G`, at most 8 at once, and remembers the answers as long as what they came
- * from stays the same (ssh_stamp.h), on disk as well (ssh_answers.h). */
+/* The asker: runs `ssh -G`, at most 8 at once, each for 30 s and 512 MiB at most; its process group
+ * ends with the question (hangup.h) and with this process (cube/spawn.h, mortal). It remembers the
+ * answers as long as what they came from stays the same (ssh_stamp.h), on disk as well
+ * (ssh_answers.h). */
 struct cube_ssh_configs;
 struct cube_ssh_lookup;
 typedef void cube_ssh_config_fn(void *arg, const struct cube_ssh_config *config,

@@ -492,8 +492,13 @@ static void on_timer(void *arg) {
 /* --- requests --- */
 
 static void take_settings(struct cube_mnode *node, const struct cube_node_request *r) {
-	cube_node_settings_done(&node->set);
-	cube_node_settings_copy(&node->set, &r->set);
+	struct cube_node_settings now = r->set;
+	struct cube_node_settings old = node->set;
+	/* What may be left on the host is the account's it was put there by. */
+	if (node->joined && !now.user) now.user = old.user;
+	if (node->joined && old.become) now.become = true;
+	cube_node_settings_copy(&node->set, &now);
+	cube_node_settings_done(&old);
 	free(node->fallback);
 	node->fallback = NULL;
 	node->auto_slots = r->slots == 0;
@@ -530,7 +535,10 @@ int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *r
 		return cube_fail(err, CUBE_ECONFLICT,
 				 "%s is just being taken down; try again in a moment",
 				 request->name);
-	return 0;
+	if (!node || node->state == CUBE_NODE_GONE) return 0;
+	if (!can_begin_again(node)) return cube_node_check_same(node, request, true, err);
+	/* One that was ready may have tasks there, and its worker. */
+	return node->joined ? cube_node_check_same(node, request, false, err) : 0;
 }
 
 int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,

@@ -97,6 +97,25 @@ static struct cube_ssh_stamp stamp_now(struct cube_ssh_lookup *l) {
 	return stamp;
 }
 
+static bool named(const struct cube_ssh_lookup *l, const char *word) {
+	cube_autofree char *blanks = cube_strf(" %s ", word);
+	if (strcasestr(l->stamp.unknown, blanks)) return true;
+	for (size_t i = 0; i < l->options.len; i++) {
+		size_t n = strcspn(l->options.v[i], "=");
+		if (n == strlen(word) && !strncasecmp(l->options.v[i], word, n)) return true;
+	}
+	return false;
+}
+
+/* ssh prints what is there by default as well: only what somebody asked for counts. */
+static void judge_unknown(const struct cube_ssh_lookup *l, struct cube_ssh_config *c) {
+	for (size_t i = 0; i < c->unknown.len && !c->program; i++)
+		if (named(l, c->unknown.v[i]))
+			c->program = cube_strf(
+				"%.60s, which is newer than this cube, needs the ssh program",
+				c->unknown.v[i]);
+}
+
 static bool recall(struct cube_ssh_lookup *l, struct cube_ssh_config *ret) {
 	size_t n;
 	uint64_t now = cube_loop_now(l->cs->loop);
@@ -185,6 +204,7 @@ static void check_done(struct cube_ssh_lookup *l) {
 					   &err);
 	if (rc == 0) {
 		remember(l);
+		judge_unknown(l, &config);
 		cube_ssh_config_expand(&config, l->host);
 	}
 	answer(l, rc == 0 ? &config : NULL, rc == 0 ? NULL : &err);
@@ -315,6 +335,7 @@ static void begin(void *arg) {
 	cube_list_remove(&l->link);
 	l->stamp = stamp_now(l);
 	if (recall(l, &known)) {
+		judge_unknown(l, &known);
 		cube_ssh_config_expand(&known, l->host);
 		answer(l, &known, NULL);
 		cube_ssh_config_done(&known);

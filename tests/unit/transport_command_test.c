@@ -1,5 +1,7 @@
 /* The command transport: templates and ssh's complaints as pure parts, then real programs and a
  * real sshd. */
+#include <pwd.h>
+
 #include "transport_sshd.h"
 
 #include "askpass.h"

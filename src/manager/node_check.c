@@ -1,6 +1,7 @@
 #include "node_check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cube/hosts.h"
@@ -160,4 +161,18 @@ int cube_node_check_same(const struct cube_mnode *node, const struct cube_node_r
 
 bool cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r) {
 	return r->slots && (node->auto_slots || node->slots != r->slots);
+}
+
+void cube_node_take(struct cube_mnode *node, const struct cube_node_request *r) {
+	struct cube_node_settings now = r->set;
+	struct cube_node_settings old = node->set;
+	/* What may be left on the host is the account's it was put there by. */
+	if (node->joined && !now.user) now.user = old.user;
+	if (node->joined && old.become) now.become = true;
+	cube_node_settings_copy(&node->set, &now);
+	cube_node_settings_done(&old);
+	free(node->fallback);
+	node->fallback = NULL;
+	node->auto_slots = r->slots == 0;
+	node->slots = r->slots;
 }

@@ -16,4 +16,8 @@ int cube_node_check_same(const struct cube_mnode *node, const struct cube_node_r
 /* r asks for other slots than the node has: it is told, and the node stays as it is. */
 bool cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r);
 
+/* The request's settings are the node's from now on; a joined one keeps its account where r names
+ * none. */
+void cube_node_take(struct cube_mnode *node, const struct cube_node_request *r);
+
 #endif

@@ -491,20 +491,6 @@ static void on_timer(void *arg) {
 
 /* --- requests --- */
 
-static void take_settings(struct cube_mnode *node, const struct cube_node_request *r) {
-	struct cube_node_settings now = r->set;
-	struct cube_node_settings old = node->set;
-	/* What may be left on the host is the account's it was put there by. */
-	if (node->joined && !now.user) now.user = old.user;
-	if (node->joined && old.become) now.become = true;
-	cube_node_settings_copy(&node->set, &now);
-	cube_node_settings_done(&old);
-	free(node->fallback);
-	node->fallback = NULL;
-	node->auto_slots = r->slots == 0;
-	node->slots = r->slots;
-}
-
 static bool can_begin_again(const struct cube_mnode *node) {
 	return node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST ||
 	       node->state == CUBE_NODE_NEEDS_LOGIN;
@@ -554,7 +540,7 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	}
 	*ret = node;
 	if (!*ret_added) return 0;
-	take_settings(node, request);
+	cube_node_take(node, request);
 	if (again) {
 		begin_again(node, request->ask);
 		return 0;

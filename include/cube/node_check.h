@@ -7,10 +7,17 @@
 /* CUBE_EUSAGE, the message beginning with the field's name. */
 int cube_node_check(const struct cube_node_request *r, struct cube_err *err);
 
-/* What r asks for and a node that stays as it is does not have, as "user, become"; "" for nothing.
- * The name of the machine is no wish of its own where it is the node's. */
-#define CUBE_NODE_KEPT 128
-void cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r,
-		    char out[CUBE_NODE_KEPT]);
+/* Whether a node that is there, and stays, is what r asks for: a command that asks for a login, a
+ * host, a key gets that or fails, never what another command asked for. What r leaves out is no
+ * wish. same_way: where not, how the host is reached may be changed, and only whose account it is
+ * may not. CUBE_ECONFLICT says which login the node has, what differs, and what to do. */
+int cube_node_check_same(const struct cube_mnode *node, const struct cube_node_request *r,
+			 bool same_way, struct cube_err *err);
+/* r asks for other slots than the node has: it is told, and the node stays as it is. */
+bool cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r);
+
+/* The request's settings are the node's from now on; a joined one keeps its account where r names
+ * none. */
+void cube_node_take(struct cube_mnode *node, const struct cube_node_request *r);
 
 #endif

@@ -116,11 +116,13 @@ struct cube_node_request {
 	uint32_t slots;                /* 0: as many as CPUs */
 	bool ask;
 };
-/* Whether it can be added: CUBE_EUSAGE for its fields, CUBE_ECONFLICT while it is leaving. */
+/* Whether it can be added: CUBE_EUSAGE for its fields, CUBE_ECONFLICT while it is leaving, or where
+ * it is there and another one than is asked for (cube_node_check_same). */
 int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *request,
 		     struct cube_err *err);
 /* Adds and begins joining; *ret_added false where it was there already (failed, lost and gone
- * ones are begun again with the request's settings). Fails only as cube_nodes_check does. */
+ * ones are begun again with the request's settings, but that the account of one that was ready
+ * stays where the request names none). Fails only as cube_nodes_check does. */
 int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
 		   struct cube_mnode **ret, bool *ret_added, struct cube_err *err);
 /* Stops its tasks, removes the worker; ends as gone or failed. ask: as in the request, where it has

@@ -10,14 +10,14 @@
 
 #include "cube/mem.h"
 #include "cube/target.h"
-#include "ssh_config.h"
+#include "cube/ssh_config.h"
 
 struct cube_openssh { /* NULL, 0, false: as the configuration says */
 	char *host, *user, *identity, *file, *jump;
 	char *proxy;              /* ProxyCommand, instead of a jump */
 	struct cube_strv options; /* -o */
 	uint16_t port;
-	bool strict, ask, logverbose;
+	bool strict, ask, logverbose, session_type;
 	unsigned timeout_s;
 	/* Where $HOME is not the home that ssh takes: its known_hosts files and keys. */
 	struct cube_strv moved_hosts, moved_keys;

@@ -6,8 +6,8 @@
 #ifndef CUBE_TRANSPORT_ROUTE_H
 #define CUBE_TRANSPORT_ROUTE_H
 
-#include "openssh.h"
-#include "ssh_config.h"
+#include "cube/openssh.h"
+#include "cube/ssh_config.h"
 
 struct cube_route;
 struct cube_route_spec {   /* borrowed during the call */

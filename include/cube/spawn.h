@@ -15,17 +15,20 @@
 
 struct cube_spawn {
 	const char *const *argv;
-	const char *file;            /* what is run; NULL: argv[0]. Searched in PATH of envp where
-					it has no '/' */
-	const char *const *envp;     /* NULL: this process's environment */
-	const char *dir;             /* NULL: stay */
-	int in, out, err;            /* fds for 0, 1, 2; -1 is /dev/null; stay the caller's */
-	bool group;                  /* lead a process group of its own */
-	bool session;                /* lead a session of its own (implies a group) */
-	bool terminal;               /* `in` becomes the session's controlling terminal */
-	bool mortal;                 /* gets a TERM when the thread that starts it ends */
+	const char *file;        /* what is run; NULL: argv[0]. Searched in PATH of envp where
+				    it has no '/' */
+	const char *const *envp; /* NULL: this process's environment */
+	const char *dir;         /* NULL: stay */
+	int in, out, err;        /* fds for 0, 1, 2; -1 is /dev/null; stay the caller's */
+	bool group;              /* lead a process group of its own */
+	bool session;            /* lead a session of its own (implies a group) */
+	bool terminal;           /* `in` becomes the session's controlling terminal */
+	/* Gets a TERM when the thread that starts it ends, however it does. Where it leads a group,
+	 * all of that do when the process ends, and a KILL a second later (src/io/guard.h). */
+	bool mortal;
 	int niceness;                /* added; 0 leaves it */
 	const struct rlimit *nofile; /* its RLIMIT_NOFILE; NULL: this process's */
+	const struct rlimit *data;   /* its RLIMIT_DATA, the memory it may ask for; the same */
 };
 
 /* 0 and *ret_pid; or CUBE_EEXEC with err->sys = errno of chdir/exec and a message that names the

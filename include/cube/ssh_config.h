@@ -32,12 +32,21 @@ struct cube_ssh_config {
 	char *preferred;                             /* "publickey,password": only those */
 	char *pkcs11;                                /* a library with keys */
 	char *hash;                                  /* %C, as ssh says; NULL: to be computed */
-	struct cube_strv certificates;               /* CertificateFile */
-	struct cube_strv identities;                 /* ~ expanded; may not exist */
-	struct cube_strv user_hosts, global_hosts;   /* known_hosts files */
+	/* What may be used, ',' between: patterns as in ssh. NULL: anything */
+	char *ciphers, *macs, *kex, *host_keys, *public_keys;
+	uint32_t rsa_bits;                         /* at least; 0: any */
+	int family;                                /* AF_INET, AF_INET6; 0: any */
+	bool session_type;                         /* the ssh program has SessionType, StdinNull and
+						    * ForkAfterAuthentication: of 8.7 and newer */
+	char *program;                             /* why only the ssh program can do it, or NULL */
+	struct cube_strv unknown;                  /* settings that are not in ssh_keywords.h */
+	struct cube_strv certificates;             /* CertificateFile */
+	struct cube_strv identities;               /* ~ expanded; may not exist */
+	struct cube_strv user_hosts, global_hosts; /* known_hosts files */
 };
 
-/* Takes the output of `ssh -G` (n bytes; unknown words are skipped). Zero *ret first. */
+/* Takes the output of `ssh -G` (n bytes). Each of its lines is read, or has no meaning for us, or
+ * sets program or unknown: ssh_keywords.h. Zero *ret first. */
 int cube_ssh_config_parse(const char *text, size_t n, struct cube_ssh_config *ret,
 			  struct cube_err *err);
 void cube_ssh_config_done(struct cube_ssh_config *c);
@@ -50,6 +59,10 @@ enum { CUBE_SSH_KEYS_MAX = 64 };
 int cube_ssh_config_key(const char *name, size_t n);
 int cube_ssh_config_set(struct cube_ssh_config *c, int key, const char *value, size_t n,
 			struct cube_err *err);
+/* Whether one of the lists above has the name. */
+bool cube_ssh_config_allows(const char *list, const char *name);
+/* "User=ubuntu HostName=10.0.0.1 Port=22 ProxyJump=bastion": CUBE_FACT_CONFIG's. Fresh. */
+char *cube_ssh_config_fact(const struct cube_ssh_config *c);
 /* Names those lines: another list needs other answers kept. Fresh. */
 char *cube_ssh_config_format(void);
 /* ssh_words.c. Replaces what ssh -G leaves: %h %r %p %n %d %C ... and ${NAME} in the names of key
@@ -85,8 +98,10 @@ int cube_ssh_check_names(const char *host, const char *user, struct cube_err *er
  * .ssh/config of its own, this is its path (fresh), to be given with -F; else NULL. */
 char *cube_ssh_moved_config(void);
 
-/* The asker: runs `ssh -G`, at most 8 at once, and remembers the answers as long as what they came
- * from stays the same (ssh_stamp.h), on disk as well (ssh_answers.h). */
+/* The asker: runs `ssh -G`, at most 8 at once, each for 30 s and 512 MiB at most; its process group
+ * ends with the question (hangup.h) and with this process (cube/spawn.h, mortal). It remembers the
+ * answers as long as what they came from stays the same (ssh_stamp.h), on disk as well
+ * (ssh_answers.h). */
 struct cube_ssh_configs;
 struct cube_ssh_lookup;
 typedef void cube_ssh_config_fn(void *arg, const struct cube_ssh_config *config,

@@ -40,6 +40,7 @@ json_t *cube_api_node_json(struct cube_mnode *node) {
 	json_object_set_new(o, "name", cube_jv_text(node->name));
 	json_object_set_new(o, "host", cube_jv_text(node->set.host ? node->set.host : node->name));
 	json_object_set_new(o, "user", cube_jv_text(node->set.user));
+	json_object_set_new(o, "login", cube_jv_optional(node->login));
 	json_object_set_new(o, "port", node->set.port ? json_integer(node->set.port) : json_null());
 	json_object_set_new(o, "labels", cube_jv_text(node->set.labels));
 	json_object_set_new(o, "local", json_boolean(node->set.local));
@@ -204,13 +205,6 @@ void cube_api_nodes_done(struct cube_api_nodes *nodes) {
 	free(nodes->v);
 }
 
-static void add_kept(json_t *row, const struct cube_mnode *node,
-		     const struct cube_node_request *request) {
-	char kept[CUBE_NODE_KEPT];
-	cube_node_kept(node, request, kept);
-	if (*kept) json_object_set_new(row, "kept", json_string(kept));
-}
-
 static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, json_t *nodes,
 		     json_t *added, struct cube_err *err) {
 	for (size_t i = 0; i < list->n; i++) {
@@ -221,7 +215,8 @@ static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, js
 		json_t *row = cube_api_node_json(node);
 		json_array_append_new(nodes, row);
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
-		else add_kept(row, node, &list->v[i]);
+		else if (cube_node_kept(node, &list->v[i]))
+			json_object_set_new(row, "kept", json_string("slots"));
 	}
 	return 0;
 }

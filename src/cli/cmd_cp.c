@@ -236,12 +236,27 @@ static int copy(const struct args *a, struct cube_cp *cp, int code) {
 	return code ? code : print;
 }
 
+static int check_logins(struct cube_cli *cli, const struct args *a, char **words, size_t n,
+			struct cube_err *err) {
+	int rc = 0;
+	for (size_t i = 0; !rc && i < n; i++) {
+		struct cube_cp_operand one = cube_cp_operand(words[i]);
+		struct cube_selection s = {0};
+		if (one.hosts && strchr(one.hosts, '@')) rc = names_of(a, one.hosts, &s, err);
+		if (!rc) rc = cube_select_check_logins(cli, &s, err);
+		cube_selection_done(&s);
+		free(one.hosts);
+	}
+	return rc;
+}
+
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_cp cp = {.cli = cli};
 	struct cube_err err;
 	int code = 0, rc = plan(a, &cp, words, n, &code, &err);
 	if (!rc && cp.n) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
+	if (!rc && cp.n) rc = check_logins(cli, a, words, n, &err);
 	if (rc) code = cube_cli_fail(&err);
 	else if (cp.n) code = copy(a, &cp, code);
 	cube_cp_done(&cp);

@@ -74,7 +74,7 @@ static int add_paths(struct cube_buf *out, const char *value) {
 /* "Key=Value" of that or of "Key Value", which ssh takes as well. */
 static char *option_text(const char *word, struct cube_err *err) {
 	static const char *const paths[] = {"IdentityFile", "CertificateFile", "UserKnownHostsFile",
-					    "GlobalKnownHostsFile"};
+					    "GlobalKnownHostsFile", "RevokedHostKeys"};
 	size_t n = strcspn(word, "= \t");
 	const char *value = word + n + strspn(word + n, " \t");
 	struct cube_buf out;

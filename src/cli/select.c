@@ -161,6 +161,38 @@ static int all_but(struct cube_cli *cli, const struct cube_select *o, json_t *na
 	return rc;
 }
 
+/* NULL where there is none of that name. */
+static const json_t *node_of(const json_t *reply, const char *name) {
+	const json_t *node;
+	size_t i;
+	json_array_foreach(json_object_get(reply, "nodes"), i,
+			   node) if (strcmp(cube_json_str(node, "name", ""), name) ==
+				     0) return node;
+	return NULL;
+}
+
+int cube_select_check_logins(struct cube_cli *cli, const struct cube_selection *s,
+			     struct cube_err *err) {
+	json_t *reply = NULL;
+	bool asked = false;
+	for (size_t i = 0; i < s->set.len; i++) asked |= s->set.v[i].user != NULL;
+	if (!asked || !cli->client) return 0;
+	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
+	for (size_t i = 0; !rc && i < s->set.len; i++) {
+		const struct cube_host *h = &s->set.v[i];
+		const json_t *node = h->user ? node_of(reply, h->name) : NULL;
+		const char *login = node ? cube_json_str(node, "login", "") : "";
+		if (node && strcmp(login, h->user) != 0)
+			rc = cube_fail(
+				err, CUBE_ECONFLICT,
+				"%.80s is logged in to as %s, not as %.80s: `cube down %.80s` and "
+				"spawn it anew, or name it without a user",
+				h->name, *login ? login : "nobody yet", h->user, h->name);
+	}
+	json_decref(reply);
+	return rc;
+}
+
 int cube_select_nodes(struct cube_cli *cli, const struct cube_select *o, char *const *words,
 		      json_t **ret_names, struct cube_err *err) {
 	struct cube_selection s = {0};
@@ -169,6 +201,7 @@ int cube_select_nodes(struct cube_cli *cli, const struct cube_select *o, char *c
 	int rc = 0;
 	if (chosen) {
 		rc = cube_select_hosts(o, words, false, &s, err);
+		if (!rc) rc = cube_select_check_logins(cli, &s, err);
 		if (!rc) names = cube_selection_names(&s);
 		cube_selection_done(&s);
 	} else if (o->exclude.len && cli->client) {

@@ -31,9 +31,13 @@ int cube_select_some(const struct cube_select *o, char *const *words, const char
 void cube_selection_done(struct cube_selection *s);
 json_t *cube_selection_names(const struct cube_selection *s);
 
+struct cube_cli;
+/* "alice@web1" of a node that is logged in to as somebody else: CUBE_ECONFLICT. A node takes one
+ * login's commands only. Without a connection to a manager nothing is looked at. */
+int cube_select_check_logins(struct cube_cli *cli, const struct cube_selection *s,
+			     struct cube_err *err);
 /* The names of nodes that a command means: NULL in *ret_names where nothing was chosen, which is
  * all; only --exclude takes from all nodes there are. CUBE_EUSAGE where none is left. */
-struct cube_cli;
 int cube_select_nodes(struct cube_cli *cli, const struct cube_select *o, char *const *words,
 		      json_t **ret_names, struct cube_err *err);
 bool cube_names_have(const json_t *names, const char *name); /* always, where names is NULL */

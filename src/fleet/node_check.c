@@ -1,13 +1,14 @@
 #include "cube/node_check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cube/hosts.h"
 #include "cube/task.h"
 #include "cube/transport.h"
 
-enum { TEXT_MAX = 4095, OPTIONS_MAX = 64 };
+enum { TEXT_MAX = 4095, OPTIONS_MAX = 64, DIFFERS_MAX = 128 };
 
 /* Names go into command lines and file names, and are listed a line each. */
 static bool plain(const char *s, const char *others) {
@@ -101,30 +102,77 @@ static bool other_options(const struct cube_strv *has, const struct cube_strv *w
 	return false;
 }
 
-void cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r,
-		    char out[CUBE_NODE_KEPT]) {
+/* The account there: as it was asked for, or as the configuration turned out to have it. */
+static bool other_user(const struct cube_mnode *node, const struct cube_node_request *r) {
+	const char *has = node->set.user ? node->set.user : node->login;
+	return !r->set.local && other(has, r->set.user);
+}
+
+static bool other_host(const struct cube_mnode *node, const struct cube_node_request *r) {
+	const char *has = node->set.host ? node->set.host : node->name, *wants = r->set.host;
+	return r->set.local != node->set.local || (other(wants, node->name) && other(has, wants));
+}
+
+static size_t add_row(char *out, size_t used, bool differs, const char *name) {
+	if (!differs) return used;
+	return used +
+	       (size_t)snprintf(out + used, DIFFERS_MAX - used, "%s%s", used ? ", " : "", name);
+}
+
+/* What r asks for and the node does not have; same_way: also how it is reached. */
+static void differences(const struct cube_mnode *node, const struct cube_node_request *r,
+			bool same_way, char out[DIFFERS_MAX]) {
 	const struct cube_node_settings *has = &node->set, *wants = &r->set;
 	const struct {
 		const char *name;
-		bool differs;
+		bool way, differs;
 	} rows[] = {
-		{"host", other(wants->host, node->name) &&
-				 other(has->host ? has->host : node->name, wants->host)},
-		{"user", other(has->user, wants->user)},
-		{"port", wants->port && has->port != wants->port},
-		{"identity", other(has->identity, wants->identity)},
-		{"ssh-config", other(has->ssh_config, wants->ssh_config)},
-		{"jump", other(has->jump, wants->jump)},
-		{"option", other_options(&has->options, &wants->options)},
-		{"transport", !cube_node_settings_choose(wants) &&
-				      other(cube_node_transport(node), wants->transport)},
-		{"become", wants->become && !has->become},
-		{"slots", r->slots && (node->auto_slots || node->slots != r->slots)},
+		{"host", false, other_host(node, r)},
+		{"user", false, other_user(node, r)},
+		{"become", false, wants->become && !has->become},
+		{"port", true, wants->port && has->port != wants->port},
+		{"identity", true, other(has->identity, wants->identity)},
+		{"ssh-config", true, other(has->ssh_config, wants->ssh_config)},
+		{"jump", true, other(has->jump, wants->jump)},
+		{"option", true, other_options(&has->options, &wants->options)},
+		{"host-key-check", true, wants->strict_host_keys && !has->strict_host_keys},
+		{"transport", true,
+		 !cube_node_settings_choose(wants) && !wants->local &&
+			 other(cube_node_transport(node), wants->transport)},
 	};
 	size_t used = 0;
 	out[0] = 0;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		if (rows[i].differs)
-			used += (size_t)snprintf(out + used, CUBE_NODE_KEPT - used, "%s%s",
-						 used ? ", " : "", rows[i].name);
+		if (same_way || !rows[i].way)
+			used = add_row(out, used, rows[i].differs, rows[i].name);
+}
+
+int cube_node_check_same(const struct cube_mnode *node, const struct cube_node_request *r,
+			 bool same_way, struct cube_err *err) {
+	char what[DIFFERS_MAX];
+	const char *user = node->set.user ? node->set.user : node->login;
+	differences(node, r, same_way, what);
+	if (!*what) return 0;
+	return cube_fail(err, CUBE_ECONFLICT,
+			 "%.80s is a node already%s%.40s and has another %s: `cube down %.80s` "
+			 "first, or give this one another name",
+			 node->name, *user ? ", logged in to as " : "", user, what, node->name);
+}
+
+bool cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r) {
+	return r->slots && (node->auto_slots || node->slots != r->slots);
+}
+
+void cube_node_take(struct cube_mnode *node, const struct cube_node_request *r) {
+	struct cube_node_settings now = r->set;
+	struct cube_node_settings old = node->set;
+	/* What may be left on the host is the account's it was put there by. */
+	if (node->joined && !now.user) now.user = old.user;
+	if (node->joined && old.become) now.become = true;
+	cube_node_settings_copy(&node->set, &now);
+	cube_node_settings_done(&old);
+	free(node->fallback);
+	node->fallback = NULL;
+	node->auto_slots = r->slots == 0;
+	node->slots = r->slots;
 }

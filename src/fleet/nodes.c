@@ -491,15 +491,6 @@ static void on_timer(void *arg) {
 
 /* --- requests --- */
 
-static void take_settings(struct cube_mnode *node, const struct cube_node_request *r) {
-	cube_node_settings_done(&node->set);
-	cube_node_settings_copy(&node->set, &r->set);
-	free(node->fallback);
-	node->fallback = NULL;
-	node->auto_slots = r->slots == 0;
-	node->slots = r->slots;
-}
-
 static bool can_begin_again(const struct cube_mnode *node) {
 	return node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_LOST ||
 	       node->state == CUBE_NODE_NEEDS_LOGIN;
@@ -530,7 +521,10 @@ int cube_nodes_check(struct cube_nodes *nodes, const struct cube_node_request *r
 		return cube_fail(err, CUBE_ECONFLICT,
 				 "%s is just being taken down; try again in a moment",
 				 request->name);
-	return 0;
+	if (!node || node->state == CUBE_NODE_GONE) return 0;
+	if (!can_begin_again(node)) return cube_node_check_same(node, request, true, err);
+	/* One that was ready may have tasks there, and its worker. */
+	return node->joined ? cube_node_check_same(node, request, false, err) : 0;
 }
 
 int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *request,
@@ -546,7 +540,7 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	}
 	*ret = node;
 	if (!*ret_added) return 0;
-	take_settings(node, request);
+	cube_node_take(node, request);
 	if (again) {
 		begin_again(node, request->ask);
 		return 0;

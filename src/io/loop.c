@@ -17,6 +17,7 @@
 #include "cube/clock.h"
 #include "cube/list.h"
 #include "cube/loop.h"
+#include "guard.h"
 #include "cube/mem.h"
 
 enum {
@@ -326,6 +327,7 @@ static int reap_children(struct cube_loop *l) {
 		if (pid < 0 && errno == EINTR) continue;
 		if (pid <= 0) break;
 		reaped++;
+		cube_guard_remove(pid);
 		struct child **at = &l->children[(unsigned)pid % CHILD_BUCKETS];
 		while (*at && (*at)->pid != pid) at = &(*at)->next;
 		struct child *c = *at;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cube/spawn.h"
+#include "guard.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -121,6 +122,7 @@ static struct failure prepare_and_exec(const struct job *job) {
 		if (nice(spawn->niceness) == -1 && errno) return (struct failure){STEP_NICE, errno};
 	}
 	if (spawn->nofile) prlimit(0, RLIMIT_NOFILE, spawn->nofile, NULL); /* lower: cannot fail */
+	if (spawn->data) prlimit(0, RLIMIT_DATA, spawn->data, NULL);
 	if (spawn->dir && chdir(spawn->dir) < 0) return (struct failure){STEP_DIR, errno};
 	if (!strchr(job->file, '/')) return (struct failure){STEP_EXEC, exec_in_path(job)};
 	execve(job->file, (char *const *)spawn->argv, (char *const *)job->envp);
@@ -213,6 +215,7 @@ int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *
 		return explain(spawn, f, err);
 	}
 	*ret_pid = pid;
+	if (spawn->mortal && (spawn->session || spawn->group)) cube_guard_add(pid);
 	return 0;
 }
 

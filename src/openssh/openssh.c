@@ -29,6 +29,7 @@ void cube_openssh_init(struct cube_openssh *o, const struct cube_target *target)
 void cube_openssh_config(struct cube_openssh *o, const struct cube_ssh_config *config) {
 	if (config->strict) o->strict = true;
 	o->logverbose = config->logverbose;
+	o->session_type = config->session_type;
 	if (!cube_ssh_home_moved()) return;
 	for (size_t i = 0; i < config->user_hosts.len; i++)
 		cube_strv_add(&o->moved_hosts, config->user_hosts.v[i]);
@@ -75,6 +76,13 @@ static void add_plain(const struct cube_openssh *o, struct cube_strv *argv) {
 	add_option(argv, "RemoteCommand", "none");
 	add_option(argv, "PermitLocalCommand", "no"); /* but the master's */
 	add_option(argv, "ClearAllForwardings", "yes");
+	/* A command with stdin, that does not leave us; -N and -W have set theirs before. Older
+	 * ones refuse the settings. */
+	if (o->session_type) {
+		add_option(argv, "SessionType", "default");
+		add_option(argv, "StdinNull", "no");
+		add_option(argv, "ForkAfterAuthentication", "no");
+	}
 	add_option(argv, "LogLevel", "ERROR"); /* nothing but why it failed ... */
 	/* ... all of which comes from here, though ssh has some of it for mere information: that
 	 * the server hung up, or has no algorithm in common. Older ones refuse the setting. */

@@ -1,15 +1,18 @@
 /* Reading what `ssh -G` prints: see ssh_config.h. */
 #include <ctype.h>
+#include <fnmatch.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cube/parse.h"
 #include "cube/ssh_config.h"
+#include "ssh_keywords.h"
 
-enum { IDENTITIES_MAX = 32, FILES_MAX = 16 };
+enum { IDENTITIES_MAX = 32, FILES_MAX = 16, UNKNOWN_MAX = 64 };
 
 static const char *passwd_home(void) {
 	struct passwd *pw = getpwuid(getuid());
@@ -186,6 +189,13 @@ static int set_connecttimeout(struct cube_ssh_config *c, struct word w, struct c
 	return rc;
 }
 
+static int set_requiredrsasize(struct cube_ssh_config *c, struct word w, struct cube_err *err) {
+	uint64_t n;
+	int rc = set_number("requiredrsasize", w, 1 << 20, &n, err);
+	if (rc == 0) c->rsa_bits = (uint32_t)n;
+	return rc;
+}
+
 static bool no(struct word w) {
 	return is(w, "no") || is(w, "false");
 }
@@ -201,6 +211,15 @@ KEY_SETTER(controlpath, set_string(&c->controlpath, w))
 KEY_SETTER(logverbose, c->logverbose = true)
 KEY_SETTER(pkcs11provider, set_string(&c->pkcs11, w))
 KEY_SETTER(remotecommand, set_hash(c, w))
+KEY_SETTER(ciphers, set_string(&c->ciphers, w))
+KEY_SETTER(macs, set_string(&c->macs, w))
+KEY_SETTER(kexalgorithms, set_string(&c->kex, w))
+KEY_SETTER(hostkeyalgorithms, set_string(&c->host_keys, w))
+KEY_SETTER(pubkeyacceptedalgorithms, set_string(&c->public_keys, w))
+KEY_SETTER(addressfamily, c->family = is(w, "inet") ? AF_INET : is(w, "inet6") ? AF_INET6 : 0)
+KEY_SETTER(sessiontype, c->session_type = true)
+KEY_SETTER(stdinnull, (void)c)
+KEY_SETTER(forkafterauthentication, (void)c)
 KEY_SETTER(certificatefile, add_identity(&c->certificates, w))
 
 #define KEY(name) \
@@ -230,6 +249,16 @@ static const struct key KEYS[] = {
 	KEY(controlpath),
 	KEY(logverbose),
 	KEY(certificatefile),
+	KEY(ciphers),
+	KEY(macs),
+	KEY(kexalgorithms),
+	KEY(hostkeyalgorithms),
+	KEY(pubkeyacceptedalgorithms),
+	KEY(requiredrsasize),
+	KEY(addressfamily),
+	KEY(sessiontype),
+	KEY(stdinnull),
+	KEY(forkafterauthentication),
 	KEY(remotecommand),
 };
 enum { NKEYS = sizeof KEYS / sizeof KEYS[0] };
@@ -247,13 +276,24 @@ int cube_ssh_config_set(struct cube_ssh_config *c, int key, const char *value, s
 }
 
 char *cube_ssh_config_format(void) {
-	char *all = cube_strdup("1");
-	for (size_t i = 0; i < NKEYS; i++) {
-		char *more = cube_strf("%s %s", all, KEYS[i].name);
+	const struct cube_ssh_keyword *k;
+	char *all = cube_strdup("2");
+	for (size_t i = 0; (k = cube_ssh_keyword_at(i)) != NULL; i++) {
+		if (k->use == CUBE_SSH_NOTHING) continue;
+		char *more = cube_strf("%s %s%s", all, k->name, k->text ? k->text : "");
 		free(all);
 		all = more;
 	}
 	return all;
+}
+
+bool cube_ssh_config_allows(const char *list, const char *name) {
+	for (size_t n; list && *list; list += n + (list[n] == ',')) {
+		n = strcspn(list, ",");
+		cube_autofree char *pattern = cube_strndup(list, n);
+		if (fnmatch(pattern, name, 0) == 0) return true;
+	}
+	return !list;
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */
@@ -264,44 +304,57 @@ static struct word trimmed(const char *s, size_t n) {
 	return (struct word){s, n};
 }
 
-/* NULL where the line says nothing to us. */
-static const struct key *split_line(const char *line, size_t n, struct word *ret_value) {
-	const char *blank = memchr(line, ' ', n);
-	if (!blank) return NULL;
-	struct word name = {line, (size_t)(blank - line)};
-	*ret_value = trimmed(blank, n - name.n);
-	if (!ret_value->n || memchr(ret_value->s, '\0', ret_value->n)) return NULL;
-	int key = cube_ssh_config_key(name.s, name.n);
-	return key < 0 ? NULL : &KEYS[key];
+struct line {
+	struct word name, value;
+	int key;                              /* one that is read, or -1 */
+	const struct cube_ssh_keyword *known; /* NULL: of an OpenSSH newer than we know */
+};
+
+/* The next line of the text; false where it says nothing to us. */
+static bool next_line(const char **text, size_t *n, struct line *ret) {
+	const char *at = *text, *nl = memchr(at, '\n', *n);
+	size_t len = nl ? (size_t)(nl - at) : *n;
+	const char *blank = memchr(at, ' ', len);
+	*text += nl ? len + 1 : len;
+	*n -= nl ? len + 1 : len;
+	if (!blank) return false;
+	ret->name = (struct word){at, (size_t)(blank - at)};
+	ret->value = trimmed(blank, len - ret->name.n);
+	if (!ret->name.n || !ret->value.n || memchr(at, '\0', len)) return false;
+	ret->key = cube_ssh_config_key(ret->name.s, ret->name.n);
+	ret->known = cube_ssh_keyword_find(ret->name.s, ret->name.n);
+	return ret->key >= 0 || !ret->known ||
+	       cube_ssh_keyword_needs(ret->known, ret->value.s, ret->value.n);
 }
 
 int cube_ssh_config_filter(const char *text, size_t n, struct cube_buf *out) {
-	struct word value;
+	struct line l;
 	int rc = 0;
-	while (n && rc == 0) {
-		const char *nl = memchr(text, '\n', n);
-		size_t len = nl ? (size_t)(nl - text) : n;
-		const struct key *key = split_line(text, len, &value);
-		if (key) rc = cube_buf_printf(out, "%s %.*s\n", key->name, (int)value.n, value.s);
-		text += nl ? len + 1 : len;
-		n -= nl ? len + 1 : len;
-	}
+	while (n && rc == 0)
+		if (next_line(&text, &n, &l))
+			rc = cube_buf_printf(out, "%.*s %.*s\n", (int)l.name.n, l.name.s,
+					     (int)l.value.n, l.value.s);
 	return rc;
+}
+
+static int take_line(struct cube_ssh_config *c, const struct line *l, struct cube_err *err) {
+	if (l->key >= 0) return KEYS[l->key].set(c, l->value, err);
+	if (!l->known) {
+		cube_autofree char *name = cube_strndup(l->name.s, l->name.n);
+		if (c->unknown.len < UNKNOWN_MAX) cube_strv_add(&c->unknown, name);
+	} else if (!c->program) {
+		c->program = cube_strf("%s needs the ssh program", l->known->name);
+	}
+	return 0;
 }
 
 int cube_ssh_config_parse(const char *text, size_t n, struct cube_ssh_config *ret,
 			  struct cube_err *err) {
 	struct cube_ssh_config c = {0};
-	struct word value;
+	struct line l;
 	int rc = 0;
-	while (n && rc == 0) {
-		const char *nl = memchr(text, '\n', n);
-		size_t len = nl ? (size_t)(nl - text) : n;
-		const struct key *key = split_line(text, len, &value);
-		if (key) rc = key->set(&c, value, err);
-		text += nl ? len + 1 : len;
-		n -= nl ? len + 1 : len;
-	}
+	while (n && rc == 0)
+		if (next_line(&text, &n, &l)) rc = take_line(&c, &l, err);
 	if (rc == 0 && (!c.hostname || !c.user))
 		rc = cube_fail(err, CUBE_EUSAGE, "ssh -G did not name a host and a user");
 	if (rc < 0) {
@@ -311,6 +364,12 @@ int cube_ssh_config_parse(const char *text, size_t n, struct cube_ssh_config *re
 	if (!c.port) c.port = 22;
 	*ret = c;
 	return 0;
+}
+
+char *cube_ssh_config_fact(const struct cube_ssh_config *c) {
+	const char *way = c->proxyjump ? " ProxyJump=" : c->proxycommand ? " ProxyCommand=" : "";
+	const char *by = c->proxyjump ? c->proxyjump : c->proxycommand ? c->proxycommand : "";
+	return cube_strf("User=%s HostName=%s Port=%u%s%s", c->user, c->hostname, c->port, way, by);
 }
 
 void cube_ssh_config_done(struct cube_ssh_config *c) {
@@ -324,6 +383,13 @@ void cube_ssh_config_done(struct cube_ssh_config *c) {
 	free(c->pkcs11);
 	free(c->hash);
 	free(c->controlpath);
+	free(c->ciphers);
+	free(c->macs);
+	free(c->kex);
+	free(c->host_keys);
+	free(c->public_keys);
+	free(c->program);
+	cube_strv_done(&c->unknown);
 	cube_strv_done(&c->certificates);
 	cube_strv_done(&c->identities);
 	cube_strv_done(&c->user_hosts);
@@ -349,6 +415,13 @@ void cube_ssh_config_copy(struct cube_ssh_config *to, const struct cube_ssh_conf
 	to->pkcs11 = cube_strdup(from->pkcs11);
 	to->hash = cube_strdup(from->hash);
 	to->controlpath = cube_strdup(from->controlpath);
+	to->ciphers = cube_strdup(from->ciphers);
+	to->macs = cube_strdup(from->macs);
+	to->kex = cube_strdup(from->kex);
+	to->host_keys = cube_strdup(from->host_keys);
+	to->public_keys = cube_strdup(from->public_keys);
+	to->program = cube_strdup(from->program);
+	to->unknown = copy_strv(&from->unknown);
 	to->certificates = copy_strv(&from->certificates);
 	to->identities = copy_strv(&from->identities);
 	to->user_hosts = copy_strv(&from->user_hosts);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cube/ssh_config.h"
+#include "ssh_keywords.h"
 
 struct settings {
 	struct cube_ssh_config *config;
@@ -26,11 +27,24 @@ static void see(struct settings *s, int key, bool none) {
 }
 
 /* "Key=Value" of -o: as in ssh the first one counts, but that there may be several key files. What
- * is unknown here is not for us. */
+ * only the ssh program can do is refused. */
 static int apply(struct settings *s, const char *option, struct cube_err *err) {
 	const char *value = strchr(option, '=');
 	int key = value ? cube_ssh_config_key(option, (size_t)(value - option)) : -1;
+	size_t named = strcspn(option, "=");
+	const struct cube_ssh_keyword *known = cube_ssh_keyword_find(option, named);
+	if (value && key < 0 && known &&
+	    !cube_ssh_keyword_needs(known, value + 1, strlen(value + 1)))
+		return 0;
+	if (value && key < 0)
+		return cube_fail(err, CUBE_EUSAGE,
+				 "-o %.*s needs OpenSSH's ssh, which is not installed",
+				 named > 40 ? 40 : (int)named, option);
 	if (key < 0) return 0;
+	if (strchr("+-^", value[1]) && value[1])
+		return cube_fail(err, CUBE_EUSAGE,
+				 "-o %.80s: + - and ^ need OpenSSH's ssh, which is not installed",
+				 option);
 	size_t n = strlen(++value);
 	if (n > 1 && value[0] == '"' && value[n - 1] == '"') value++, n -= 2;
 	bool list = &s->seen[key] == seen(s, "identityfile") ||

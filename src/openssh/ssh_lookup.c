@@ -4,6 +4,7 @@
  * as long as all that it came from stays the same.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +17,22 @@
 #include "cube/list.h"
 #include "cube/spawn.h"
 #include "cube/stream.h"
+#include "cube/hangup.h"
 #include "ssh_answers.h"
 #include "cube/ssh_config.h"
 #include "ssh_stamp.h"
 
 enum { RUNNING_MAX = 8, OUTPUT_MAX = 256 * 1024 };
+/* A configuration without an end (/dev/zero) is one line that grows; ssh takes its failure to get
+ * more memory for the end of the file, so that what came so near to the limit is no answer. */
+enum { DATA_MAX = 512 << 20, GROWN_KIB = 250 << 10 };
+static const uint64_t LIMIT_NS = 30 * CUBE_NS_PER_S;
 
 struct cube_ssh_configs {
 	struct cube_loop *loop;
 	struct cube_link waiting; /* lookups without a process */
 	unsigned running;
+	struct cube_link dying; /* hangup.h */
 	struct cube_ssh_answers *answers;
 	char *format;
 	/* The stamp taken last: of one turn's many questions about one file it is the same. */
@@ -45,11 +52,12 @@ struct cube_ssh_lookup {
 	void (*begun)(void *arg);
 	void *arg;
 	struct cube_stream *out;
+	struct cube_timer *limit;
 	struct cube_buf text;
-	pid_t pid; /* 0 when reaped */
+	pid_t pid, group; /* pid: 0 when reaped */
 	int status;
 	struct cube_ssh_stamp stamp;
-	bool spawned, eof, too_long, gone;
+	bool spawned, eof, too_long, grown, gone;
 };
 
 /* ---- what is remembered ------------------------------------------------------------------ */
@@ -87,6 +95,25 @@ static struct cube_ssh_stamp stamp_now(struct cube_ssh_lookup *l) {
 		stamp.id[0] ^= 0xff;
 	}
 	return stamp;
+}
+
+static bool named(const struct cube_ssh_lookup *l, const char *word) {
+	cube_autofree char *blanks = cube_strf(" %s ", word);
+	if (strcasestr(l->stamp.unknown, blanks)) return true;
+	for (size_t i = 0; i < l->options.len; i++) {
+		size_t n = strcspn(l->options.v[i], "=");
+		if (n == strlen(word) && !strncasecmp(l->options.v[i], word, n)) return true;
+	}
+	return false;
+}
+
+/* ssh prints what is there by default as well: only what somebody asked for counts. */
+static void judge_unknown(const struct cube_ssh_lookup *l, struct cube_ssh_config *c) {
+	for (size_t i = 0; i < c->unknown.len && !c->program; i++)
+		if (named(l, c->unknown.v[i]))
+			c->program = cube_strf(
+				"%.60s, which is newer than this cube, needs the ssh program",
+				c->unknown.v[i]);
 }
 
 static bool recall(struct cube_ssh_lookup *l, struct cube_ssh_config *ret) {
@@ -128,7 +155,10 @@ static void release(struct cube_ssh_lookup *l) {
 	if (l->gone) return;
 	l->gone = true;
 	cube_list_remove(&l->link);
-	if (l->pid) cube_loop_forget_child(l->cs->loop, l->pid);
+	/* Also what its Match exec started. */
+	if (l->pid) cube_hang_up(l->cs->loop, &l->cs->dying, l->pid);
+	else if (l->spawned && !l->eof) kill(-l->group, SIGKILL);
+	cube_timer_del(l->limit);
 	cube_stream_free(l->out);
 	if (l->spawned) l->cs->running--;
 	if (l->spawned && !l->cs->running) cube_ssh_answers_flush(l->cs->answers);
@@ -154,6 +184,11 @@ static void complain(struct cube_ssh_lookup *l, struct cube_err *err) {
 	const char *text = cube_buf_str(&l->text);
 	int n = (int)strcspn(text, "\r\n");
 	if (l->too_long) cube_fail(err, CUBE_ETOOBIG, "ssh -G printed over 256 KiB");
+	else if (l->grown)
+		cube_fail(err, CUBE_ETOOBIG,
+			  "ssh -G %.80s takes over 250 MB of memory: is one of its configuration "
+			  "files endless?",
+			  l->host);
 	else if (n) cube_fail(err, CUBE_EUSAGE, "ssh configuration: %.*s", n > 160 ? 160 : n, text);
 	else cube_fail(err, CUBE_EUSAGE, "ssh -G failed with status %d", l->status);
 }
@@ -163,12 +198,13 @@ static void check_done(struct cube_ssh_lookup *l) {
 	struct cube_err err;
 	if (l->gone || l->pid || !l->eof) return;
 	int rc = -1;
-	if (l->status || l->too_long) complain(l, &err);
+	if (l->status || l->too_long || l->grown) complain(l, &err);
 	else
 		rc = cube_ssh_config_parse(cube_buf_str(&l->text), cube_buf_len(&l->text), &config,
 					   &err);
 	if (rc == 0) {
 		remember(l);
+		judge_unknown(l, &config);
 		cube_ssh_config_expand(&config, l->host);
 	}
 	answer(l, rc == 0 ? &config : NULL, rc == 0 ? NULL : &err);
@@ -178,6 +214,7 @@ static void check_done(struct cube_ssh_lookup *l) {
 static void on_child(void *arg, int status, const struct rusage *usage) {
 	struct cube_ssh_lookup *l = arg;
 	l->pid = 0;
+	l->grown = usage && usage->ru_maxrss > GROWN_KIB;
 	l->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	check_done(l);
 }
@@ -185,7 +222,18 @@ static void on_child(void *arg, int status, const struct rusage *usage) {
 static size_t on_data(void *arg, const uint8_t *bytes, size_t n) {
 	struct cube_ssh_lookup *l = arg;
 	if (cube_buf_add(&l->text, bytes, n) < 0) l->too_long = true;
+	if (l->too_long && l->pid) kill(-l->pid, SIGKILL); /* it may print for ever */
 	return n;
+}
+
+static void on_limit(void *arg) {
+	struct cube_ssh_lookup *l = arg;
+	struct cube_err err;
+	cube_fail(
+		&err, CUBE_ETIMEOUT,
+		"ssh -G %.80s gave no answer in 30 s: what does its configuration run (Match exec)?",
+		l->host);
+	answer(l, NULL, &err);
 }
 
 static void on_closed(void *arg, const struct cube_err *err) {
@@ -197,6 +245,8 @@ static void on_closed(void *arg, const struct cube_err *err) {
 static const struct cube_stream_ops STREAM_OPS = {.data = on_data, .closed = on_closed};
 
 /* -T: without it ssh warns on stderr that it has no terminal. */
+static const struct rlimit DATA = {DATA_MAX, DATA_MAX};
+
 static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 	struct cube_strv argv = {0};
 	char port[8];
@@ -232,7 +282,9 @@ static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 				   .in = -1,
 				   .out = out,
 				   .err = out,
-				   .session = true};
+				   .session = true,
+				   .mortal = true,
+				   .data = &DATA};
 	int rc = cube_spawn(&spawn, &l->pid, err);
 	cube_strv_done(&argv);
 	return rc;
@@ -248,7 +300,10 @@ static int start(struct cube_ssh_lookup *l, struct cube_err *err) {
 	close(fds[1]);
 	if (rc < 0) return rc;
 	l->spawned = true;
+	l->group = l->pid;
 	l->cs->running++;
+	l->limit = cube_timer_add(l->cs->loop, on_limit, l);
+	cube_timer_after(l->limit, LIMIT_NS);
 	return cube_loop_on_child(l->cs->loop, l->pid, on_child, l, err);
 }
 
@@ -280,6 +335,7 @@ static void begin(void *arg) {
 	cube_list_remove(&l->link);
 	l->stamp = stamp_now(l);
 	if (recall(l, &known)) {
+		judge_unknown(l, &known);
 		cube_ssh_config_expand(&known, l->host);
 		answer(l, &known, NULL);
 		cube_ssh_config_done(&known);
@@ -345,11 +401,13 @@ void cube_ssh_configs_new(struct cube_loop *loop, const char *cache_dir,
 	cs->answers = cube_ssh_answers_new(cache_dir);
 	cs->format = cube_ssh_config_format();
 	cube_list_init(&cs->waiting);
+	cube_list_init(&cs->dying);
 	*ret = cs;
 }
 
 void cube_ssh_configs_free(struct cube_ssh_configs *cs) {
 	if (!cs) return;
+	cube_hang_up_all(&cs->dying);
 	cube_ssh_answers_free(cs->answers);
 	free(cs->format);
 	free(cs->stamp_file);

@@ -2,6 +2,7 @@
  * `touch` or a checkout of the same text costs no thousand questions. */
 #include "ssh_stamp.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -19,6 +20,7 @@
 #include "cube/paths.h"
 #include "cube/sha256.h"
 #include "cube/ssh_config.h"
+#include "ssh_keywords.h"
 
 enum { FILE_MAX = 1 << 20, TOTAL_MAX = 8 << 20, FILES_MAX = 512, DEPTH_MAX = 16, WORD_MAX = 4096 };
 
@@ -29,6 +31,8 @@ struct walk {
 	unsigned files;
 	size_t total;
 	bool lasting;
+	char *unknown; /* of the stamp */
+	size_t room;
 };
 
 static void add_text(struct walk *w, const char *s) {
@@ -98,6 +102,15 @@ static bool has_word(const char *line, const char *end, const char *word) {
 	return false;
 }
 
+static void add_unknown(struct walk *w, const char *key, size_t n) {
+	size_t used = strlen(w->unknown);
+	if (!n || cube_ssh_keyword_find(key, n) || n + 3 > w->room - used) return;
+	if (!used) w->unknown[used++] = ' ';
+	for (size_t i = 0; i < n; i++) w->unknown[used++] = (char)tolower((unsigned char)key[i]);
+	w->unknown[used++] = ' ';
+	w->unknown[used] = 0;
+}
+
 static void walk_line(struct walk *w, const char *line, const char *end, unsigned depth) {
 	char word[WORD_MAX];
 	while (line < end && (*line == ' ' || *line == '\t')) line++;
@@ -119,6 +132,8 @@ static void walk_line(struct walk *w, const char *line, const char *end, unsigne
 			w->lasting = false;
 	} else if (n == 20 && !strncasecmp(key, "canonicalizehostname", n)) {
 		if (!has_word(p, end, "no") && !has_word(p, end, "false")) w->lasting = false;
+	} else {
+		add_unknown(w, key, n);
 	}
 }
 
@@ -199,6 +214,9 @@ void cube_ssh_stamp_take(const char *file, const char *format, struct cube_ssh_s
 	cube_autofree char *moved = file ? NULL : cube_ssh_moved_config();
 	struct walk w = {.home = home, .base = own, .lasting = true};
 	uint8_t digest[CUBE_SHA256_LEN];
+	*ret->unknown = 0;
+	w.unknown = ret->unknown;
+	w.room = sizeof ret->unknown;
 	cube_sha256_init(&w.sha);
 	add_text(&w, format);
 	add_person(&w, pw);

@@ -12,6 +12,9 @@ struct cube_ssh_stamp {
 	/* False where more decides than was looked at: Match exec, Match localnetwork, canonical
 	 * names by DNS, Include with tokens, files too large or too many. */
 	bool lasting;
+	/* Settings the files name that are not in ssh_keywords.h, in small letters, a blank around
+	 * each: as many as there is room for. */
+	char unknown[256];
 };
 
 /* file: of ssh -F ("none" is its word for no file), NULL for the usual ones. format: of the answers

@@ -67,6 +67,7 @@ static void command_free(void *of) {
 
 static const struct cube_process_kind COMMAND = {
 	.name = "command",
+	.mortal = true,
 	.argv = command_argv,
 	.envp = command_envp,
 	.judge = command_judge,

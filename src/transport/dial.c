@@ -26,6 +26,7 @@ struct cube_dial {
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
 	struct cube_jump_group *from;
+	struct cube_link *dying;
 	const struct cube_ssh_config *config;
 	const struct cube_dial_events *events;
 	void *arg;
@@ -205,6 +206,20 @@ static bool ask_later(struct cube_dial *d, struct cube_err *err) {
 	return false;
 }
 
+/* AddressFamily: the others do not count. */
+static bool keep_family(struct cube_dial *d) {
+	unsigned n = 0;
+	int family = d->config->family;
+	for (unsigned i = 0; i < d->addrs.len; i++)
+		if (!family || d->addrs.v[i].sa.ss_family == family)
+			d->addrs.v[n++] = d->addrs.v[i];
+	d->addrs.len = n;
+	if (!n)
+		cube_fail(&d->last, CUBE_ECONNECT, "%.80s has no address of AddressFamily %s",
+			  d->config->hostname, family == AF_INET ? "inet" : "inet6");
+	return n > 0;
+}
+
 static void on_resolved(void *arg, const struct cube_addrs *addrs, const struct cube_err *err) {
 	struct cube_dial *d = arg;
 	d->question = NULL;
@@ -214,6 +229,10 @@ static void on_resolved(void *arg, const struct cube_addrs *addrs, const struct 
 		return;
 	}
 	d->addrs = *addrs;
+	if (!keep_family(d)) {
+		fail(d, &d->last);
+		return;
+	}
 	d->events->step(d->arg, CUBE_STEP_CONNECT);
 	if (!d->gone) try_next(d);
 }
@@ -228,7 +247,9 @@ static void ask_name(struct cube_dial *d) {
 static void resolve(struct cube_dial *d) {
 	if (cube_resolve_numeric(d->config->hostname, d->config->port, &d->addrs)) {
 		d->events->step(d->arg, CUBE_STEP_CONNECT);
-		if (!d->gone) try_next(d);
+		if (d->gone) return;
+		if (keep_family(d)) try_next(d);
+		else fail(d, &d->last);
 		return;
 	}
 	d->addrs.len = 0;
@@ -243,8 +264,10 @@ static void resolve(struct cube_dial *d) {
 static void start_proxy(struct cube_dial *d) {
 	struct cube_err err;
 	int fd;
-	struct cube_proxy_spec spec = {
-		.host = d->host, .command = d->jump_command, .config = d->config};
+	struct cube_proxy_spec spec = {.host = d->host,
+				       .command = d->jump_command,
+				       .config = d->config,
+				       .dying = d->dying};
 	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
 		cube_wrap(&err, "connecting to %s", d->where);
 		fail(d, &err);
@@ -364,6 +387,7 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	d->limit = spec->limit;
 	d->jumps = spec->jumps;
 	d->from = spec->from;
+	d->dying = spec->dying;
 	d->strict = spec->strict;
 	d->ask = spec->ask;
 	d->old_jumps = spec->old_jumps;

@@ -29,6 +29,7 @@ struct cube_dial_spec {                       /* borrowed during the call */
 	struct cube_ssh_configs *configs;
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
+	struct cube_link *dying;      /* of proxy commands: hangup.h */
 	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */
 	bool ask;                     /* asks may be called */
 	bool old_jumps;               /* as in struct cube_target */

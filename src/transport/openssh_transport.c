@@ -35,6 +35,7 @@ struct lines {
 	struct cube_master *master; /* NULL: none */
 	char *path;                 /* of its socket */
 	char *users;                /* the socket of the user's own master, or NULL */
+	char *jumps;                /* waiting for whose that is: what comes then, or NULL */
 	bool by_users;              /* the line goes over that one */
 	bool served;                /* a line has run on this connection */
 	unsigned refusals;          /* in a row */
@@ -223,6 +224,7 @@ static void lines_free(void *of) {
 	free(l->jump_point);
 	free(l->path);
 	free(l->users);
+	free(l->jumps);
 	free(l);
 }
 
@@ -281,6 +283,53 @@ static void name_point(struct lines *l, const struct cube_ssh_config *config, co
 				     file ? file : "");
 }
 
+static void tell_config(struct lines *l, const struct cube_ssh_config *config) {
+	if (!l->events->on_fact) return;
+	cube_autofree char *text = cube_ssh_config_fact(config);
+	l->events->on_fact(l->arg, CUBE_FACT_CONFIG, text);
+}
+
+static void go_on(struct lines *l) {
+	if (l->jumps) find_route(l, l->jumps);
+	else cube_process_open(l->process);
+}
+
+static void ask_config(struct lines *l, const char *user, uint16_t port, cube_ssh_config_fn *fn) {
+	struct cube_ssh_question q = {.host = l->openssh.host,
+				      .user = user,
+				      .file = l->openssh.file,
+				      .jump = l->openssh.jump,
+				      .port = port,
+				      .options = &l->openssh.options};
+	l->lookup = cube_ssh_configs_ask(l->ssh->configs, &q, fn, l);
+}
+
+static void not_theirs(struct lines *l) {
+	free(l->users);
+	l->users = NULL;
+}
+
+static void on_other_port(void *arg, const struct cube_ssh_config *config,
+			  const struct cube_err *err) {
+	struct lines *l = arg;
+	l->lookup = NULL;
+	if (err || (config->controlpath && !strcmp(config->controlpath, l->users))) not_theirs(l);
+	go_on(l);
+}
+
+/* A socket that would be another user's just as well is not told apart by ssh: whose login is
+ * behind it nobody knows. The same for a port that was asked for. */
+static void on_other_user(void *arg, const struct cube_ssh_config *config,
+			  const struct cube_err *err) {
+	struct lines *l = arg;
+	uint16_t port = l->openssh.port;
+	l->lookup = NULL;
+	if (err || (config->controlpath && !strcmp(config->controlpath, l->users))) not_theirs(l);
+	if (l->users && port)
+		ask_config(l, l->openssh.user, port == 1 ? 2 : port - 1, on_other_port);
+	else go_on(l);
+}
+
 static void on_config(void *arg, const struct cube_ssh_config *config, const struct cube_err *err) {
 	struct lines *l = arg;
 	const char *jumps = err ? NULL : config->proxyjump;
@@ -292,23 +341,20 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	if (jumps && cube_jump_to_itself(jumps, l->openssh.host, config)) jumps = NULL;
 	cube_openssh_config(&l->openssh, config);
 	cube_askpass_target(l->askpass, config->hostname);
-	if (config->controlpath && cube_openssh_socket_ok(config->controlpath))
+	if (config->controlpath && !l->openssh.identity &&
+	    cube_openssh_socket_ok(config->controlpath))
 		l->users = cube_strdup(config->controlpath);
 	name_point(l, config, jumps);
-	if (jumps) find_route(l, jumps);
-	else cube_process_open(l->process);
+	l->jumps = cube_strdup(jumps);
+	tell_config(l, config);
+	if (l->users) ask_config(l, "cube-asks-for-another", l->openssh.port, on_other_user);
+	else go_on(l);
 }
 
 /* ssh reads its configuration itself; what it is asked for here is what our own arguments would
  * overrule otherwise, and whom it would meet. */
-static void ask_config(struct lines *l, const struct cube_target *target) {
-	struct cube_ssh_question q = {.host = l->openssh.host,
-				      .user = l->openssh.user,
-				      .file = l->openssh.file,
-				      .jump = l->openssh.jump,
-				      .port = target->port,
-				      .options = &l->openssh.options};
-	l->lookup = cube_ssh_configs_ask(l->ssh->configs, &q, on_config, l);
+static void begin(struct lines *l) {
+	ask_config(l, l->openssh.user, l->openssh.port, on_config);
 }
 
 int cube_openssh_transport(struct cube_ssh *ssh, const struct cube_target *target,
@@ -336,7 +382,7 @@ int cube_openssh_transport(struct cube_ssh *ssh, const struct cube_target *targe
 					 .events = events,
 					 .arg = arg};
 	l->process = cube_process_new(ssh->loop, &spec);
-	ask_config(l, target);
+	begin(l);
 	*ret = cube_process_transport(l->process);
 	return 0;
 }

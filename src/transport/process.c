@@ -15,7 +15,7 @@
 #include "cube/mem.h"
 #include "cube/spawn.h"
 #include "cube/stream.h"
-#include "hangup.h"
+#include "cube/hangup.h"
 #include "outlet.h"
 #include "process.h"
 

@@ -1,6 +1,5 @@
 /* Proxy processes: see proxy.h. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +8,7 @@
 #include "cube/buf.h"
 #include "cube/spawn.h"
 #include "cube/text.h"
+#include "cube/hangup.h"
 #include "proxy.h"
 #include "cube/ssh_says.h"
 
@@ -16,6 +16,7 @@ enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
 
 struct cube_proxy {
 	struct cube_loop *loop;
+	struct cube_link *dying;
 	pid_t pid;  /* 0 when reaped */
 	int err_fd; /* its stderr; read only when somebody wants to know */
 	char text[SAYS_MAX];
@@ -75,7 +76,8 @@ static int spawn(struct cube_proxy *p, const struct cube_proxy_spec *spec, int s
 			       .in = sock,
 			       .out = sock,
 			       .err = errfd,
-			       .session = true};
+			       .session = true,
+			       .mortal = true};
 	int rc = cube_spawn(&s, &p->pid, err);
 	cube_strv_done(&argv);
 	if (rc == 0) rc = cube_loop_on_child(p->loop, p->pid, on_child, p, err);
@@ -95,6 +97,7 @@ int cube_proxy_start(struct cube_loop *loop, const struct cube_proxy_spec *spec,
 	}
 	struct cube_proxy *p = cube_alloc(sizeof *p);
 	p->loop = loop;
+	p->dying = spec->dying;
 	p->err_fd = errs[0];
 	cube_buf_init(&p->line, 4 * SAYS_MAX);
 	cube_set_nonblock(sock[0], true);
@@ -116,10 +119,7 @@ int cube_proxy_start(struct cube_loop *loop, const struct cube_proxy_spec *spec,
 
 void cube_proxy_free(struct cube_proxy *p) {
 	if (!p) return;
-	if (p->pid) {
-		cube_loop_forget_child(p->loop, p->pid);
-		kill(-p->pid, SIGTERM);
-	}
+	if (p->pid) cube_hang_up(p->loop, p->dying, p->pid);
 	close(p->err_fd);
 	cube_buf_done(&p->line);
 	free(p);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hangup.h"
+#include "cube/hangup.h"
 #include "ssh_cipher.h"
 #include "sockets.h"
 #include "ssh_priv.h"
@@ -175,7 +175,7 @@ static void on_connected(void *arg, int fd) {
 		cube_ssh_fail(c, &err);
 		return;
 	}
-	cube_ssh_kex_start(c);
+	if (cube_ssh_kex_start(c) < 0) return;
 	if (person && cube_ssh_fact(c, CUBE_FACT_JUMP, person)) return;
 	if (cube_ssh_fact(c, CUBE_FACT_ADDRESS, cube_ssh_where(c))) return;
 	cube_ssh_step(c, CUBE_STEP_KEX);
@@ -211,6 +211,7 @@ void cube_ssh_dial(struct ssh_conn *c) {
 				      .limit = c->ssh->limit,
 				      .jumps = c->ssh->jumps,
 				      .from = c->jumps_from,
+				      .dying = &c->ssh->dying,
 				      .strict = c->strict,
 				      .ask = c->may_ask,
 				      .old_jumps = c->old_jumps,
@@ -218,18 +219,8 @@ void cube_ssh_dial(struct ssh_conn *c) {
 	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
 }
 
-/* "User=ubuntu HostName=10.0.0.1 Port=22 ProxyJump=bastion" */
 static bool tell_config(struct ssh_conn *c) {
-	const struct cube_ssh_config *config = &c->config;
-	const char *jump = config->proxyjump, *command = config->proxycommand;
-	cube_autofree char *text = cube_strf("User=%s HostName=%s Port=%u%s%s", config->user,
-					     config->hostname, config->port,
-					     jump      ? " ProxyJump="
-					     : command ? " ProxyCommand="
-						       : "",
-					     jump      ? jump
-					     : command ? command
-						       : "");
+	cube_autofree char *text = cube_ssh_config_fact(&c->config);
 	return cube_ssh_fact(c, CUBE_FACT_CONFIG, text);
 }
 
@@ -244,6 +235,11 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	}
 	cube_ssh_config_copy(&c->config, config);
 	if (cube_ssh_check_names(config->hostname, config->user, &bad) < 0) {
+		cube_ssh_fail(c, &bad);
+		return;
+	}
+	if (config->program) { /* its own ssh -G said so: it is there */
+		cube_fail(&bad, CUBE_ELIBRARY, "%s", config->program);
 		cube_ssh_fail(c, &bad);
 		return;
 	}

@@ -82,6 +82,9 @@ void cube_auth_keys_done(struct ssh_auth *a);
 int cube_auth_files(struct ssh_auth *a);
 /* For the agent's keys: whether one of this type is worth showing to the server, the key file that
  * belongs to one (or NULL), and whether files are to be tried at all. */
+/* PubkeyAcceptedAlgorithms or RequiredRSASize are against it. blob: its public half; may be NULL.
+ */
+bool cube_auth_forbidden(const struct ssh_auth *a, const char *type, const void *blob, size_t n);
 bool cube_auth_usable_type(struct ssh_auth *a, const char *type);
 struct key_file *cube_auth_file_of(struct ssh_auth *a, const uint8_t *blob, size_t n);
 bool cube_auth_only_files(const struct ssh_auth *a);

@@ -51,7 +51,7 @@ static bool worth_offering(struct ssh_auth *a, const struct cube_agent_key *key)
 	if ((file != NULL) == a->agent_others) return false;
 	if (file) file->offered = true;
 	return !cube_ssh_blob_type(key->blob, key->n, type, sizeof type) ||
-	       cube_auth_usable_type(a, type);
+	       (!cube_auth_forbidden(a, type, key->blob, key->n) && cube_auth_usable_type(a, type));
 }
 
 /* The configured keys first, as ssh does; the agent's other ones then, unless forbidden. */

@@ -32,6 +32,29 @@ static void reason_rsa(struct ssh_auth *a) {
 		cube_auth_reason(a, "RSA keys need libssh2 1.11, this is %s", libssh2_version(0));
 }
 
+/* RSA's may be meant by the names of its signatures. */
+static bool type_allowed(const struct ssh_auth *a, const char *type) {
+	const char *list = a->c->config.public_keys;
+	if (cube_ssh_config_allows(list, type)) return true;
+	return !strcmp(type, "ssh-rsa") && (cube_ssh_config_allows(list, "rsa-sha2-512") ||
+					    cube_ssh_config_allows(list, "rsa-sha2-256"));
+}
+
+bool cube_auth_forbidden(const struct ssh_auth *a, const char *type, const void *blob, size_t n) {
+	unsigned bits = blob ? cube_ssh_rsa_bits(blob, n) : 0;
+	return (*type && !type_allowed(a, type)) || (bits && bits < a->c->config.rsa_bits);
+}
+
+static bool file_forbidden(const struct ssh_auth *a, const struct key_file *f) {
+	struct cube_buf blob;
+	cube_buf_init(&blob, CUBE_KEYFILE_MAX);
+	bool known = f->pub && cube_text_unbase64(&blob, f->pub, strlen(f->pub), NULL) == 0;
+	bool no = cube_auth_forbidden(a, f->type, known ? cube_buf_data(&blob) : NULL,
+				      cube_buf_len(&blob));
+	cube_buf_done(&blob);
+	return no;
+}
+
 /* Whether a key of this type is worth showing to the server; says what the ssh program could do
  * with it. Before 1.11 libssh2 signs by RSA with SHA-1 only, which sshd has refused since 8.8. */
 bool cube_auth_usable_type(struct ssh_auth *a, const char *type) {
@@ -150,6 +173,10 @@ static bool worth_trying(struct ssh_auth *a, const struct key_file *f) {
 	if (!f->exists || access(f->path, R_OK) < 0) {
 		if (a->c->identity)
 			note_file(a, f->path, f->exists ? "cannot be read" : "no such file");
+		return false;
+	}
+	if (file_forbidden(a, f)) {
+		note_file(a, f->path, "not allowed by the configuration");
 		return false;
 	}
 	return cube_auth_usable_type(a, f->type);
@@ -285,7 +312,8 @@ int cube_auth_locked(struct ssh_auth *a) {
 	if (!cube_auth_offered(a, "publickey")) return AUTH_NEXT;
 	for (; a->file < a->nfiles; a->file++) {
 		struct key_file *f = &a->files[a->file];
-		if (!f->locked || !f->exists || f->offered || !cube_auth_usable_type(a, f->type))
+		if (!f->locked || !f->exists || f->offered || file_forbidden(a, f) ||
+		    !cube_auth_usable_type(a, f->type))
 			continue;
 		int rc = try_locked(a, f);
 		if (rc != AUTH_NEXT) return rc;

@@ -47,22 +47,34 @@ static bool have_it(const char *const *have, int n, const char *word) {
 	return false;
 }
 
-/* The preferred ones of what this libssh2 has, then its other ones as fall-back. It would drop
+/* What the configuration lists says what may be used; the order is ours. The two of the key
+ * exchange are no methods but say what we know: strict exchanges, extensions. */
+static bool may_use(const char *allowed, const char *name) {
+	return cube_ssh_config_allows(allowed, name) || !strncmp(name, "kex-strict-", 11) ||
+	       !strncmp(name, "ext-info-", 9);
+}
+
+/* The preferred ones of what this libssh2 has, then its other ones as fall-back. False: it has none
+ * that may be used. It would drop
  * names it lacks, but 1.10 does so with an overlapping memcpy. */
-static void prefer(struct ssh_conn *c, int method, const char *const *first) {
+static bool prefer(struct ssh_conn *c, int method, const char *const *first, const char *allowed) {
 	struct cube_buf prefs;
 	const char **have = NULL;
 	int n = libssh2_session_supported_algs(c->session, method, &have);
-	if (n <= 0) return;
+	if (n <= 0) return false;
 	cube_buf_init(&prefs, PREFS_MAX);
 	for (size_t i = 0; first[i]; i++)
-		if (have_it(have, n, first[i])) add_pref(&prefs, first[i]);
+		if (have_it(have, n, first[i]) && may_use(allowed, first[i]))
+			add_pref(&prefs, first[i]);
 	for (int i = 0; i < n; i++)
-		if (!listed(first, have[i]) && strcmp(have[i], "none") != 0)
+		if (!listed(first, have[i]) && strcmp(have[i], "none") != 0 &&
+		    may_use(allowed, have[i]))
 			add_pref(&prefs, have[i]);
 	libssh2_free(c->session, have);
-	libssh2_session_method_pref(c->session, method, cube_buf_str(&prefs));
+	bool some = cube_buf_len(&prefs) > 0;
+	if (some) libssh2_session_method_pref(c->session, method, cube_buf_str(&prefs));
 	cube_buf_done(&prefs);
+	return some;
 }
 
 /* ---- host keys --------------------------------------------------------------------------- */
@@ -94,7 +106,7 @@ static bool knows_type(const struct cube_known *known, const char *type) {
 }
 
 /* The key types the host is known by come first, or it might show us another, unknown key. */
-static void prefer_host_keys(struct ssh_conn *c) {
+static bool prefer_host_keys(struct ssh_conn *c) {
 	enum { N = sizeof HOST_KEYS / sizeof HOST_KEYS[0] };
 	const char *order[N] = {0};
 	struct cube_known known = {0};
@@ -105,8 +117,9 @@ static void prefer_host_keys(struct ssh_conn *c) {
 		for (size_t i = 0; HOST_KEYS[i]; i++)
 			if (knows_type(&known, type_of(HOST_KEYS[i])) == (pass == 0))
 				order[n++] = HOST_KEYS[i];
-	prefer(c, LIBSSH2_METHOD_HOSTKEY, order);
+	bool some = prefer(c, LIBSSH2_METHOD_HOSTKEY, order, c->config.host_keys);
 	cube_known_done(&known);
+	return some;
 }
 
 /* The line to be pasted must not be cut, and be one command whatever the file's name is. */
@@ -228,6 +241,17 @@ static int judge(struct ssh_conn *c, const char *type, const char *key) {
 	return rc;
 }
 
+static bool too_short(struct ssh_conn *c, const char *blob, size_t len) {
+	struct cube_err err;
+	unsigned bits = cube_ssh_rsa_bits(blob, len);
+	if (!bits || bits >= c->config.rsa_bits) return false;
+	cube_fail(&err, CUBE_EHOSTKEY,
+		  "the host key of %s is RSA with %u bits, and RequiredRSASize is %u",
+		  cube_ssh_where(c), bits, c->config.rsa_bits);
+	cube_ssh_fail(c, &err);
+	return true;
+}
+
 static int check_host_key(struct ssh_conn *c) {
 	size_t len = 0;
 	int kind, rc = CUBE_EPROTO;
@@ -235,8 +259,9 @@ static int check_host_key(struct ssh_conn *c) {
 	struct cube_buf key;
 	const char *blob = libssh2_session_hostkey(c->session, &len, &kind);
 	cube_buf_init(&key, 64 * 1024);
-	if (blob && cube_ssh_blob_type(blob, len, type, sizeof type) &&
-	    cube_text_base64(&key, blob, len) == 0)
+	if (blob && too_short(c, blob, len)) rc = CUBE_EHOSTKEY;
+	else if (blob && cube_ssh_blob_type(blob, len, type, sizeof type) &&
+		 cube_text_base64(&key, blob, len) == 0)
 		rc = judge(c, type, cube_buf_str(&key));
 	else cube_ssh_link_fail(c, "reading the host key of");
 	cube_buf_done(&key);
@@ -245,12 +270,31 @@ static int check_host_key(struct ssh_conn *c) {
 
 /* ---- the exchange ------------------------------------------------------------------------ */
 
+static int none_left(struct ssh_conn *c, const char *setting) {
+	struct cube_err err;
+	int code = cube_ssh_program_there() ? CUBE_ELIBRARY : CUBE_ECONNECT;
+	cube_fail(&err, code, "%s of the configuration has nothing that libssh2 %s knows", setting,
+		  libssh2_version(0));
+	cube_ssh_fail(c, &err);
+	return code;
+}
+
 int cube_ssh_kex_start(struct ssh_conn *c) {
-	prefer(c, LIBSSH2_METHOD_CRYPT_CS, CIPHERS);
-	prefer(c, LIBSSH2_METHOD_CRYPT_SC, CIPHERS);
-	prefer(c, LIBSSH2_METHOD_MAC_CS, MACS);
-	prefer(c, LIBSSH2_METHOD_MAC_SC, MACS);
-	prefer_host_keys(c);
+	static const char *const NO_ORDER[] = {NULL};
+	const struct cube_ssh_config *config = &c->config;
+	if (!prefer(c, LIBSSH2_METHOD_KEX, NO_ORDER, config->kex))
+		return none_left(c, "KexAlgorithms");
+	if (!prefer(c, LIBSSH2_METHOD_CRYPT_CS, CIPHERS, config->ciphers) ||
+	    !prefer(c, LIBSSH2_METHOD_CRYPT_SC, CIPHERS, config->ciphers))
+		return none_left(c, "Ciphers");
+	if (!prefer(c, LIBSSH2_METHOD_MAC_CS, MACS, config->macs) ||
+	    !prefer(c, LIBSSH2_METHOD_MAC_SC, MACS, config->macs))
+		return none_left(c, "MACs");
+	if (!prefer_host_keys(c)) return none_left(c, "HostKeyAlgorithms");
+#ifdef LIBSSH2_METHOD_SIGN_ALGO
+	static const char *const RSA[] = {"rsa-sha2-512", "rsa-sha2-256", "ssh-rsa", NULL};
+	prefer(c, LIBSSH2_METHOD_SIGN_ALGO, RSA, config->public_keys);
+#endif
 	return 0;
 }
 

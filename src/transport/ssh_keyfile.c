@@ -152,3 +152,27 @@ bool cube_ssh_blob_type(const void *bytes, size_t len, char *ret, size_t size) {
 	ret[n] = '\0';
 	return strlen(ret) == n;
 }
+
+/* A length of four bytes and so much; false where there is not as much. */
+static bool next_string(const uint8_t **at, size_t *left, const uint8_t **ret, size_t *ret_n) {
+	if (*left < 4) return false;
+	size_t n =
+		(size_t)(*at)[0] << 24 | (size_t)(*at)[1] << 16 | (size_t)(*at)[2] << 8 | (*at)[3];
+	if (n > *left - 4) return false;
+	*ret = *at + 4;
+	*ret_n = n;
+	*at += 4 + n;
+	*left -= 4 + n;
+	return true;
+}
+
+unsigned cube_ssh_rsa_bits(const void *bytes, size_t len) {
+	const uint8_t *at = bytes, *s;
+	size_t n;
+	if (!next_string(&at, &len, &s, &n) || n != 7 || memcmp(s, "ssh-rsa", 7) != 0) return 0;
+	if (!next_string(&at, &len, &s, &n) || !next_string(&at, &len, &s, &n)) return 0;
+	while (n && !*s) s++, n--;
+	unsigned bits = (unsigned)n * 8;
+	for (unsigned top = n ? *s : 0x80; top < 0x80; top <<= 1) bits--;
+	return bits;
+}

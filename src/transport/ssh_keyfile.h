@@ -21,4 +21,7 @@ void cube_keyfile_parse(const char *text, struct cube_keyfile *ret);
 /* "ssh-ed25519": what stands at the front of a public key. */
 bool cube_ssh_blob_type(const void *blob, size_t len, char *ret, size_t size);
 
+/* The bits of an RSA key's modulus, in a public key as it is sent; 0: it is none. */
+unsigned cube_ssh_rsa_bits(const void *bytes, size_t len);
+
 #endif

@@ -1,5 +1,7 @@
 /* The command transport: templates and ssh's complaints as pure parts, then real programs and a
  * real sshd. */
+#include <pwd.h>
+
 #include "transport_sshd.h"
 
 #include "askpass.h"
@@ -867,7 +869,7 @@ END_TEST
 static void with_master(const char *lines) {
 	cube_autofree char *old = read_file(server.dir, ".ssh/config");
 	cube_autofree char *config =
-		cube_strf("StrictHostKeyChecking accept-new\nControlPath %s/user.sock\n%s%s",
+		cube_strf("StrictHostKeyChecking accept-new\nControlPath %s/user-%%r.sock\n%s%s",
 			  server.dir, lines, old);
 	write_file(server.dir, ".ssh/config", 0600, config);
 }
@@ -875,7 +877,8 @@ static void with_master(const char *lines) {
 /* The user's configuration makes masters: none is made by us, and one that is there serves. */
 START_TEST(test_openssh_users_master) {
 	cube_autofree char *config = cube_strf("%s/.ssh/config", server.dir);
-	cube_autofree char *socket = cube_strf("%s/user.sock", server.dir);
+	cube_autofree char *socket =
+		cube_strf("%s/user-%s.sock", server.dir, getpwuid(getuid())->pw_name);
 	const char *make[] = {"ssh", "-F", config, "-fN", "-oControlMaster=yes", "box", NULL};
 	const char *check[] = {"ssh", "-F", config, "-Ocheck", "box", NULL};
 	const char *leave[] = {"ssh", "-F", config, "-Oexit", "box", NULL};

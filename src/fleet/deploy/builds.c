@@ -319,6 +319,7 @@ static int compile(struct build *build, const char *compiler, struct cube_err *e
 				   .out = -1,
 				   .err = -1,
 				   .session = true,
+				   .mortal = true,
 				   .niceness = 5};
 	int rc = cube_spawn(&spawn, &build->pid, err);
 	return rc ? rc : cube_loop_on_child(build->b->loop, build->pid, on_compiled, build, err);

@@ -4,7 +4,7 @@
 
 #include "cube/clock.h"
 #include "cube/mem.h"
-#include "hangup.h"
+#include "cube/hangup.h"
 
 static const uint64_t GRACE_NS = 2 * CUBE_NS_PER_S;
 

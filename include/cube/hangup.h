@@ -1,6 +1,6 @@
-/* Hanging up on a child process. Private to this folder. */
-#ifndef CUBE_TRANSPORT_HANGUP_H
-#define CUBE_TRANSPORT_HANGUP_H
+/* Hanging up on a child process. */
+#ifndef CUBE_HANGUP_H
+#define CUBE_HANGUP_H
 
 #include <sys/types.h>
 

@@ -155,15 +155,15 @@ manager_pid() { api GET /v1/info | jq -r .pid; }
 # Processes of this test but the shells that run it: they carry its mark, or live in one of its
 # chroots. "PID COMMAND" a line. Three processes look at all there are, as this is asked again and again.
 mine() {
-	local pid words
+	local pid words line
 	local -A seen=()
 	{
 		grep -lszxF "CUBE_E2E_MARK=$T" /proc/[0-9]*/environ
 		find /proc/[0-9]*/root -maxdepth 0 -lname "$T/*"
 	} 2>/dev/null | while IFS=/ read -r _ _ pid _; do
 		[ ! "${seen[$pid]:-}" ] && mapfile -d '' -t words <"/proc/$pid/cmdline" || continue
-		seen[$pid]=1 words=${words[*]:+${words[*]} }
-		printf '%s %s\n' "$pid" "${words:0:200}"
+		seen[$pid]=1 line=${words[*]:+${words[*]} }
+		printf '%s %s\n' "$pid" "${line:0:200}"
 	done 2>/dev/null | grep -vE "^[0-9]+ ((timeout|bash) .*$SCRIPT.sh|grep |find )" || true
 }
 none_of_mine() { [ ! "$(mine)" ]; }

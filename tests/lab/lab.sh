@@ -63,8 +63,7 @@ lab_alias() {
 
 # So many seconds, without a process that sleeps: nothing ever comes through that pipe.
 lab_pause() {
-	local nothing
-	read -rt "$1" nothing <>"$LAB_NEVER" || :
+	read -rt "$1" _ <>"$LAB_NEVER" || :
 }
 
 # Waits until `test ...` holds, at most LAB_WAIT seconds (20) of a quick machine.

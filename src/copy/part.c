@@ -58,18 +58,18 @@ static bool ours(int fd) {
 	       st.st_nlink == 1;
 }
 
-/* Who tidies up was faster than our lock; the name may be somebody else's part by now. */
-static bool removed(int fd) {
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 0;
-}
-
 static bool is_there(int dir, const char *name, int fd) {
 	struct stat a, b;
 
 	return fstatat(dir, name, &a, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &b) == 0 &&
 	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+/* A name belongs to who has locked the file it leads to: only they remove it or give it another.
+ * Looked at once locked, as others who tidied up may have made room for a new part meanwhile. What
+ * could not be opened (-1) has no lock. */
+static bool may_remove(int dir, const char *name, int fd) {
+	return fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_there(dir, name, fd));
 }
 
 const char *part_open(struct part *p, int dir, const char *target, uint64_t id, bool resumes,
@@ -96,7 +96,8 @@ const char *part_open(struct part *p, int dir, const char *target, uint64_t id, 
 				if (!resumes && ftruncate(p->fd, 0) < 0) break;
 				return NULL;
 			}
-		} else if (!removed(p->fd) && unlinkat(dir, p->name, 0) < 0 && errno != ENOENT) {
+		} else if (may_remove(dir, p->name, p->fd) && unlinkat(dir, p->name, 0) < 0 &&
+			   errno != ENOENT) {
 			break;
 		}
 		if (p->fd >= 0) close(p->fd);
@@ -167,7 +168,7 @@ static void remove_unlocked(int dir, const char *name) {
 	int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0) return;
-	if (ours(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dir, name, 0);
+	if (ours(fd) && may_remove(dir, name, fd)) unlinkat(dir, name, 0);
 	close(fd);
 }
 

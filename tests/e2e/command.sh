@@ -401,14 +401,19 @@ docker_stop() {
 	rm -rf "$T/dk"
 }
 
+docker_is_settled() { docker_answers || lab_pid_gone "$daemon"; }
+
 test_docker() {
+	local daemon
 	[ "$(id -u)" = 0 ] || skip 'a docker daemon needs root'
 	command -v dockerd >/dev/null || skip 'docker is not installed (docker.io)'
 	mkdir -p "$T/dk"
 	trap docker_stop EXIT
 	dockerd --iptables=false --ip6tables=false --bridge=none -s vfs --data-root "$T/dk/data" \
 		--exec-root "$T/dk/run" --pidfile "$T/dk/pid" -H "unix://$T/dk/sock" >"$T/dockerd.log" 2>&1 </dev/null &
-	(WITHIN=30 soon docker_answers) || skip "dockerd does not run here: $(tail -n 1 "$T/dockerd.log" | head -c 200)"
+	daemon=$!
+	(WITHIN=30 soon docker_is_settled) || :
+	docker_answers || skip "dockerd does not run here: $(tail -n 1 "$T/dockerd.log" | head -c 200)"
 	tar -C "$LAB/box1/home" -c . | docker_of_ours import - lab >/dev/null
 	docker_of_ours run -d -i --network=none --name box1 lab /bin/cat >/dev/null 2>"$T/run.err" ||
 		skip "no container can be run here: $(tail -n 1 "$T/run.err" | head -c 200)"

@@ -170,12 +170,37 @@ test_stopped_and_taken_up() {
 	rm "$(host_file "$(N 0)" big)"
 }
 
+# Waits until the part $1 (a pattern) has over 4 MB of the copy $2 (a process), and then has the worker
+# stand still, so that what comes next comes in the middle of it, however quick the copy and slow this
+# shell: the worker runs a moment at a time, and nothing but this shell itself is between two.
+WORKERS=''
+stopped_midway() {
+	local part size=0
+	WORKERS=$(mine | grep -E '/bin/[0-9a-f]{64} ' | cut -d' ' -f1)
+	[ "$WORKERS" ] || fail 'no worker is to be seen'
+	# shellcheck disable=SC2086
+	until [ "$size" -gt 4000000 ]; do
+		kill -CONT $WORKERS
+		lab_pause 0.01
+		kill -STOP $WORKERS
+		kill -0 "$2" || fail 'it ended before it could be cut'
+		part=$(compgen -G "$1") || continue
+		size=$(stat -c %s "$part")
+	done
+	[ "$size" -lt 100000000 ] || fail 'all of it was there before it could be cut'
+}
+# shellcheck disable=SC2086
+goes_on() { kill -CONT $WORKERS; }
+
 # The ssh session dies in the middle: the same run waits for the node and goes on.
 test_link_breaks() {
 	[ "$ON" = openssh ] || return 0
+	local home
+	home=$(user_home "$(N 0)")
 	cube cp -o json big "$(N 0):" >"$O" 2>"$T/broken" &
-	soon part_grows
+	stopped_midway "$home/.big.*.cube-part" $!
 	cut_links "$(N 0)"
+	goes_on
 	wait $! || fail "it did not go on: $(cat "$T/broken")"
 	grep -q "^cube: $(N 0): the link broke; waiting for it, at most 60 s" "$T/broken"
 	json_is '.ok, .hosts[0].bytes, .hosts[0].rounds' "$(printf 'true\n100000000\n2')"
@@ -185,9 +210,9 @@ test_link_breaks() {
 	# and from there
 	rm -f here .here.*
 	cube cp -o json "$(N 0):big" here >"$O" 2>"$T/broken" &
-	# shellcheck disable=SC2016
-	soon eval '[ "$(stat -c %s .here.*.cube-part)" -gt 4000000 ]'
+	stopped_midway '.here.*.cube-part' $!
 	cut_links "$(N 0)"
+	goes_on
 	wait $! || fail "it did not go on: $(cat "$T/broken")"
 	json_is '.hosts[0].bytes, .hosts[0].moved, .hosts[0].rounds' "$(printf '100000000\n100000000\n2')"
 	cmp big here
@@ -199,8 +224,9 @@ test_manager_dies() {
 	local pid
 	pid=$(manager_pid)
 	cube cp -o json big "$(N 0):" >"$O" 2>"$T/broken" &
-	soon part_grows
+	stopped_midway "$(user_home "$(N 0)")/.big.*.cube-part" $!
 	kill -9 "$pid"
+	goes_on
 	wait $! || fail "it did not go on: $(cat "$T/broken")"
 	grep -q "^cube: $(N 0): the link broke; waiting for it, at most 60 s" "$T/broken"
 	json_is '.ok, .hosts[0].bytes, .hosts[0].rounds' "$(printf 'true\n100000000\n2')"

@@ -23,6 +23,8 @@ unset XDG_RUNTIME_DIR XDG_STATE_HOME XDG_CACHE_HOME SSH_AUTH_SOCK CUBE_DIR
 unset MAKEFLAGS MFLAGS MAKELEVEL
 export PATH HOME CUBE_STATE_DIR CUBE_E2E_MARK NO_COLOR=1 LC_ALL=C.UTF-8 TZ=UTC
 mkdir -p "$HOME" "$T/san" "$T/t"
+LAB_NEVER=$T/never # see lab_pause
+[ -p "$LAB_NEVER" ] || mkfifo "$LAB_NEVER"
 export ASAN_OPTIONS=log_path=$T/san/asan:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=log_path=$T/san/ubsan:print_stacktrace=1
 LAB_SETENV="ASAN_OPTIONS=$ASAN_OPTIONS UBSAN_OPTIONS=$UBSAN_OPTIONS CUBE_E2E_MARK=$T ${LAB_SETENV:-}"
@@ -76,12 +78,15 @@ json_is() { # FILTER VALUE, of the last output
 	is "$got" "$2" "$1"
 }
 
-# Until COMMAND... succeeds, within ${WITHIN:-20} seconds.
+# Until COMMAND... succeeds, within ${WITHIN:-20} seconds of a quick machine. To look costs processes as
+# well: it is done less often the longer it takes.
 soon() {
-	local end=$((SECONDS + ${WITHIN:-20}))
+	local end=$((SECONDS + ${WITHIN:-20} * ${CUBE_TEST_PACE:-3})) hundredths=2 pause
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || fail "never: $*"
-		sleep 0.02
+		printf -v pause '0.%02d' $hundredths
+		lab_pause "$pause"
+		hundredths=$((hundredths < 20 ? hundredths + hundredths / 4 + 1 : 20))
 	done
 }
 
@@ -148,17 +153,18 @@ status_is() { is "$(cat "$T/status")" "$1" "HTTP status ($(head -c 300 "$T/body"
 manager_pid() { api GET /v1/info | jq -r .pid; }
 
 # Processes of this test but the shells that run it: they carry its mark, or live in one of its
-# chroots. "PID COMMAND" a line.
+# chroots. "PID COMMAND" a line. Three processes look at all there are, as this is asked again and again.
 mine() {
-	local proc pid
-	for proc in /proc/[0-9]*; do
-		pid=${proc#/proc/}
-		case $(readlink "$proc/root" 2>/dev/null) in
-		"$T"/*) ;;
-		*) grep -qzxF "CUBE_E2E_MARK=$T" "$proc/environ" 2>/dev/null || continue ;;
-		esac
-		printf '%s %s\n' "$pid" "$(tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | head -c 200)"
-	done | grep -vE "^[0-9]+ ((timeout|bash) .*$SCRIPT.sh|grep |tr |head |readlink )" || true
+	local pid words line
+	local -A seen=()
+	{
+		grep -lszxF "CUBE_E2E_MARK=$T" /proc/[0-9]*/environ
+		find /proc/[0-9]*/root -maxdepth 0 -lname "$T/*"
+	} 2>/dev/null | while IFS=/ read -r _ _ pid _; do
+		[ ! "${seen[$pid]:-}" ] && mapfile -d '' -t words <"/proc/$pid/cmdline" || continue
+		seen[$pid]=1 line=${words[*]:+${words[*]} }
+		printf '%s %s\n' "$pid" "${line:0:200}"
+	done 2>/dev/null | grep -vE "^[0-9]+ ((timeout|bash) .*$SCRIPT.sh|grep |find )" || true
 }
 none_of_mine() { [ ! "$(mine)" ]; }
 

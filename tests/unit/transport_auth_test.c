@@ -164,7 +164,7 @@ static struct cube_target tester(void) {
 				    .user = "tester",
 				    .ssh_config = config,
 				    .ask = true,
-				    .timeout_ns = 20 * CUBE_NS_PER_S};
+				    .timeout_ns = patience()};
 }
 
 static void begin(const struct cube_target *target) {
@@ -272,7 +272,7 @@ START_TEST(test_clock) {
 	serve_login(PASSWORD);
 	me.answers[0] = SECRET;
 	me.late = true;
-	target.timeout_ns = 2 * CUBE_NS_PER_S; /* a busy machine takes long over a key exchange */
+	target.timeout_ns = patience() / 20; /* a busy machine takes long over a key exchange */
 	begin(&target);
 	RUN_UNTIL(&p, me.waits || p.failed);
 	uint64_t end = cube_loop_now(loop) + target.timeout_ns * 11 / 10;

@@ -293,7 +293,7 @@ static void open_target(struct cube_target target) {
 	struct cube_err err;
 	target.name = "box";
 	if (!target.host) target.host = "box";
-	if (!target.timeout_ns) target.timeout_ns = 20 * CUBE_NS_PER_S;
+	if (!target.timeout_ns) target.timeout_ns = patience();
 	if (cube_transport_command(ssh, &target, &PEER_EVENTS, &p, &p.t, &err))
 		ck_abort_msg("%s", err.msg);
 	ck_assert(!p.open);
@@ -408,10 +408,14 @@ END_TEST
 
 /* The limit is for the first byte only. */
 START_TEST(test_slow_afterwards) {
-	open_target((struct cube_target){.command = "env", .timeout_ns = CUBE_NS_PER_S / 4});
-	peer_run(&p, "echo here; sleep 0.6; echo there");
+	uint64_t limit = patience() / 120;
+	double longer = (double)limit / (double)CUBE_NS_PER_S * 1.4;
+	cube_autofree char *there = cube_strf("echo here; sleep %.2f; echo there", longer);
+	cube_autofree char *late = cube_strf("sleep %.2f; echo late", longer);
+	open_target((struct cube_target){.command = "env", .timeout_ns = limit});
+	peer_run(&p, there);
 	ck_out(&p, "here\nthere\n");
-	peer_run(&p, "sleep 0.6; echo late");
+	peer_run(&p, late);
 	ck_out(&p, "late\n");
 }
 END_TEST
@@ -681,7 +685,7 @@ static void run_many(const char *jump) {
 				     .host = "box",
 				     .jump = jump,
 				     .command = "openssh",
-				     .timeout_ns = 60 * CUBE_NS_PER_S};
+				     .timeout_ns = 3 * patience()};
 	for (int i = 0; i < MANY; i++) {
 		peer_init(&many[i], loop);
 		ck_assert_int_eq(cube_transport_command(ssh, &target, &PEER_EVENTS, &many[i],
@@ -1001,7 +1005,7 @@ static void open_asking(const char *answer, bool at_once) {
 				     .host = "box",
 				     .command = "openssh",
 				     .ask = true,
-				     .timeout_ns = CUBE_NS_PER_S * 20};
+				     .timeout_ns = patience()};
 	struct cube_err err;
 	memset(&person, 0, sizeof person);
 	person.answer = answer;
@@ -1176,6 +1180,7 @@ int main(int argc, char **argv) {
 	tcase_add_loop_test(pure, test_ask_kind, 0, sizeof ASKS / sizeof ASKS[0]);
 	suite_add_tcase(suite, pure);
 	TCase *tc = tcase_create("programs");
+	tcase_add_unchecked_fixture(tc, sshd_keys, sshd_keys_cleanup);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	add_programs(tc);

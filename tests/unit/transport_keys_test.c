@@ -104,7 +104,7 @@ static struct cube_target host(const char *words) {
 	write_file(server.dir, name, 0600, text);
 	snprintf(file, sizeof file, "%s/%s", server.dir, name);
 	return (struct cube_target){
-		.name = "box", .host = "box", .ssh_config = file, .timeout_ns = 20 * CUBE_NS_PER_S};
+		.name = "box", .host = "box", .ssh_config = file, .timeout_ns = patience()};
 }
 
 static void begin(const struct cube_target *target) {

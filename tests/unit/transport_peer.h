@@ -154,6 +154,12 @@ static void peer_done(struct peer *p) {
 		while (!(cond)) turn((p)->loop); \
 	} while (0)
 
+/* The limit of what has to come: it only matters where something hangs. See tests/pace. */
+static inline uint64_t patience(void) {
+	const char *pace = getenv("CUBE_TEST_PACE");
+	return 20 * CUBE_NS_PER_S * (pace ? strtoul(pace, NULL, 10) : 3);
+}
+
 static void peer_wait_open(struct peer *p) {
 	RUN_UNTIL(p, p->open || p->failed);
 	if (p->failed) ck_abort_msg("open failed: %s", p->err.msg);

@@ -36,10 +36,8 @@ static void teardown(void) {
 }
 
 static struct cube_target box(void) {
-	return (struct cube_target){.name = "box",
-				    .host = "box",
-				    .ssh_config = config,
-				    .timeout_ns = 20 * CUBE_NS_PER_S};
+	return (struct cube_target){
+		.name = "box", .host = "box", .ssh_config = config, .timeout_ns = patience()};
 }
 
 static void begin(const struct cube_target *target) {
@@ -446,7 +444,7 @@ START_TEST(test_penalties) {
 	struct cube_target target = box();
 	target.port = strict.port;
 	target.identity = wrong;
-	target.timeout_ns = 3 * CUBE_NS_PER_S;
+	target.timeout_ns = patience() / 10;
 	must_fail(&target, CUBE_EAUTH, "publickey");
 	do { /* it is counted when sshd has seen its child end */
 		again();

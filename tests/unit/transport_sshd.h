@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -85,6 +86,16 @@ static void make_keys(const char *dir) {
 	write_file(dir, "authorized_keys", 0600, pub);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+	/* a server's last child may do away with something meanwhile */
+	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+static void remove_all(const char *dir) {
+	ck_assert_msg(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0, "%s: %s", dir,
+		      strerror(errno));
+}
+
 /* A listening socket nobody accepts from: also the way to find a free port. Not one that the kernel
  * chooses: it gives the same to any client as soon as this socket is closed for the server. */
 static int listen_any(uint16_t *ret_port) {
@@ -122,14 +133,16 @@ static void sshd_stop(struct sshd *s) {
 	s->pid = 0;
 }
 
-/* sshd takes the first value it finds: `first` goes before the lines of all tests, `more` after. */
+/* sshd takes the first value it finds: `first` goes before the lines of all tests, `more` after.
+ * Logins have the scratch folder as HOME: what this machine's user keeps in a shell's rc files may
+ * cost a hundred processes a login. */
 static void sshd_launch(struct sshd *s, const char *host_key, const char *first, const char *more) {
 	cube_autofree char *config = cube_strf(
 		"%sPort %u\nListenAddress 127.0.0.1\nHostKey %s/%s\nAuthorizedKeysFile %s/authorized_keys\n"
 		"StrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\n"
 		"KbdInteractiveAuthentication no\nPermitRootLogin yes\nUseDNS no\n"
-		"PrintMotd no\nPrintLastLog no\nLogLevel ERROR\nAcceptEnv XX\n%s%s\n",
-		first, s->port, s->dir, host_key, s->dir,
+		"PrintMotd no\nPrintLastLog no\nLogLevel ERROR\nAcceptEnv XX\nSetEnv HOME=%s\n%s%s\n",
+		first, s->port, s->dir, host_key, s->dir, s->dir,
 		s->penalties ? "PerSourcePenalties no\n" : "", more ? more : "");
 	write_file(s->dir, "sshd_config", 0600, config);
 	cube_autofree char *path = cube_strf("%s/sshd_config", s->dir);
@@ -166,13 +179,40 @@ static bool sshd_knows_penalties(const struct sshd *s) {
 	return run_to_end(argv, false) == 0;
 }
 
+/* What programs with a server a test make once, as an unchecked fixture: the keys. */
+static struct sshd made_once;
+
+static inline void sshd_keys(void) {
+	snprintf(made_once.dir, sizeof made_once.dir, "/tmp/cube-ssh-keys-XXXXXX");
+	ck_assert(mkdtemp(made_once.dir) != NULL);
+	make_keys(made_once.dir);
+	made_once.penalties = sshd_knows_penalties(&made_once);
+}
+
+static inline void sshd_keys_cleanup(void) {
+	remove_all(made_once.dir);
+}
+
+static void copy_keys(struct sshd *s) {
+	static const char *const names[] = {"host_key", "host_key2", "id", "id2", "idenc"};
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		cube_autofree char *pub = cube_strf("%s.pub", names[i]);
+		cube_autofree char *key = read_file(made_once.dir, names[i]);
+		cube_autofree char *text = read_file(made_once.dir, pub);
+		write_file(s->dir, names[i], 0600, key);
+		write_file(s->dir, pub, 0644, text);
+		if (strcmp(names[i], "id") == 0) write_file(s->dir, "authorized_keys", 0600, text);
+	}
+	s->penalties = made_once.penalties;
+}
+
 /* Makes the folder and its keys; the server comes with sshd_start. */
 static void sshd_prepare(struct sshd *s) {
 	memset(s, 0, sizeof *s);
 	snprintf(s->dir, sizeof s->dir, "/tmp/cube-ssh-XXXXXX");
 	ck_assert(mkdtemp(s->dir) != NULL);
-	make_keys(s->dir);
-	s->penalties = sshd_knows_penalties(s);
+	if (made_once.dir[0]) copy_keys(s);
+	else make_keys(s->dir), s->penalties = sshd_knows_penalties(s);
 	int fd = listen_any(&s->port);
 	close(fd);
 	cube_autofree char *ssh = cube_strf("%s/.ssh", s->dir);
@@ -189,8 +229,7 @@ static void sshd_prepare(struct sshd *s) {
 
 static void sshd_cleanup(struct sshd *s) {
 	sshd_stop(s);
-	const char *argv[] = {"rm", "-rf", s->dir, NULL};
-	run_program(argv);
+	remove_all(s->dir);
 }
 
 #endif

@@ -116,7 +116,7 @@ void cube_node_kept(const struct cube_mnode *node, const struct cube_node_reques
 		{"ssh-config", other(has->ssh_config, wants->ssh_config)},
 		{"jump", other(has->jump, wants->jump)},
 		{"option", other_options(&has->options, &wants->options)},
-		{"transport", !cube_node_settings_choose(wants) &&
+		{"transport", !wants->local && !cube_node_settings_choose(wants) &&
 				      other(cube_node_transport(node), wants->transport)},
 		{"become", wants->become && !has->become},
 		{"slots", r->slots && (node->auto_slots || node->slots != r->slots)},

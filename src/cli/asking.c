@@ -85,12 +85,16 @@ static void add_question(struct cube_asking *a, struct cube_buf *out, bool whole
 	const char *last = add_lines(&before, text, false);
 	if (whole) cube_buf_addstr(out, cube_buf_str(&before));
 	cube_buf_done(&before);
-	size_t n = strlen(last);
+	size_t n = strlen(last), head = cube_buf_len(out);
 	while (n && last[n - 1] == ' ') n--;
 	if (n && last[n - 1] == ':') n--;
 	cube_text_escape(out, last, n);
 	cube_buf_addstr(out, " ");
-	add_names(out, json_object_get(at_hand(a), "nodes"), width > n + 6 ? width - n - 6 : 0);
+	size_t used = cube_text_width(cube_buf_str(out) + head);
+	add_names(out, json_object_get(at_hand(a), "nodes"),
+		  width > used + 5 ? width - used - 5 : 0);
+	used = cube_text_width(cube_buf_str(out) + head);
+	a->above = used ? (used - 1) / width : 0;
 }
 
 static bool asks_for(const struct cube_asking *a, const char *node) {
@@ -124,6 +128,7 @@ static void show(struct cube_asking *a) {
 	if (a->owner.hide) a->owner.hide(a->arg);
 	if (first && cube_terminal_begin(a->fd, cube_json_true(line_at_hand(a), "echo"))) return;
 	a->begun = a->shown = true;
+	a->hook.fd = a->fd;
 	cube_buf_init(&text, TEXT_MAX);
 	if (first) add_head(a, &text);
 	add_question(a, &text, first);
@@ -132,8 +137,16 @@ static void show(struct cube_asking *a) {
 
 void cube_asking_hide(struct cube_asking *a) {
 	if (!a->started || !a->shown) return;
-	print_text(a, cube_render_live(a->fd) ? "\r\033[K" : "\n");
 	a->shown = false;
+	if (!cube_render_live(a->fd)) {
+		print_text(a, "\n");
+		return;
+	}
+	struct cube_buf codes;
+	cube_buf_init(&codes, 64);
+	if (a->above) cube_buf_printf(&codes, "\033[%zuA", a->above);
+	cube_buf_addstr(&codes, a->above ? "\r\033[J" : "\r\033[K");
+	print(a, &codes);
 }
 
 /* The terminal is not ours any more. */
@@ -141,6 +154,7 @@ static void leave_line(struct cube_asking *a, const char *last) {
 	if (a->begun) cube_terminal_end();
 	if (a->shown) print_text(a, last);
 	a->begun = a->shown = false;
+	a->hook.fd = -1; /* what is typed now is for the shell */
 }
 
 /* ---- answers ---- */
@@ -297,8 +311,8 @@ bool cube_asking_busy(const struct cube_asking *a) {
 
 /* ---- begin and end ---- */
 
-void cube_asking_start(struct cube_asking *a, struct cube_cli *cli,
-		       const struct cube_asking_owner *owner, void *arg) {
+void cube_asking_start(struct cube_asking *a, struct cube_cli *cli, struct cube_asking_owner owner,
+		       void *arg) {
 	struct rlimit none = {0, 0};
 	memset(a, 0, sizeof *a);
 	a->fd = cube_terminal_open();
@@ -307,11 +321,11 @@ void cube_asking_start(struct cube_asking *a, struct cube_cli *cli,
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	a->cli = cli;
-	a->owner = *owner;
+	a->owner = owner;
 	a->arg = arg;
 	a->waiting = json_array();
 	a->started = true;
-	a->hook = (struct cube_client_hook){.fd = a->fd, .fn = on_turn, .arg = a};
+	a->hook = (struct cube_client_hook){.fd = -1, .fn = on_turn, .arg = a};
 	cube_client_hook_add(cli->client, &a->hook);
 }
 

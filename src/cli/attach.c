@@ -21,8 +21,9 @@ struct cube_output_config cube_job_output(const struct cube_job *job,
 }
 
 int cube_job_attach(struct cube_cli *cli, const struct cube_job *job,
-		    const struct cube_print_options *print, bool input, void (*before)(void *arg),
-		    void *arg, struct cube_follow_result *ret, struct cube_err *err) {
+		    const struct cube_print_options *print, bool input,
+		    void (*before)(void *arg, bool whole), void *arg,
+		    struct cube_follow_result *ret, struct cube_err *err) {
 	struct cube_follow_config config = {.ref = {.job = true, .id = job->id},
 					    .first = job->first,
 					    .count = job->count,

@@ -17,8 +17,9 @@ struct cube_output_config cube_job_output(const struct cube_job *job,
 					  const struct cube_print_options *print);
 /* Follows the job to its end. */
 int cube_job_attach(struct cube_cli *cli, const struct cube_job *job,
-		    const struct cube_print_options *print, bool input, void (*before)(void *arg),
-		    void *arg, struct cube_follow_result *ret, struct cube_err *err);
+		    const struct cube_print_options *print, bool input,
+		    void (*before)(void *arg, bool whole), void *arg,
+		    struct cube_follow_result *ret, struct cube_err *err);
 /* Stops all its tasks, does not wait. */
 void cube_job_stop(struct cube_cli *cli, const struct cube_job *job);
 /* After the user left: how to come back. */

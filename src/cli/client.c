@@ -500,6 +500,7 @@ void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int t
 	}
 	size_t hooked = count;
 	for (struct cube_client_hook *h = c->hooks; h && count < TURN_FDS; h = h->next) {
+		if (h->fd < 0) continue;
 		w[count].fd = h->fd;
 		w[count++].events = CURL_WAIT_POLLIN;
 	}
@@ -518,8 +519,9 @@ void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int t
 	}
 	for (struct cube_client_hook *h = c->hooks, *next; h; h = next) {
 		next = h->next;
-		bool readable = hooked < count && w[hooked].revents;
-		hooked++;
+		bool polled = h->fd >= 0 && hooked < count;
+		bool readable = polled && w[hooked].revents;
+		hooked += polled;
 		h->fn(h->arg, readable ? CUBE_TURN_READABLE : CUBE_TURN_IDLE);
 	}
 }

@@ -70,7 +70,7 @@ enum cube_client_turn {
 	CUBE_TURN_INTERRUPTED, /* Ctrl-C, as the command tells by cube_client_interrupted */
 };
 struct cube_client_hook {
-	int fd;
+	int fd; /* -1: none now; it may change */
 	void (*fn)(void *arg, enum cube_client_turn what);
 	void *arg;
 	struct cube_client_hook *next;

@@ -7,6 +7,7 @@
 #include "connopts.h"
 #include "cube/lines.h"
 #include "cube/mem.h"
+#include "reflow.h"
 #include "render.h"
 #include "signals.h"
 #include "watch.h"
@@ -28,10 +29,13 @@ static const struct cube_option options[] = {
 enum { LINE_MAX_ = 64 << 10 };
 
 struct visit {
+	const struct cube_nodeset *hosts;
+	struct cube_asking asking;
 	struct cube_lines lines;
 	json_t *findings;  /* {host: [finding...]} in order of arrival */
 	const char *alone; /* the only host: its findings are printed as they come */
 	bool text, jsonl, colour;
+	size_t width; /* of the terminal, or SIZE_MAX */
 	unsigned failed;
 	int broken; /* exit code: stdout cannot be written */
 };
@@ -44,14 +48,23 @@ static void add_finding(const struct visit *v, const json_t *f, struct cube_buf 
 	const char *fix = cube_json_str(f, "fix", NULL), *colour = "0";
 	for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++)
 		if (!strcmp(verdict, verdicts[i].word)) colour = verdicts[i].colour;
-	if (v->colour) cube_buf_printf(out, "  \033[%sm%-7s\033[0m", colour, verdict);
-	else cube_buf_printf(out, "  %-7s", verdict);
-	cube_buf_printf(out, "  %-13s  %s\n", cube_json_str(f, "check", "?"),
-			cube_json_str(f, "text", ""));
-	if (fix) cube_buf_printf(out, "  %-7s  %-13s  -> %s\n", "", "", fix);
+	cube_autofree char *line =
+		cube_strf("  %-7s  %-13s  %s\n", verdict, cube_json_str(f, "check", "?"),
+			  cube_json_str(f, "text", ""));
+	cube_autofree char *advice =
+		fix ? cube_strf("  %-7s  %-13s  -> %s\n", "", "", fix) : cube_strdup("");
+	struct cube_buf lines;
+	cube_buf_init(&lines, CUBE_RENDER_MAX);
+	cube_reflow(line, v->width, &lines);
+	cube_reflow(advice, v->width, &lines);
+	const char *rest = cube_buf_str(&lines) + strlen("  ") + strlen(verdict);
+	if (v->colour) cube_buf_printf(out, "  \033[%sm%s\033[0m%s", colour, verdict, rest);
+	else cube_buf_addstr(out, cube_buf_str(&lines));
+	cube_buf_done(&lines);
 }
 
 static void print(struct visit *v, struct cube_buf *out) {
+	if (cube_buf_len(out)) cube_asking_hide(&v->asking);
 	if (!v->broken) v->broken = cube_render_print(out);
 	cube_buf_done(out);
 }
@@ -84,32 +97,37 @@ static int take(void *arg, const void *bytes, size_t n) {
 	return cube_lines_feed(&v->lines, bytes, n, on_line, v);
 }
 
+static bool waits_for(void *arg, const char *node) {
+	const struct visit *v = arg;
+	return cube_nodeset_has(v->hosts, node);
+}
+
 static int on_event(void *arg, const char *event, const json_t *data) {
-	cube_asking_event(arg, event, data);
+	struct visit *v = arg;
+	cube_asking_event(&v->asking, event, data);
 	return 0;
 }
 
 /* Until the examination is over; what it needs a person for is asked meanwhile. */
-static int wait_for(struct cube_cli *cli, struct cube_transfer *t, const int *broken,
+static int wait_for(struct cube_cli *cli, struct cube_transfer *t, struct visit *v,
 		    struct cube_err *err) {
 	static const int stops[] = {SIGINT, SIGTERM, 0};
-	struct cube_asking asking = {0};
 	struct cube_watch watch = {0};
 	struct cube_signals signals;
 	int signo = 0;
 	cube_signals_open(&signals, stops);
-	cube_asking_start(&asking, cli, NULL, NULL);
-	if (asking.started) cube_watch_start_asking(&watch, cli, -1, on_event, &asking);
-	while (!cube_transfer_ended(t) && !signo && !*broken) {
+	cube_asking_start(&v->asking, cli, (struct cube_asking_owner){waits_for, NULL}, v);
+	if (v->asking.started) cube_watch_start_asking(&watch, cli, -1, on_event, v);
+	while (!cube_transfer_ended(t) && !signo && !v->broken) {
 		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
 		cube_client_turn(cli->client, &p, 1, -1);
 		signo = cube_signals_next(&signals);
 		if (signo == SIGINT) cube_client_interrupted(cli->client);
 	}
-	if (asking.started) cube_watch_stop(&watch);
-	cube_asking_stop(&asking);
+	if (v->asking.started) cube_watch_stop(&watch);
+	cube_asking_stop(&v->asking);
 	cube_signals_close(&signals);
-	if (*broken) return 0; /* nobody reads the rest */
+	if (v->broken) return 0; /* nobody reads the rest */
 	if (!signo) return cube_transfer_result(t, err);
 	cube_fail(err, CUBE_ECANCELED, "interrupted");
 	err->sys = signo;
@@ -140,7 +158,9 @@ static int print_json(const struct visit *v) {
 }
 
 static int examine(struct cube_cli *cli, const struct args *a, const struct cube_selection *s) {
-	struct visit v = {.text = !strcmp(a->output, "text"),
+	struct visit v = {.hosts = &s->set,
+			  .width = cube_reflow_width(),
+			  .text = !strcmp(a->output, "text"),
 			  .jsonl = !strcmp(a->output, "jsonl"),
 			  .colour = cube_render_colour(STDOUT_FILENO)};
 	struct cube_err err;
@@ -153,7 +173,7 @@ static int examine(struct cube_cli *cli, const struct args *a, const struct cube
 		cube_lines_init(&v.lines, LINE_MAX_);
 		struct cube_transfer *t =
 			cube_client_ask(cli->client, "/v1/doctor", body, take, &v);
-		rc = wait_for(cli, t, &v.broken, &err);
+		rc = wait_for(cli, t, &v, &err);
 		cube_transfer_free(t);
 		cube_lines_done(&v.lines);
 	}

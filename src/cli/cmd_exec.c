@@ -84,13 +84,13 @@ static void read_input(struct session *s) {
 static void on_signal(struct session *s, int signo) {
 	uint16_t rows, cols;
 	switch (signo) {
+	case SIGCONT: /* the terminal was somebody else's, who may have made it another size */
+		if (s->terminal.raw) cube_rawtty_raw(&s->terminal);
+		/* fall through */
 	case SIGWINCH:
 		if (!s->tty) return;
 		cube_rawtty_size(&rows, &cols);
 		cube_rstream_resize(s->stream, rows, cols);
-		return;
-	case SIGCONT:
-		if (s->terminal.raw) cube_rawtty_raw(&s->terminal);
 		return;
 	case SIGINT:
 	case SIGQUIT:

@@ -1,5 +1,6 @@
 #include "commands.h"
 #include "man.h"
+#include "reflow.h"
 #include "render.h"
 
 struct args {
@@ -22,7 +23,9 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	int rc = a->man ? cube_man_page(&out)
 		 : c    ? cube_command_help(c, &out)
 			: cube_command_overview(&out);
-	int code = rc ? 125 : cube_render_print(&out);
+	int code = rc       ? 125
+		   : a->man ? cube_render_print(&out)
+			    : cube_reflow_print(cube_buf_str(&out));
 	cube_buf_done(&out);
 	return code;
 }

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -186,7 +187,7 @@ static bool wait_key(const struct terminal *t, int ms) {
 	if (signo == SIGTSTP) return suspend(t);
 	if (signo) return signo == SIGWINCH;
 	char key = 'q';
-	if (p[0].revents && read(STDIN_FILENO, &key, 1) < 0) return true;
+	if (p[0].revents && read(STDIN_FILENO, &key, 1) < 0) return errno == EINTR;
 	return key != 'q' && key != 'Q' && key != 3 && key != 4;
 }
 

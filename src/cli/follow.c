@@ -93,7 +93,8 @@ static int on_signal(void *arg) {
 
 static int on_write(void *arg, int fd, const void *bytes, size_t n) {
 	struct follow *f = arg;
-	if (f->config->before) f->config->before(f->config->arg);
+	bool whole = n && ((const char *)bytes)[n - 1] == '\n';
+	if (f->config->before) f->config->before(f->config->arg, whole || !n);
 	int rc = cube_write_out(fd, bytes, n, f->signals.fd, on_signal, f);
 	if (rc) f->result.left = rc;
 	return rc;
@@ -196,7 +197,7 @@ static bool come_back(struct follow *f) {
 		if (f->tries >= COME_BACK) return false;
 		if (poll(&p, 1, 100 * (int)f->tries++) > 0 && on_signal(f)) return false;
 	} while (cube_client_start_manager(&f->cli->paths, &err));
-	if (c->before) c->before(c->arg);
+	if (c->before) c->before(c->arg, true);
 	if (first) cube_cli_say("the manager went away; it was started again");
 	f->came_back = true;
 	cube_transfer_free(f->logs);
@@ -228,7 +229,7 @@ static int conclude(struct follow *f, struct cube_err *err) {
 static void tell_reasons(struct follow *f) {
 	const struct cube_follow_config *c = f->config;
 	if (!c->attached || json_object_size(f->reasons) == 0) return;
-	if (c->before) c->before(c->arg);
+	if (c->before) c->before(c->arg, true);
 	const char *reason = json_object_iter_key(json_object_iter(f->reasons));
 	if (c->count == 1 && strncmp(reason, "exit code ", 10) == 0) return;
 	cube_reasons_print(f->reasons, "error: ");

@@ -15,8 +15,9 @@ struct cube_follow_config {
 	uint64_t tail;   /* last lines of each task; CUBE_OPT_UNSET: all */
 	int only_stream; /* 1, 2, or 0 for both */
 	struct cube_output_config output; /* raw, prefix, fold, times */
-	/* Called before output is written, or NULL: for a live display that must step aside. */
-	void (*before)(void *arg);
+	/* Called before output is written, or NULL: for a live display that must step aside. whole:
+	 * it ends a line; where it does not, nothing else belongs behind it. */
+	void (*before)(void *arg, bool whole);
 	void *arg;
 };
 

@@ -63,7 +63,7 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 	struct cube_watch watch;
 	int rc = look(cli, g, err);
 	if (rc || check(g)) return rc;
-	cube_asking_start(&g->asking, cli, &(struct cube_asking_owner){waits_for, NULL}, g);
+	cube_asking_start(&g->asking, cli, (struct cube_asking_owner){waits_for, NULL}, g);
 	if (g->asking.started) cube_watch_start_asking(&watch, cli, after, on_event, g);
 	else cube_watch_start(&watch, cli, after, true, on_event, g);
 	rc = cube_watch_wait(&watch, cli, err);

@@ -8,7 +8,7 @@
 
 /* A question has the screen to itself. */
 static void draw(struct cube_join *j, bool now) {
-	if (!cube_asking_busy(&j->asking)) cube_progress_draw(&j->progress, now);
+	if (!j->midline && !cube_asking_busy(&j->asking)) cube_progress_draw(&j->progress, now);
 }
 
 /* Above the live display. */
@@ -38,7 +38,7 @@ static void finish(struct cube_join *j) {
 	tell_notes(j, true);
 	j->told = true;
 	cube_asking_stop(&j->asking);
-	cube_progress_finish(&j->progress);
+	if (!j->midline) cube_progress_finish(&j->progress);
 	tell_parked(&j->progress);
 }
 
@@ -86,8 +86,7 @@ void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *re
 		for (size_t i = 0; i < j->progress.n; i++) cube_progress_note(&j->progress, i);
 	int64_t after = (int64_t)cube_json_num(reply, "event", 0);
 	draw(j, true);
-	cube_asking_start(&j->asking, cli, &(struct cube_asking_owner){waits_for, hide_progress},
-			  j);
+	cube_asking_start(&j->asking, cli, (struct cube_asking_owner){waits_for, hide_progress}, j);
 	if (j->asking.started) cube_watch_start_asking(&j->watch, cli, after, on_event, j);
 	else cube_watch_start(&j->watch, cli, after, true, on_event, j);
 	finish(j);
@@ -121,8 +120,9 @@ int cube_join_wait(struct cube_join *j, struct cube_err *err) {
 	return rc;
 }
 
-void cube_join_hide(void *join) {
+void cube_join_hide(void *join, bool whole) {
 	struct cube_join *j = join;
+	j->midline = !whole;
 	if (j->told) return;
 	cube_progress_hide(&j->progress);
 	cube_asking_hide(&j->asking);
@@ -130,7 +130,7 @@ void cube_join_hide(void *join) {
 
 void cube_join_stop(struct cube_join *j) {
 	if (!j->cli) return;
-	cube_join_hide(j);
+	cube_join_hide(j, true);
 	if (cube_notes_due(&j->notes, true)) cube_notes_print(&j->notes);
 	cube_notes_done(&j->notes);
 	cube_asking_stop(&j->asking);

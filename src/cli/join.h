@@ -13,8 +13,9 @@ struct cube_join {
 	struct cube_watch watch;
 	struct cube_notes notes;
 	struct cube_asking asking;
-	bool told;  /* the summary was printed */
-	bool asked; /* a question was open when a signal came */
+	bool told;    /* the summary was printed */
+	bool asked;   /* a question was open when a signal came */
+	bool midline; /* what was printed last has not ended its line: nothing is drawn there */
 };
 
 /* reply: of POST /v1/nodes. Goes on while cube_client_turn is called. brief: of a live display only
@@ -25,7 +26,8 @@ void cube_join_start(struct cube_join *j, struct cube_cli *cli, const json_t *re
 int cube_join_all(struct cube_cli *cli, const json_t *reply);
 /* Until each is ready, failed or needs a login; as cube_watch_wait. */
 int cube_join_wait(struct cube_join *j, struct cube_err *err);
-void cube_join_hide(void *join); /* before something else is printed */
+/* Before something else is printed; whole: it ends its line. */
+void cube_join_hide(void *join, bool whole);
 void cube_join_stop(struct cube_join *j);
 
 #endif

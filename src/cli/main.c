@@ -10,7 +10,7 @@
 #include "commands.h"
 #include "cube/parse.h"
 #include "cube/program.h"
-#include "render.h"
+#include "reflow.h"
 
 /* clang-format off */
 const struct cube_command *const cube_commands[] = {
@@ -83,7 +83,7 @@ int cube_command_overview(struct cube_buf *out) {
 static int print_overview(void) {
 	struct cube_buf out;
 	cube_buf_init(&out, 64u << 10);
-	int code = cube_command_overview(&out) ? 125 : cube_render_print(&out);
+	int code = cube_command_overview(&out) ? 125 : cube_reflow_print(cube_buf_str(&out));
 	cube_buf_done(&out);
 	return code;
 }
@@ -91,7 +91,7 @@ static int print_overview(void) {
 static int print_help(const struct cube_command *c) {
 	struct cube_buf out;
 	cube_buf_init(&out, 64u << 10);
-	int code = cube_command_help(c, &out) ? 125 : cube_render_print(&out);
+	int code = cube_command_help(c, &out) ? 125 : cube_reflow_print(cube_buf_str(&out));
 	cube_buf_done(&out);
 	return code;
 }

@@ -12,6 +12,7 @@
 #include "cube/text.h"
 #include "render.h"
 #include "select.h"
+#include "terminal.h"
 
 #define DRAW_EVERY     (80 * CUBE_NS_PER_MS)
 #define LINE_MAX_BYTES (1u << 20)
@@ -223,8 +224,16 @@ int cube_progress_render(const struct cube_progress *p, size_t width, size_t hei
 	return p->n <= height ? render_rows(p, width, out) : render_folded(p, width, height, out);
 }
 
+/* Where it stood other things stand now. */
+static void forget_if_stopped(struct cube_progress *p) {
+	unsigned continued = cube_terminal_continued();
+	if (p->continued != continued) p->shown = 0;
+	p->continued = continued;
+}
+
 void cube_progress_hide(struct cube_progress *p) {
 	char code[32];
+	forget_if_stopped(p);
 	if (p->shown == 0) return;
 	int n = snprintf(code, sizeof code, "\r\033[%zuA\033[J", p->shown);
 	ssize_t done = write(p->fd, code, (size_t)n);
@@ -237,6 +246,7 @@ static void draw(struct cube_progress *p, bool last) {
 	size_t width, height, lines = 0;
 	if (!cube_render_terminal(p->fd, &width, &height)) return;
 	if (last) width = SIZE_MAX;
+	forget_if_stopped(p);
 	struct cube_buf out;
 	cube_buf_init(&out, 16u << 20);
 	if (p->shown) cube_buf_printf(&out, "\r\033[%zuA\033[J", p->shown);

@@ -33,6 +33,7 @@ struct cube_progress { /* zero-initialise, then cube_progress_init */
 	size_t n, *sorted;              /* sorted: row numbers by name */
 	size_t pending, failed, parked; /* parked: of the failed, those that need a login */
 	size_t shown;                   /* lines of the live display on the terminal now */
+	unsigned continued;             /* as cube_terminal_continued told when it was drawn */
 	uint64_t started, drawn;
 };
 

@@ -79,3 +79,18 @@ bool cube_terminal_was_stopped(void) {
 	terminal.stopped = 0;
 	return stopped;
 }
+
+static volatile sig_atomic_t continued;
+
+static void on_continue(int signo) {
+	continued++;
+}
+
+unsigned cube_terminal_continued(void) {
+	static bool counts;
+	struct sigaction ours = {.sa_handler = on_continue, .sa_flags = SA_RESTART};
+	sigemptyset(&ours.sa_mask);
+	if (!counts) sigaction(SIGCONT, &ours, NULL);
+	counts = true;
+	return (unsigned)continued;
+}

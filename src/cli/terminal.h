@@ -15,4 +15,8 @@ void cube_terminal_end(void);
 /* Whether the process was stopped since the last call: the screen is another one then. */
 bool cube_terminal_was_stopped(void);
 
+/* How often the process went on after a stop (Ctrl-Z, fg), counted from the first call on: a shell
+ * has written since, and what was drawn before is not where it was. */
+unsigned cube_terminal_continued(void);
+
 #endif

@@ -9,6 +9,8 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=../lab/lab.sh
 . "$ROOT/tests/lab/lab.sh"
+# shellcheck source=../lab/terminal.sh
+. "$ROOT/tests/lab/terminal.sh"
 
 ON=${ON:-local}
 SCRIPT=$(basename "$0" .sh)
@@ -77,6 +79,17 @@ json_is() { # FILTER VALUE, of the last output
 	got=$(jq -cr "$1" "$O" 2>&1) || { shown "$O"; fail "jq $1: $got"; }
 	is "$got" "$2" "$1"
 }
+
+# Runs a command on a terminal of $COLS (80) columns and 24 rows; the steps before -- are those of
+# tests/lab/terminal.c. Then $O is what stays on it, with what scrolled off. It is to be left as it was
+# found, and no signal ends the command, unless $KILLED says which. After lab_terminal "$T".
+on_tty() { # [STEP...] -- COMMAND...
+	TERM=${TERM-xterm} run "$T/terminal" -s "24x${COLS:-80}" -r "$T/tty" "$@"
+	[ "$rc" != 250 ] || { cat "$E" >&2 && fail "$ran"; }
+	! grep '^fault' "$T/tty" >&2 || fail "the terminal after: $ran"
+	is "$(tty_said signal)" "${KILLED:-0}" "the signal that ended: $ran"
+}
+tty_said() { sed -n "s/^$1 //p" "$T/tty"; } # a line of the report
 
 # Until COMMAND... succeeds, within ${WITHIN:-20} seconds of a quick machine. To look costs processes as
 # well: it is done less often the longer it takes.

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cube/buf.h"
 #include "cube/err.h"
@@ -80,6 +81,8 @@ const char *cube_request_path(const struct cube_request *req);
 const char *cube_request_segment(const struct cube_request *req, const char *name);
 const char *cube_request_query(const struct cube_request *req, const char *key); /* NULL: absent */
 const char *cube_request_header(const struct cube_request *req, const char *key);
+/* The client's process, or 0 where that is not to be seen. */
+pid_t cube_request_client(const struct cube_request *req);
 const void *cube_request_body(const struct cube_request *req, size_t *ret_len);
 /* For `refuse`: 404, 405, 413 or 503. */
 int cube_request_refusal(const struct cube_request *req);

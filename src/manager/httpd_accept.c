@@ -164,6 +164,12 @@ static bool is_allowed(int fd) {
 	return peer.uid == geteuid() || peer.uid == 0;
 }
 
+pid_t cube_request_client(const struct cube_request *req) {
+	struct ucred peer = {0};
+	socklen_t n = sizeof peer;
+	return getsockopt(req->conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0 ? 0 : peer.pid;
+}
+
 static void take(struct cube_httpd *h, int fd) {
 	static const struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	if (!is_allowed(fd)) close(fd);

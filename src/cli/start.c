@@ -19,6 +19,7 @@
 #include "cube/mem.h"
 #include "cube/text.h"
 
+#define STARTS        3
 #define READY_FD      3
 #define LOG_HEAD      " error manager: "
 #define READY_TIMEOUT (60 * CUBE_NS_PER_S)
@@ -158,7 +159,11 @@ int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *e
 	int lock = -1;
 	int rc = take_lock(paths, &lock, err);
 	if (rc) return rc;
-	if (!answers(paths)) rc = start_locked(paths, err);
+	/* One that died without having been ready gave way to another, which gets ready now. */
+	for (int tries = 0; tries < STARTS && !answers(paths); tries++) {
+		rc = start_locked(paths, err);
+		if (rc != CUBE_ECONNECT || !cube_client_manager_pid(paths)) break;
+	}
 	close(lock);
 	return rc;
 }

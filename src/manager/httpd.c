@@ -89,7 +89,7 @@ static struct cube_request *request_new(struct cube_httpd *h, struct MHD_Connect
 static void request_free(struct cube_request *req) {
 	cube_httpd_heard(req);
 	req->conn->req = NULL;
-	if (req->route && req->route->follows) req->h->following--;
+	if (req->follows) req->h->following[req->follows]--;
 	cube_io_del(req->watch);
 	cube_list_remove(&req->link);
 	if (req->sink.gone) req->sink.gone(req->sink_arg, req);
@@ -172,6 +172,9 @@ static enum MHD_Result send_response(struct cube_request *req) {
 	struct MHD_Response *response = req->response;
 	req->response = NULL;
 	req->sent = true;
+	/* Refused for want of room: it does not keep what there is. */
+	if (req->refusal == 503)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	enum MHD_Result rc = MHD_queue_response(req->connection, (unsigned)req->status, response);
 	MHD_destroy_response(response);
 	return rc;
@@ -189,7 +192,8 @@ static enum MHD_Result begin(struct cube_request *req) {
 	req->announced = body_announced(req);
 	req->begun = true;
 	if (cube_httpd_refuses(req)) req->refusal = 503;
-	if (req->route && req->route->follows) req->h->following++;
+	else if (req->route) req->follows = req->route->follows;
+	if (req->follows) req->h->following[req->follows]++;
 	bool sinks = req->route && req->route->max_body == SIZE_MAX;
 	if (req->route && !sinks) {
 		cube_buf_init(&req->body, req->route->max_body);

@@ -35,9 +35,9 @@ struct cube_body_sink {
 /* A client that stays: it keeps no manager alive, and may not take what others need. */
 enum cube_follows {
 	CUBE_FOLLOWS_NOT,
-	CUBE_FOLLOWS,         /* three quarters of the connections */
-	CUBE_FOLLOWS_ENDLESS, /* seven eighths: an answer without an end of its own; who takes nodes
-				 down needs it */
+	CUBE_FOLLOWS,         /* half of the connections */
+	CUBE_FOLLOWS_ENDLESS, /* three eighths; an answer without an end of its own */
+	CUBE_FOLLOWS_KINDS
 };
 
 struct cube_route {

@@ -52,7 +52,8 @@ static bool has_moved(struct cube_conn *c) {
 }
 
 bool cube_httpd_busy(struct cube_httpd *h) {
-	bool busy = h->incoming > 0;
+	bool busy = h->incoming > 0 || h->moved;
+	h->moved = false;
 	cube_list_each (&h->conns, c, struct cube_conn, link) {
 		if (has_moved(c) || is_owed(c)) busy = true;
 	}
@@ -66,9 +67,12 @@ void cube_httpd_heard(struct cube_request *req) {
 
 bool cube_httpd_refuses(const struct cube_request *req) {
 	const struct cube_httpd *h = req->h;
-	if (!req->route || !req->route->follows) return false;
-	if (req->route->follows == CUBE_FOLLOWS_ENDLESS) return h->following >= h->limit * 7 / 8;
-	return h->following >= h->limit * 3 / 4 || h->spares < CUBE_HTTPD_SPARE;
+	switch (req->route ? req->route->follows : CUBE_FOLLOWS_NOT) {
+	case CUBE_FOLLOWS:
+		return h->following[CUBE_FOLLOWS] >= h->limit / 2 || h->spares < CUBE_HTTPD_SPARE;
+	case CUBE_FOLLOWS_ENDLESS: return h->following[CUBE_FOLLOWS_ENDLESS] >= h->limit * 3 / 8;
+	default: return false;
+	}
 }
 
 /* --- room --- */
@@ -139,12 +143,12 @@ void cube_httpd_on_connection(void *httpd, struct MHD_Connection *connection, vo
 			      enum MHD_ConnectionNotificationCode what) {
 	struct cube_httpd *h = httpd;
 	struct cube_conn *c = *context;
+	h->moved = true;
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		*context = c = cube_alloc(sizeof *c);
 		c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
 				->connect_fd;
 		c->heard = cube_loop_now(h->loop);
-		c->moved = true;
 		cube_list_append(&h->conns, &c->link);
 		h->connections++;
 		if (!cube_timer_armed(h->sweep)) cube_timer_after(h->sweep, SWEEP_NS);

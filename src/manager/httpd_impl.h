@@ -26,12 +26,13 @@ struct cube_httpd {
 	struct cube_link requests;
 	struct cube_link conns; /* struct cube_conn */
 	unsigned connections, incoming, limit;
-	unsigned following; /* requests of routes that follow */
-	int listen_fd;      /* -1: none */
+	unsigned following[CUBE_FOLLOWS_KINDS]; /* requests */
+	int listen_fd;                          /* -1: none */
 	struct cube_io *listen_io;
 	struct cube_timer *sweep;
 	int spare[CUBE_HTTPD_SPARE];
 	unsigned spares;
+	bool moved;    /* somebody came or left since cube_httpd_busy looked */
 	bool paused;   /* no room for who comes next */
 	bool closing;  /* no request is begun any more */
 	bool finished; /* .. and endless answers end as if that were all */
@@ -70,14 +71,15 @@ struct cube_request {
 	const struct cube_route *route;
 	char *method, *path, *segments;
 	int refusal;
-	uint64_t announced; /* length of the body; UINT64_MAX: chunked */
-	bool begun;         /* the head was looked at */
-	bool complete;      /* the whole body is in */
-	bool ended;         /* and the handler knows */
-	bool answered;      /* the handler gave its answer */
-	bool sent;          /* the library has it */
-	bool inside;        /* the library is calling us about it */
-	bool early;         /* it was written before the body's end */
+	enum cube_follows follows; /* counted as such */
+	uint64_t announced;        /* length of the body; UINT64_MAX: chunked */
+	bool begun;                /* the head was looked at */
+	bool complete;             /* the whole body is in */
+	bool ended;                /* and the handler knows */
+	bool answered;             /* the handler gave its answer */
+	bool sent;                 /* the library has it */
+	bool inside;               /* the library is calling us about it */
+	bool early;                /* it was written before the body's end */
 	bool suspended, woken, gone;
 	struct cube_io *watch; /* for the client's hang-up while suspended */
 	struct cube_buf body;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cube/buf.h"
 #include "cube/err.h"
@@ -31,6 +32,14 @@ struct cube_body_sink {
 						   the pointer; called exactly once, last */
 };
 
+/* A client that stays: it keeps no manager alive, and may not take what others need. */
+enum cube_follows {
+	CUBE_FOLLOWS_NOT,
+	CUBE_FOLLOWS,         /* half of the connections */
+	CUBE_FOLLOWS_ENDLESS, /* three eighths; an answer without an end of its own */
+	CUBE_FOLLOWS_KINDS
+};
+
 struct cube_route {
 	const char *method; /* "GET"; HEAD is served by GET's route unless it has its own */
 	const char *path;   /* "/v1/tasks/{id}/logs": a {name} takes one segment */
@@ -38,15 +47,33 @@ struct cube_route {
 	size_t max_body; /* 0: no body is accepted; SIZE_MAX: fn itself sets a sink by
 			    cube_request_sink */
 	bool secret;     /* the body is wiped after use */
+	enum cube_follows follows;
+	bool patient; /* the body may pause for as long as it likes, as what a person types */
 };
 
-/* Serves an already listening socket (owned from now on). routes must outlive it. Unknown path:
- * 404, known path with another method: 405, both through `refuse`. */
+/* Serves an already listening socket (owned from now on), to the same user and root. routes must
+ * outlive it. Unknown path: 404, known path with another method: 405, too many that follow: 503,
+ * all through `refuse`.
+ *
+ * There are at most 1000 connections, and half as many as there are descriptors. When they, or the
+ * descriptors, are used up, one that has not asked for anything for a second makes room: an
+ * unfinished head or body, or an idle one. Unfinished heads end after 30 s, bodies after 120 s
+ * without a byte. */
 int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_route *routes,
 		   size_t nroutes, cube_route_fn *refuse, void *arg, struct cube_httpd **ret,
 		   struct cube_err *err);
 void cube_httpd_free(struct cube_httpd *h);
 unsigned cube_httpd_connections(const struct cube_httpd *h);
+/* Listens there instead (owned; -1: nowhere). Who waits at the old one to be accepted is hung up.
+ */
+int cube_httpd_listen(struct cube_httpd *h, int listen_fd, struct cube_err *err);
+/* Whether a client is really doing something: since the last look it asked, sent, or read, or it
+ * waits for an answer we owe. Not one that is idle, follows in silence, or does not read. */
+bool cube_httpd_busy(struct cube_httpd *h);
+/* Takes who waits to be accepted, and what has been sent by now. */
+void cube_httpd_catch_up(struct cube_httpd *h);
+/* Nothing is left to follow: endless answers come to a clean end, and no request is begun. */
+void cube_httpd_finish(struct cube_httpd *h);
 
 const char *cube_request_method(const struct cube_request *req);
 const char *cube_request_path(const struct cube_request *req);
@@ -54,8 +81,10 @@ const char *cube_request_path(const struct cube_request *req);
 const char *cube_request_segment(const struct cube_request *req, const char *name);
 const char *cube_request_query(const struct cube_request *req, const char *key); /* NULL: absent */
 const char *cube_request_header(const struct cube_request *req, const char *key);
+/* The client's process, or 0 where that is not to be seen. */
+pid_t cube_request_client(const struct cube_request *req);
 const void *cube_request_body(const struct cube_request *req, size_t *ret_len);
-/* For `refuse`: 404, 405 or 413. */
+/* For `refuse`: 404, 405, 413 or 503. */
 int cube_request_refusal(const struct cube_request *req);
 
 void cube_request_sink(struct cube_request *req, const struct cube_body_sink *sink, void *arg);

@@ -42,6 +42,7 @@ struct cube_manager {
 	struct cube_wake *wake;
 	struct cube_api *api;
 	struct cube_httpd *httpd;
+	struct cube_link uses;         /* of node_uses.c; zeroed at first */
 	struct cube_link streams_over; /* of streams.c: their clients still read; zeroed at first */
 	bool stopping;
 };

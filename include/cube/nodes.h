@@ -53,6 +53,9 @@ struct cube_mnode {
 	struct cube_node_settings set;
 	char *fallback; /* why OpenSSH is used instead of libssh2 from now on, or NULL */
 	bool auto_slots, purge;
+	bool once; /* came with a command that takes it down at its end, see node_uses.h; nobody
+		      has asked for it to stay since */
+	bool purge_once; /* .. and one of those that used it wants nothing to be left there */
 	bool ask; /* questions may be put to whoever asked for this join: cleared when it ends */
 
 	enum cube_node_state state; /* set only by cube_node_set */

@@ -27,13 +27,18 @@ struct cube_spawn {
 	 * all of that do when the process ends, and a KILL a second later (src/io/guard.h). */
 	bool mortal;
 	int niceness;                /* added; 0 leaves it */
-	const struct rlimit *nofile; /* its RLIMIT_NOFILE; NULL: this process's */
-	const struct rlimit *data;   /* its RLIMIT_DATA, the memory it may ask for; the same */
+	const struct rlimit *nofile; /* its RLIMIT_NOFILE; NULL: what this process was given */
+	const struct rlimit
+		*data; /* its RLIMIT_DATA, the memory it may ask for; NULL: this process's */
 };
 
 /* 0 and *ret_pid; or CUBE_EEXEC with err->sys = errno of chdir/exec and a message that names the
  * program or folder; or CUBE_ESYS when no process could be made. */
 int cube_spawn(const struct cube_spawn *spawn, pid_t *ret_pid, struct cube_err *err);
+
+/* As many descriptors as this process may have (65,536 are enough); what it starts gets the limit
+ * that it was given itself. */
+int cube_spawn_raise_nofile(struct cube_err *err);
 
 /* Runs fn in a copy of this process (a plain fork): a look at what a library would do next, which
  * leaves its state here as it is. What fn writes to fd is read from *ret_fd; its process ends with

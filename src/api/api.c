@@ -62,11 +62,12 @@ static const struct cube_route routes[] = {
 	{"GET", "/v1/tasks/{id}", cube_api_task_show, 0},
 	{"DELETE", "/v1/tasks/{id}", cube_api_task_delete, BODY_MAX},
 	{"POST", "/v1/tasks/{id}/signal", cube_api_task_signal, BODY_MAX},
-	{"POST", "/v1/tasks/{id}/stdin", cube_api_task_stdin, SIZE_MAX},
-	{"GET", "/v1/tasks/{id}/logs", cube_api_task_logs, 0},
+	{"POST", "/v1/tasks/{id}/stdin", cube_api_task_stdin, SIZE_MAX, .follows = CUBE_FOLLOWS,
+	 .patient = true},
+	{"GET", "/v1/tasks/{id}/logs", cube_api_task_logs, 0, .follows = CUBE_FOLLOWS},
 	{"DELETE", "/v1/jobs/{id}", cube_api_job_delete, BODY_MAX},
 	{"POST", "/v1/jobs/{id}/signal", cube_api_job_signal, BODY_MAX},
-	{"GET", "/v1/jobs/{id}/logs", cube_api_job_logs, 0},
+	{"GET", "/v1/jobs/{id}/logs", cube_api_job_logs, 0, .follows = CUBE_FOLLOWS},
 	{"POST", "/v1/nodes", cube_api_nodes_post, BODY_MAX},
 	{"GET", "/v1/nodes", cube_api_nodes_get, 0},
 	{"DELETE", "/v1/nodes", cube_api_nodes_delete, BODY_MAX},
@@ -74,8 +75,8 @@ static const struct cube_route routes[] = {
 	{"DELETE", "/v1/nodes/{name}", cube_api_node_delete, BODY_MAX},
 	{"GET", "/v1/nodes/{name}/metrics", cube_api_node_metrics, 0},
 	{"POST", "/v1/doctor", cube_api_doctor_post, BODY_MAX},
-	{"POST", "/v1/nodes/{name}/streams", cube_api_node_stream, 0},
-	{"GET", "/v1/events", cube_api_events_get, 0},
+	{"POST", "/v1/nodes/{name}/streams", cube_api_node_stream, 0, .follows = CUBE_FOLLOWS},
+	{"GET", "/v1/events", cube_api_events_get, 0, .follows = CUBE_FOLLOWS_ENDLESS},
 	{"GET", "/v1/prompts", cube_api_prompts_get, 0},
 	{"POST", "/v1/prompts/{id}", cube_api_prompt_post, PROMPT_MAX, .secret = true},
 	{"POST", "/v1/login", cube_api_login_post, BODY_MAX},
@@ -94,6 +95,11 @@ static void refuse(void *arg, struct cube_request *req) {
 	case 413:
 		cube_fail(&err, CUBE_ETOOBIG, "the body of %.16s %.120s is longer than it may be",
 			  cube_request_method(req), cube_request_path(req));
+		break;
+	case 503:
+		cube_fail(&err, CUBE_ECONFLICT,
+			  "too many clients follow or send something already; try again when some "
+			  "of them have ended");
 		break;
 	default:
 		cube_fail(&err, CUBE_ENOTFOUND, "there is nothing at %.120s",

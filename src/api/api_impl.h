@@ -78,6 +78,7 @@ struct cube_api_nodes { /* zero-initialise */
 	struct cube_node_request *v;
 	size_t n;
 	struct cube_strv options;
+	bool once;
 };
 int cube_api_nodes_read(struct cube_api *api, const json_t *body, struct cube_api_nodes *ret,
 			struct cube_err *err);

@@ -9,6 +9,7 @@
 #include "cube/events.h"
 #include "cube/node_check.h"
 #include "cube/tasks.h"
+#include "cube/node_uses.h"
 
 /* --- NODE --- */
 
@@ -102,7 +103,7 @@ struct join {
 	json_t *options;
 	struct cube_strv words; /* the options' */
 	uint64_t connect_timeout_ns;
-	bool become, ask;
+	bool become, ask, once;
 };
 static const struct cube_field join_fields[] = {
 	{"nodes", CUBE_FIELD_ARRAY, .required = true, .at = offsetof(struct join, nodes)},
@@ -115,6 +116,7 @@ static const struct cube_field join_fields[] = {
 	{"options", CUBE_FIELD_ARRAY, .at = offsetof(struct join, options)},
 	{"become", CUBE_FIELD_BOOL, .at = offsetof(struct join, become)},
 	{"ask", CUBE_FIELD_BOOL, .at = offsetof(struct join, ask)},
+	{"once", CUBE_FIELD_BOOL, .at = offsetof(struct join, once)},
 };
 
 struct one {
@@ -189,6 +191,7 @@ int cube_api_nodes_read(struct cube_api *api, const json_t *body, struct cube_ap
 				  &join, err);
 	if (!rc) rc = read_options(join.options, &ret->options, err);
 	if (rc) return rc;
+	ret->once = join.once;
 	join.words = ret->options;
 	ret->v = cube_realloc_array(NULL, json_array_size(join.nodes) + 1, sizeof *ret->v);
 	json_array_foreach(join.nodes, i, v) {
@@ -205,13 +208,16 @@ void cube_api_nodes_done(struct cube_api_nodes *nodes) {
 	free(nodes->v);
 }
 
-static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, json_t *nodes,
-		     json_t *added, struct cube_err *err) {
+/* use: of the command that needs them, or NULL: they are to stay. */
+static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, struct cube_use *use,
+		     json_t *nodes, json_t *added, struct cube_err *err) {
 	for (size_t i = 0; i < list->n; i++) {
-		struct cube_mnode *node;
-		bool is_new;
+		struct cube_mnode *node = cube_nodes_find(api->m->nodes, list->v[i].name);
+		bool is_new, stays = node && node->state != CUBE_NODE_FAILED && !node->once;
 		int rc = cube_nodes_add(api->m->nodes, &list->v[i], &node, &is_new, err);
 		if (rc) return rc;
+		node->once = use && !stays;
+		if (use) cube_use_add(use, node);
 		json_t *row = cube_api_node_json(node);
 		json_array_append_new(nodes, row);
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
@@ -225,18 +231,25 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_api_nodes list = {0};
 	struct cube_err err;
-	json_t *body = NULL, *nodes = json_array(), *added = json_array();
+	json_t *body = NULL, *nodes = json_array(), *added = json_array(), *reply;
+	struct cube_use *use = NULL;
 	uint64_t event = cube_events_last(api->m->events);
 	int rc = cube_body_json(req, &body, &err);
 	/* All are checked before any is added. */
 	if (!rc) rc = cube_api_nodes_read(api, body, &list, &err);
-	if (!rc) rc = add_nodes(api, &list, nodes, added, &err);
+	cube_uses_prune(api->m);
+	if (!rc && list.once) use = cube_use_new(api->m, cube_request_client(req));
+	if (!rc) rc = add_nodes(api, &list, use, nodes, added, &err);
 	cube_turn_commit(&api->m->turn);
-	if (rc) cube_reply_error(req, &err);
-	else
-		cube_reply_json(req, 202,
-				json_pack("{s:O, s:O, s:o}", "nodes", nodes, "added", added,
-					  "event", cube_jv_u64(event)));
+	if (rc) {
+		cube_use_free(use);
+		cube_reply_error(req, &err);
+	} else {
+		reply = json_pack("{s:O, s:O, s:o}", "nodes", nodes, "added", added, "event",
+				  cube_jv_u64(event));
+		if (use) json_object_set_new(reply, "use", cube_jv_u64(cube_use_id(use)));
+		cube_reply_json(req, 202, reply);
+	}
 	json_decref(nodes);
 	json_decref(added);
 	cube_api_nodes_done(&list);
@@ -248,10 +261,13 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 struct leave {
 	json_t *nodes;
 	bool ask;
+	uint64_t use, job;
 };
 static const struct cube_field leave_fields[] = {
 	{"nodes", CUBE_FIELD_ARRAY, .at = offsetof(struct leave, nodes)},
 	{"ask", CUBE_FIELD_BOOL, .at = offsetof(struct leave, ask)},
+	{"use", CUBE_FIELD_INTEGER, .max = INT64_MAX, .at = offsetof(struct leave, use)},
+	{"job", CUBE_FIELD_INTEGER, .max = INT64_MAX, .at = offsetof(struct leave, job)},
 };
 
 int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_err *err) {
@@ -268,8 +284,9 @@ int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_
 	return 0;
 }
 
+/* kept (taken, or NULL): of those asked for, what others need. */
 static void reply_leave(struct cube_api *api, struct cube_request *req, const json_t *names,
-			bool ask) {
+			bool ask, json_t *kept) {
 	bool purge = cube_query_flag(req, "purge");
 	json_t *left = json_array(), *v;
 	size_t i;
@@ -279,11 +296,38 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
 		if (!node) continue; /* named twice */
 		json_array_append_new(left, cube_jv_text(node->name));
-		cube_nodes_leave(api->m->nodes, node, purge, ask);
+		cube_nodes_leave(api->m->nodes, node, purge || node->purge_once, ask);
 	}
 	cube_turn_commit(&api->m->turn);
-	cube_reply_json(req, 202,
-			json_pack("{s:o, s:o}", "nodes", left, "event", cube_jv_u64(event)));
+	json_t *reply = json_pack("{s:o, s:o}", "nodes", left, "event", cube_jv_u64(event));
+	if (kept) json_object_set_new(reply, "kept", kept);
+	cube_reply_json(req, 202, reply);
+}
+
+/* The end of a use: those of its nodes go that came for a while and that nobody else needs. Of one
+ * that is not known any more (another manager's) it is the nodes that the client names. */
+static void end_use(struct cube_api *api, struct cube_request *req, const struct leave *leave) {
+	json_t *names = json_array(), *kept = json_array(), *v;
+	bool purge = cube_query_flag(req, "purge");
+	size_t i;
+	cube_uses_prune(api->m);
+	struct cube_use *use = cube_use_find(api->m, leave->use);
+	json_t *asked = use ? json_array() : json_incref(leave->nodes);
+	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+		if (use && cube_use_has(use, node) && node->once)
+			json_array_append_new(asked, json_string_nocheck(node->name));
+	}
+	cube_use_free(use);
+	json_array_foreach(asked, i, v) {
+		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
+		if (!node) continue; /* taken down meanwhile */
+		bool used = cube_node_is_used(node, leave->job);
+		if (used && purge) node->purge_once = true;
+		json_array_append(used ? kept : names, v);
+	}
+	reply_leave(api, req, names, leave->ask, kept);
+	json_decref(asked);
+	json_decref(names);
 }
 
 void cube_api_node_delete(void *arg, struct cube_request *req) {
@@ -292,7 +336,7 @@ void cube_api_node_delete(void *arg, struct cube_request *req) {
 	if (!node) return;
 	json_t *names = json_array();
 	json_array_append_new(names, json_string_nocheck(node->name));
-	reply_leave(api, req, names, false);
+	reply_leave(api, req, names, false, NULL);
 	json_decref(names);
 }
 
@@ -302,13 +346,16 @@ void cube_api_nodes_delete(void *arg, struct cube_request *req) {
 	struct cube_err err;
 	json_t *body = NULL, *all = json_array();
 	int rc = cube_body_json(req, &body, &err);
-	if (!rc) rc = cube_fields_read(body, leave_fields, 2, &leave, &err);
-	if (!rc) rc = cube_api_check_names(api, leave.nodes, &err);
+	if (!rc)
+		rc = cube_fields_read(body, leave_fields,
+				      sizeof leave_fields / sizeof leave_fields[0], &leave, &err);
+	if (!rc && !leave.use) rc = cube_api_check_names(api, leave.nodes, &err);
 	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
 		json_array_append_new(all, json_string_nocheck(node->name));
 	}
 	if (rc) cube_reply_error(req, &err);
-	else reply_leave(api, req, leave.nodes ? leave.nodes : all, leave.ask);
+	else if (leave.use) end_use(api, req, &leave);
+	else reply_leave(api, req, leave.nodes ? leave.nodes : all, leave.ask, NULL);
 	json_decref(all);
 	json_decref(body);
 }

@@ -6,8 +6,6 @@
  * one only marks it; the library runs by a deferred call, once for all that were woken, never
  * inside one of its own callbacks, and before the loop sleeps.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -21,12 +19,10 @@
 #define ROUNDS      4 /* of the library in one turn, while it has more to do */
 #define SWALLOW_MAX (1u << 20)
 
-static void run(struct cube_httpd *h);
-
 static void run_deferred(void *arg) {
 	struct cube_httpd *h = arg;
 	h->deferred = false;
-	if (h->daemon) run(h);
+	if (h->daemon) cube_httpd_run(h);
 	else free(h);
 }
 
@@ -79,6 +75,10 @@ static struct cube_request *request_new(struct cube_httpd *h, struct MHD_Connect
 	struct cube_request *req = cube_alloc(sizeof *req);
 	req->h = h;
 	req->connection = connection;
+	req->conn = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+			    ->socket_context;
+	req->conn->req = req;
+	req->conn->asked = true;
 	req->method = cube_strdup(method);
 	req->path = cube_strdup(path);
 	cube_buf_init(&req->body, 0);
@@ -87,6 +87,9 @@ static struct cube_request *request_new(struct cube_httpd *h, struct MHD_Connect
 }
 
 static void request_free(struct cube_request *req) {
+	cube_httpd_heard(req);
+	req->conn->req = NULL;
+	if (req->follows) req->h->following[req->follows]--;
 	cube_io_del(req->watch);
 	cube_list_remove(&req->link);
 	if (req->sink.gone) req->sink.gone(req->sink_arg, req);
@@ -169,6 +172,9 @@ static enum MHD_Result send_response(struct cube_request *req) {
 	struct MHD_Response *response = req->response;
 	req->response = NULL;
 	req->sent = true;
+	/* Refused for want of room: it does not keep what there is. */
+	if (req->refusal == 503)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	enum MHD_Result rc = MHD_queue_response(req->connection, (unsigned)req->status, response);
 	MHD_destroy_response(response);
 	return rc;
@@ -181,9 +187,13 @@ static void dispatch(struct cube_request *req) {
 
 /* The head is in. */
 static enum MHD_Result begin(struct cube_request *req) {
+	if (req->h->closing) return MHD_NO; /* not begun: the client asks the next one */
 	find_route(req);
 	req->announced = body_announced(req);
 	req->begun = true;
+	if (cube_httpd_refuses(req)) req->refusal = 503;
+	else if (req->route) req->follows = req->route->follows;
+	if (req->follows) req->h->following[req->follows]++;
 	bool sinks = req->route && req->route->max_body == SIZE_MAX;
 	if (req->route && !sinks) {
 		cube_buf_init(&req->body, req->route->max_body);
@@ -254,6 +264,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		*con_cls = req;
 	}
 	req->inside = true;
+	if (!req->begun || *upload_data_size) cube_httpd_heard(req);
 	enum MHD_Result rc = look(req, upload_data, upload_data_size);
 	req->inside = false;
 	return rc;
@@ -266,25 +277,15 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 	*con_cls = NULL;
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
-			  enum MHD_ConnectionNotificationCode what) {
-	struct cube_httpd *h = cls;
-	if (what == MHD_CONNECTION_NOTIFY_STARTED) h->connections++;
-	else h->connections--;
-}
-
 /* --- in the loop --- */
 
-static void run(struct cube_httpd *h) {
+void cube_httpd_run(struct cube_httpd *h) {
 	MHD_UNSIGNED_LONG_LONG ms = 0;
 	bool timed = true;
 	h->running = true;
 	for (int i = 0; i < ROUNDS && timed && ms == 0; i++) {
-		bool full = h->connections == CUBE_HTTPD_CONNECTIONS;
 		h->again = false;
 		MHD_run(h->daemon);
-		/* Full, it does not accept, and begins again only when it runs next. */
-		if (full && h->connections < CUBE_HTTPD_CONNECTIONS) h->again = true;
 		timed = MHD_get_timeout(h->daemon, &ms) == MHD_YES;
 		if (h->again) timed = true, ms = 0;
 	}
@@ -294,27 +295,20 @@ static void run(struct cube_httpd *h) {
 }
 
 static void on_ready(void *arg, uint32_t events) {
-	run(arg);
+	cube_httpd_run(arg);
 }
 static void on_timer(void *arg) {
-	run(arg);
+	cube_httpd_run(arg);
 }
 
-static int start_daemon(struct cube_httpd *h, int listen_fd, struct cube_err *err) {
-	int flags = fcntl(listen_fd, F_GETFL);
-	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-		int sys = errno;
-		close(listen_fd);
-		return cube_fail_sys(err, sys, "listening socket");
-	}
-	h->daemon =
-		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
-					 MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-				 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-				 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CUBE_HTTPD_CONNECTIONS,
-				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CUBE_HTTPD_MEMORY,
-				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-				 MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+static int start_daemon(struct cube_httpd *h, struct cube_err *err) {
+	h->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+			MHD_ALLOW_UPGRADE | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+		0, NULL, NULL, on_request, h, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CUBE_HTTPD_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CUBE_HTTPD_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+		MHD_OPTION_NOTIFY_CONNECTION, cube_httpd_on_connection, h, MHD_OPTION_END);
 	if (!h->daemon) return cube_fail(err, CUBE_ESYS, "cannot start the HTTP server");
 	return 0;
 }
@@ -326,27 +320,21 @@ int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_rout
 	*h = (struct cube_httpd){
 		.loop = loop, .routes = routes, .nroutes = nroutes, .refuse = refuse, .arg = arg};
 	cube_list_init(&h->requests);
-	int rc = start_daemon(h, listen_fd, err);
-	if (rc < 0) {
-		free(h);
-		return rc;
+	cube_httpd_accept_init(h);
+	int rc = start_daemon(h, err);
+	if (!rc) {
+		int fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+		h->timer = cube_timer_add(loop, on_timer, h);
+		rc = cube_io_add(loop, fd, EPOLLIN, on_ready, h, &h->io, err);
 	}
-	int fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-	rc = cube_io_add(loop, fd, EPOLLIN, on_ready, h, &h->io, err);
-	if (rc < 0) {
-		MHD_stop_daemon(h->daemon);
-		free(h);
-		return rc;
-	}
-	h->timer = cube_timer_add(loop, on_timer, h);
-	*ret = h;
-	return 0;
+	if (!rc) rc = cube_httpd_listen(h, listen_fd, err);
+	else close(listen_fd);
+	if (!rc) *ret = h;
+	else cube_httpd_free(h);
+	return rc;
 }
 
-void cube_httpd_free(struct cube_httpd *h) {
-	if (!h) return;
-	cube_io_del(h->io);
-	cube_timer_del(h->timer);
+static void end_daemon(struct cube_httpd *h) {
 	for (int i = 0; i < ROUNDS; i++) MHD_run(h->daemon); /* answers given in the last turn */
 	cube_list_each (&h->requests, req, struct cube_request, link) {
 		req->gone = true;
@@ -360,9 +348,25 @@ void cube_httpd_free(struct cube_httpd *h) {
 	MHD_run(h->daemon);
 	MHD_stop_daemon(h->daemon);
 	h->daemon = NULL;
-	if (!h->deferred) free(h);
 }
 
+void cube_httpd_free(struct cube_httpd *h) {
+	if (!h) return;
+	cube_io_del(h->io);
+	cube_timer_del(h->timer);
+	h->closing = true;
+	if (h->daemon) end_daemon(h);
+	cube_httpd_accept_free(h);
+	if (!h->deferred) free(h);
+}
 unsigned cube_httpd_connections(const struct cube_httpd *h) {
 	return h->connections;
+}
+
+void cube_httpd_finish(struct cube_httpd *h) {
+	h->closing = h->finished = true;
+	cube_list_each (&h->requests, req, struct cube_request, link) {
+		if (req->route && req->route->follows == CUBE_FOLLOWS_ENDLESS) mhd_resume(req);
+	}
+	cube_httpd_run(h);
 }

@@ -96,7 +96,11 @@ static ssize_t on_pull(void *cls, uint64_t pos, char *space, size_t n) {
 	if (req->gone) return MHD_CONTENT_READER_END_WITH_ERROR;
 	req->woken = false;
 	ssize_t got = req->stream.source.pull(req->stream.arg, (uint8_t *)space, n);
-	if (got > 0) return got;
+	if (got > 0) {
+		req->conn->moved = true;
+		return got;
+	}
+	if (got == 0 && req->h->finished && req->route->follows == CUBE_FOLLOWS_ENDLESS) got = -1;
 	if (got == -1) return MHD_CONTENT_READER_END_OF_STREAM;
 	if (got < 0) return MHD_CONTENT_READER_END_WITH_ERROR;
 	cube_httpd_suspend(req);

@@ -87,6 +87,8 @@ int cube_cli_connect(struct cube_cli *cli, enum cube_cli_start start, struct cub
 	if (cli->client) return 0;
 	for (int tries = 0; tries < 3; tries++) {
 		rc = probe(cli, err);
+		if (!rc && start != CUBE_START_NEVER)
+			cube_client_restarts(cli->client, &cli->paths);
 		if (rc != CUBE_ECONNECT) return rc;
 		if (start == CUBE_START_NEVER ||
 		    (start == CUBE_START_KNOWN && !has_state(&cli->paths)))

@@ -25,6 +25,7 @@ struct cube_client {
 	CURL *easy; /* for JSON; keeps its connection */
 	char socket[sizeof((struct sockaddr_un *)0)->sun_path];
 	int dir_fd; /* of the socket's folder, where its path is too long for sun_path */
+	const struct cube_paths *restarts; /* NULL: who asks is told that nobody listens */
 	struct cube_transfer *transfers;
 	struct cube_client_hook *hooks;
 };
@@ -218,6 +219,7 @@ static int perform(struct cube_client *c, json_t **ret_reply, struct cube_err *e
 
 int cube_client_json(struct cube_client *c, const char *method, const char *path,
 		     const json_t *body, json_t **ret_reply, struct cube_err *err) {
+	struct cube_err why = {0};
 	curl_easy_reset(c->easy);
 	set_common(c, c->easy, path);
 	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, TIMEOUT_S);
@@ -238,7 +240,12 @@ int cube_client_json(struct cube_client *c, const char *method, const char *path
 	if (strcmp(method, "HEAD") == 0) curl_easy_setopt(c->easy, CURLOPT_NOBODY, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
-	int rc = perform(c, ret_reply, err);
+	int rc = perform(c, ret_reply, &why);
+	/* Nobody has seen the request: one that had nothing to do has ended since the last one. */
+	if (rc == CUBE_ECONNECT && why.sys && c->restarts &&
+	    (rc = cube_client_start_manager(c->restarts, &why)) == 0)
+		rc = perform(c, ret_reply, &why);
+	if (rc && err) *err = why;
 	curl_slist_free_all(headers);
 	if (dump) explicit_bzero(dump, strlen(dump));
 	free(dump);
@@ -256,6 +263,10 @@ int cube_client_json_secret(struct cube_client *c, const char *method, const cha
 	if (!c->easy) abort(); /* out of memory, as cube_alloc */
 	cube_client_secret_end();
 	return rc;
+}
+
+void cube_client_restarts(struct cube_client *c, const struct cube_paths *paths) {
+	c->restarts = paths;
 }
 
 static size_t read_file(char *into, size_t size, size_t n, void *arg) {

@@ -34,6 +34,12 @@ int cube_client_json_secret(struct cube_client *c, const char *method, const cha
 void cube_client_secret_begin(void);
 void cube_client_secret_end(void);
 
+/* From now on a manager that is found to have ended is started again for the next request with
+ * JSON; paths must outlive the client. */
+void cube_client_restarts(struct cube_client *c, const struct cube_paths *paths);
+/* The process that holds this cluster's lock, whether it answers or not; 0: there is none. */
+pid_t cube_client_manager_pid(const struct cube_paths *paths);
+
 /* Uploads size bytes from file fd. */
 int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
 		    struct cube_err *err);

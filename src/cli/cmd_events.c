@@ -141,6 +141,8 @@ static int print_all(struct cube_cli *cli, const struct args *a, struct printing
 		/* a manager that went away is started again */
 	} while (a->follow && rc == CUBE_ECONNECT &&
 		 cube_client_start_manager(&cli->paths, err) == 0);
+	if (a->follow && rc == 0 && !p->all)
+		cube_cli_say("no nodes and no tasks are left, and the manager ended; that was all");
 	if (p->all && (rc == 0 || rc == CUBE_ECANCELED)) {
 		struct cube_listing list = {.output = "json"};
 		int code = cube_render_list(&list, columns, "events", p->all);

@@ -18,9 +18,12 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	int rc = cube_cli_connect(cli, CUBE_START_NEVER, &err);
 	if (!rc) rc = cube_client_json(cli->client, "GET", "/v1/info", NULL, &info, &err);
 	if (rc == CUBE_ENOTFOUND) {
-		info = json_pack("{s:s,s:s,s:s,s:s,s:s,s:n}", "manager", "not running", "version",
+		pid_t pid = cube_client_manager_pid(&cli->paths);
+		info = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "manager",
+				 pid > 0 ? "running, does not listen" : "not running", "version",
 				 CUBE_VERSION, "name", cli->paths.cluster, "socket",
-				 cli->paths.socket, "state_dir", cli->paths.state, "pid");
+				 cli->paths.socket, "state_dir", cli->paths.state, "pid",
+				 pid > 0 ? json_integer(pid) : json_null());
 		rc = 0;
 	} else if (!rc) {
 		json_object_set_new(info, "manager", json_string("running"));

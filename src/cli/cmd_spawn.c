@@ -29,12 +29,15 @@ static const struct cube_option options[] = {
 	{0},
 };
 
-/* Takes exactly those nodes down that were added; not 0 where something is left. */
-static int tear_down(struct cube_cli *cli, const json_t *added, bool purge) {
+/* Takes those nodes down that came with this command and that nobody else needs; not 0 where
+ * something is left. */
+static int tear_down(struct cube_cli *cli, const json_t *reply, uint64_t job, bool purge) {
+	const json_t *added = json_object_get(reply, "added");
+	struct cube_nodes_use use = {added, (uint64_t)cube_json_num(reply, "use", 0), job};
 	json_t *gone = NULL, *left = NULL;
 	struct cube_err err;
-	if (json_array_size(added) == 0) return 0;
-	int rc = cube_nodes_down(cli, added, purge, &gone, &left, &err);
+	if (!use.id && json_array_size(added) == 0) return 0;
+	int rc = cube_nodes_end_use(cli, &use, purge, &gone, &left, &err);
 	if (rc) {
 		cube_autofree char *names = cube_fold_names(added);
 		int code = cube_cli_fail(&err);
@@ -74,8 +77,21 @@ static int once(struct cube_cli *cli, const struct args *a, const json_t *reply,
 	}
 	if (result.left)
 		cube_job_stop(cli, &job); /* nodes that were there before keep no task of ours */
-	int down = tear_down(cli, added, a->purge);
+	int down = tear_down(cli, reply, job.id, a->purge);
 	return code ? code : down;
+}
+
+/* What is just being taken down, as by another command, is waited for. */
+static int post_nodes(struct cube_cli *cli, const json_t *body, const struct cube_selection *s,
+		      json_t **ret, struct cube_err *err) {
+	json_t *names = cube_selection_names(s);
+	int rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, ret, err);
+	while (rc == CUBE_ECONFLICT) {
+		rc = cube_nodes_await_gone(cli, names, err);
+		if (!rc) rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, ret, err);
+	}
+	json_decref(names);
+	return rc;
 }
 
 static int add_nodes(struct cube_cli *cli, const struct args *a, const struct cube_selection *s,
@@ -85,7 +101,8 @@ static int add_nodes(struct cube_cli *cli, const struct args *a, const struct cu
 	int code, rc = cube_conn_body(&a->conn, s, a->slots, &body, &err);
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_IF_NEEDED, &err);
 	if (!rc && n) rc = cube_task_body(cli, &a->task, words, n, &task, &err);
-	if (!rc) rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, &reply, &err);
+	if (!rc && n) json_object_set_new(body, "once", json_true());
+	if (!rc) rc = post_nodes(cli, body, s, &reply, &err);
 	if (rc) {
 		code = cube_cli_fail(&err);
 	} else if (n) {

@@ -75,11 +75,62 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 			      "the manager went away before all were gone; `cube down` goes on");
 }
 
+/* Those that are just being taken down, of names. */
+static int find_leaving(struct cube_cli *cli, const json_t *names, json_t *ret,
+			struct cube_err *err) {
+	json_t *reply = NULL, *node, *name;
+	size_t i, k;
+	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		if (strcmp(cube_json_str(node, "state", ""), "leaving") != 0) continue;
+		json_array_foreach(names, k, name) {
+			if (json_equal(name, json_object_get(node, "name")))
+				json_object_set_new(ret, json_string_value(name), json_true());
+		}
+	}
+	json_decref(reply);
+	return rc;
+}
+
+int cube_nodes_await_gone(struct cube_cli *cli, const json_t *names, struct cube_err *err) {
+	struct going g = {.pending = json_object(), .gone = json_array(), .left = json_object()};
+	json_t *list = json_array();
+	const char *name;
+	json_t *value;
+	int64_t after = 0;
+	int rc = cube_watch_now(cli, &after, err);
+	if (!rc) rc = find_leaving(cli, names, g.pending, err);
+	json_object_foreach(g.pending, name, value) json_array_append_new(list, json_string(name));
+	cube_autofree char *folded = cube_fold_names(list);
+	if (*folded) cube_cli_say("%s: just being taken down; waiting for the end of that", folded);
+	if (!rc && !check(&g)) rc = wait_gone(cli, &g, after, err);
+	json_decref(list);
+	json_decref(g.pending);
+	json_decref(g.gone);
+	json_decref(g.left);
+	return rc;
+}
+
 int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_t **ret_gone,
 		    json_t **ret_left, struct cube_err *err) {
+	return cube_nodes_end_use(cli, &(struct cube_nodes_use){.names = names}, purge, ret_gone,
+				  ret_left, err);
+}
+
+/* Who stays because of others is told of. */
+static void tell_kept(const json_t *reply) {
+	cube_autofree char *kept = cube_fold_names(json_object_get(reply, "kept"));
+	if (*kept) cube_cli_say("%s: not taken down, others use it still", kept);
+}
+
+int cube_nodes_end_use(struct cube_cli *cli, const struct cube_nodes_use *use, bool purge,
+		       json_t **ret_gone, json_t **ret_left, struct cube_err *err) {
 	json_t *body = json_pack("{s:b}", "ask", cube_asking_possible()), *reply = NULL;
+	const json_t *names = use->names;
 	struct going g = {.pending = json_object(), .gone = json_array(), .left = json_object()};
 	if (names) json_object_set(body, "nodes", (json_t *)names);
+	if (use->id) json_object_set_new(body, "use", json_integer((json_int_t)use->id));
+	if (use->job) json_object_set_new(body, "job", json_integer((json_int_t)use->job));
 	const char *path = purge ? "/v1/nodes?purge=1" : "/v1/nodes";
 	int rc = cube_client_json(cli->client, "DELETE", path, body, &reply, err);
 	size_t i;
@@ -88,6 +139,7 @@ int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_
 		if (json_is_string(name))
 			json_object_set_new(g.pending, json_string_value(name), json_true());
 	}
+	if (!rc) tell_kept(reply);
 	if (!rc) rc = wait_gone(cli, &g, (int64_t)cube_json_num(reply, "event", 0), err);
 	json_decref(reply);
 	json_decref(body);

@@ -10,4 +10,16 @@
 int cube_nodes_down(struct cube_cli *cli, const json_t *names, bool purge, json_t **ret_gone,
 		    json_t **ret_left, struct cube_err *err);
 
+/* The same at the end of a use that POST /v1/nodes gave (0: none): of names only those that came
+ * with it and that nobody else needs, which is said. job: whose tasks do not count. */
+struct cube_nodes_use {
+	const json_t *names;
+	uint64_t id, job;
+};
+int cube_nodes_end_use(struct cube_cli *cli, const struct cube_nodes_use *use, bool purge,
+		       json_t **ret_gone, json_t **ret_left, struct cube_err *err);
+
+/* Waits for those of names that are just being taken down; says which. */
+int cube_nodes_await_gone(struct cube_cli *cli, const json_t *names, struct cube_err *err);
+
 #endif

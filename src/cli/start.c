@@ -12,15 +12,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "client.h"
+#include "cli.h"
 #include "cube/buf.h"
 #include "cube/clock.h"
+#include "cube/lockholder.h"
 #include "cube/mem.h"
 #include "cube/text.h"
 
+#define STARTS        3
 #define READY_FD      3
 #define LOG_HEAD      " error manager: "
 #define READY_TIMEOUT (60 * CUBE_NS_PER_S)
+#define SILENT        (2 * CUBE_NS_PER_S) /* then it is said what is waited for */
 
 static bool answers(const struct cube_paths *paths) {
 	struct cube_client *c = NULL;
@@ -73,17 +76,31 @@ static int execute(const struct cube_paths *paths, int ready, int errors, pid_t 
 	return sys ? cube_fail_sys(err, sys, "cannot start the manager") : 0;
 }
 
+static void tell_waiting(const struct cube_paths *paths) {
+	pid_t pid = cube_client_manager_pid(paths);
+	if (pid > 0)
+		cube_cli_say("waiting for the manager with pid %d, which holds %s/lock, to end or "
+			     "to answer",
+			     (int)pid, paths->state);
+	else cube_cli_say("waiting for the manager to start");
+}
+
 /* 0 when the manager wrote its byte; CUBE_ECONNECT at end of file without one. */
-static int wait_ready(int fd, struct cube_err *err) {
-	uint64_t deadline = cube_clock_mono() + READY_TIMEOUT;
+static int wait_ready(const struct cube_paths *paths, int fd, struct cube_err *err) {
+	uint64_t begin = cube_clock_mono(), deadline = begin + READY_TIMEOUT,
+		 words = begin + SILENT;
 	for (;;) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		uint64_t now = cube_clock_mono();
 		char byte;
 		if (now >= deadline)
 			return cube_fail(err, CUBE_ETIMEOUT, "the manager does not get ready");
-		int n = poll(&p, 1, (int)((deadline - now) / CUBE_NS_PER_MS) + 1);
-		if (n <= 0) continue;
+		uint64_t until = now < words ? words : deadline;
+		int n = poll(&p, 1, (int)((until - now) / CUBE_NS_PER_MS) + 1);
+		if (n <= 0) {
+			if (now < words && cube_clock_mono() >= words) tell_waiting(paths);
+			continue;
+		}
 		ssize_t got = read(fd, &byte, 1);
 		if (got == 1) return 0;
 		if (got < 0 && errno == EINTR) continue;
@@ -122,7 +139,7 @@ static int start_locked(const struct cube_paths *paths, struct cube_err *err) {
 		out < 0 ? cube_fail_sys(err, errno, "dup") : execute(paths, out, errors, &pid, err);
 	close(ready[1]);
 	if (out >= 0) close(out);
-	if (!rc) rc = wait_ready(ready[0], err);
+	if (!rc) rc = wait_ready(paths, ready[0], err);
 	if (rc == CUBE_ECONNECT) {
 		add_reason(errors, err);
 		/* e.g. a `cube manager` by hand was a moment faster */
@@ -133,11 +150,20 @@ static int start_locked(const struct cube_paths *paths, struct cube_err *err) {
 	return rc;
 }
 
+pid_t cube_client_manager_pid(const struct cube_paths *paths) {
+	cube_autofree char *lock = cube_strf("%s/lock", paths->state);
+	return cube_lock_holder(lock);
+}
+
 int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *err) {
 	int lock = -1;
 	int rc = take_lock(paths, &lock, err);
 	if (rc) return rc;
-	if (!answers(paths)) rc = start_locked(paths, err);
+	/* One that died without having been ready gave way to another, which gets ready now. */
+	for (int tries = 0; tries < STARTS && !answers(paths); tries++) {
+		rc = start_locked(paths, err);
+		if (rc != CUBE_ECONNECT || !cube_client_manager_pid(paths)) break;
+	}
 	close(lock);
 	return rc;
 }

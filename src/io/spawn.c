@@ -32,7 +32,7 @@
 
 /* Room for one PATH_MAX buffer and the dynamic linker's lazy binding, which saves all vector
  * registers. Only the touched pages cost memory. */
-enum { CHILD_STACK = 32 * 1024, SIGNALS = 65 };
+enum { CHILD_STACK = 32 * 1024, SIGNALS = 65, NOFILE_MAX = 65536 };
 
 static const char DEFAULT_PATH[] = "/usr/local/bin:/usr/bin:/bin";
 
@@ -41,6 +41,8 @@ enum step { STEP_STDIO, STEP_NICE, STEP_DIR, STEP_EXEC };
 struct failure {
 	int step, sys;
 };
+
+static struct rlimit given; /* to this process, where it raised its own; zeroed: it did not */
 
 struct job {
 	const struct cube_spawn *spawn;
@@ -121,6 +123,7 @@ static struct failure prepare_and_exec(const struct job *job) {
 		errno = 0; /* -1 is a valid niceness */
 		if (nice(spawn->niceness) == -1 && errno) return (struct failure){STEP_NICE, errno};
 	}
+	if (given.rlim_max && !spawn->nofile) prlimit(0, RLIMIT_NOFILE, &given, NULL);
 	if (spawn->nofile) prlimit(0, RLIMIT_NOFILE, spawn->nofile, NULL); /* lower: cannot fail */
 	if (spawn->data) prlimit(0, RLIMIT_DATA, spawn->data, NULL);
 	if (spawn->dir && chdir(spawn->dir) < 0) return (struct failure){STEP_DIR, errno};
@@ -250,6 +253,20 @@ int cube_pipe(int ret[2], struct cube_err *err) {
 	int fds[2];
 	if (pipe2(fds, O_CLOEXEC) < 0) return cube_fail_sys(err, errno, "cannot make a pipe");
 	memcpy(ret, fds, sizeof fds);
+	return 0;
+}
+
+int cube_spawn_raise_nofile(struct cube_err *err) {
+	struct rlimit all;
+	if (given.rlim_max) return 0;
+	if (prlimit(0, RLIMIT_NOFILE, NULL, &all) < 0)
+		return cube_fail_sys(err, errno, "RLIMIT_NOFILE");
+	struct rlimit was = all;
+	all.rlim_cur = all.rlim_max < NOFILE_MAX ? all.rlim_max : NOFILE_MAX;
+	if (all.rlim_cur <= was.rlim_cur) return 0;
+	if (prlimit(0, RLIMIT_NOFILE, &all, NULL) < 0)
+		return cube_fail_sys(err, errno, "RLIMIT_NOFILE");
+	given = was;
 	return 0;
 }
 

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,6 @@
 #include "cube/builds.h"
 #include "cube/clock.h"
 #include "cube/id.h"
-#include "cube/listen.h"
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/program.h"
@@ -29,12 +27,10 @@
 #include "cube/node_wake.h"
 #include "cube/nodes.h"
 #include "cube/prompts.h"
+#include "cube/spawn.h"
+#include "life.h"
 #include "replace.h"
 #include "cube/tasks.h"
-
-#define IDLE_EXIT_NS (3 * CUBE_NS_PER_S)
-#define LOCK_NS      (30 * CUBE_NS_PER_S)
-#define MINUTE_NS    (60 * CUBE_NS_PER_S)
 
 struct options {
 	const char *cluster;
@@ -45,9 +41,8 @@ struct options {
 struct program {
 	struct cube_manager m;
 	struct options o;
-	int lock_fd;
-	struct cube_timer *idle, *minute;
-	bool busy; /* at the last look */
+	int lock_fd; /* until life has it */
+	struct cube_life *life;
 };
 
 static const char HELP[] =
@@ -97,34 +92,6 @@ static int parse_options(int argc, char **argv, struct options *o) {
 	o->memory = store && strcmp(store, "memory") == 0;
 	cube_log_set_level((enum cube_log_level)level);
 	return 0;
-}
-
-static bool is_served(const char *socket) {
-	struct cube_err err;
-	int fd, rc = cube_connect_unix(socket, &fd, &err);
-	if (rc == 0) close(fd);
-	return rc == 0;
-}
-
-/* The lock says who the manager is; it is held by the fd and needs no cleaning up. A holder that
- * nobody can reach is about to end, or to listen; flock(2) has no time limit. */
-static int take_lock(struct program *p, struct cube_err *err) {
-	char path[sizeof p->m.paths.state + 8];
-	const char *socket = p->m.paths.socket;
-	uint64_t end = cube_clock_mono() + LOCK_NS;
-	int rc, gone = 0;
-	snprintf(path, sizeof path, "%s/lock", p->m.paths.state);
-	for (;; poll(NULL, 0, 10)) {
-		rc = cube_lock_file(path, &p->lock_fd, err);
-		if (rc != CUBE_ECONFLICT || cube_clock_mono() >= end) break;
-		if (p->o.replace) gone = cube_manager_replace(socket, err);
-		else if (is_served(socket)) break;
-		if (gone && gone != CUBE_ECONNECT) return gone;
-	}
-	if (rc == CUBE_ECONFLICT)
-		return cube_fail(err, rc, "a manager of cluster '%s' is running already",
-				 p->m.paths.cluster);
-	return rc;
 }
 
 static int open_store(struct program *p, struct cube_err *err) {
@@ -182,55 +149,6 @@ static void on_signal(void *arg, int signo) {
 	cube_manager_stop(arg);
 }
 
-static bool is_busy(struct program *p) {
-	struct cube_manager *m = &p->m;
-	if (cube_tasks_active(m->tasks) || cube_httpd_connections(m->httpd)) return true;
-	cube_list_each (cube_nodes_list(m->nodes), node, struct cube_mnode, link) {
-		/* One that waits for a login is told of by the store as well as by us. */
-		if (node->state != CUBE_NODE_FAILED && node->state != CUBE_NODE_NEEDS_LOGIN)
-			return true;
-	}
-	return false;
-}
-
-/* Started by a command, the manager goes when two looks in a row find nothing to do. */
-static void on_idle(void *arg) {
-	struct program *p = arg;
-	bool busy = is_busy(p);
-	if (!busy && !p->busy) {
-		cube_info("nothing to do: the manager ends");
-		cube_manager_stop(&p->m);
-		return;
-	}
-	p->busy = busy;
-	cube_timer_after(p->idle, IDLE_EXIT_NS);
-}
-
-/* A state folder that was deleted under us makes this a manager that nobody can reach. */
-static bool folder_is_there(const struct program *p) {
-	char path[sizeof p->m.paths.state + 8];
-	struct stat ours, there;
-	snprintf(path, sizeof path, "%s/lock", p->m.paths.state);
-	return fstat(p->lock_fd, &ours) == 0 && stat(path, &there) == 0 &&
-	       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
-}
-
-static void on_minute(void *arg) {
-	struct program *p = arg;
-	if (!folder_is_there(p)) {
-		struct cube_err gone;
-		cube_turn_must(&p->m.turn,
-			       cube_fail(&gone, CUBE_ENOTFOUND, "the state folder %s was deleted",
-					 p->m.paths.state),
-			       &gone);
-		return;
-	}
-	struct cube_store *s = cube_turn_tx(&p->m.turn);
-	struct cube_err err;
-	cube_turn_must(&p->m.turn, s->ops->metric_thin(s, cube_clock_wall(), &err), &err);
-	cube_timer_after(p->minute, MINUTE_NS);
-}
-
 static int open_ssh(struct cube_manager *m, struct cube_err *err) {
 	cube_autofree char *cache = cube_paths_cache();
 	cube_builds_new(m->loop, cache, &m->builds);
@@ -252,10 +170,11 @@ static int keep_secrets(struct cube_err *err) {
 
 static int build(struct program *p, struct cube_err *err) {
 	struct cube_manager *m = &p->m;
-	int rc, fd;
-	if ((rc = keep_secrets(err))) return rc;
+	int rc;
+	if ((rc = keep_secrets(err)) || (rc = cube_spawn_raise_nofile(err))) return rc;
 	if ((rc = cube_paths_find(p->o.cluster, &m->paths, err)) ||
-	    (rc = cube_paths_own(m->paths.state, err)) || (rc = take_lock(p, err)) ||
+	    (rc = cube_paths_own(m->paths.state, err)) ||
+	    (rc = cube_manager_lock(&m->paths, p->o.replace, &p->lock_fd, err)) ||
 	    (rc = open_store(p, err)) || (rc = cube_loop_new(&m->loop, err)) ||
 	    (rc = start_turn(m, err)) || (rc = open_ssh(m, err)) ||
 	    (rc = cube_prompts_new(m->loop, &m->prompts, err)) ||
@@ -267,8 +186,9 @@ static int build(struct program *p, struct cube_err *err) {
 		return rc;
 	cube_wake_new(m, &m->wake);
 	cube_loop_forgive_stops(m->loop);
-	if ((rc = cube_listen_unix_fd(m->paths.socket, &fd, err))) return rc;
-	return cube_api_serve(m->api, fd, err);
+	rc = cube_life_new(m, p->lock_fd, p->o.ready_fd >= 0, &p->life, err);
+	p->lock_fd = -1;
+	return rc;
 }
 
 static int hook(struct program *p, struct cube_err *err) {
@@ -281,13 +201,6 @@ static int hook(struct program *p, struct cube_err *err) {
 	cube_loop_before_sleep(m->loop, 5, tick, m);
 	cube_loop_before_sleep(m->loop, 10, commit, &m->turn);
 	cube_loop_before_sleep(m->loop, 20, flush, m);
-	p->minute = cube_timer_add(m->loop, on_minute, p);
-	cube_timer_after(p->minute, MINUTE_NS);
-	if (p->o.ready_fd >= 0) {
-		p->busy = true;
-		p->idle = cube_timer_add(m->loop, on_idle, p);
-		cube_timer_after(p->idle, IDLE_EXIT_NS);
-	}
 	return 0;
 }
 
@@ -306,12 +219,10 @@ static void take_down(struct program *p) {
 	cube_ssh_free(m->ssh);
 	cube_builds_free(m->builds);
 	cube_store_free(m->store);
+	if (p->lock_fd >= 0) close(p->lock_fd);
+	cube_life_free(p->life);
 	cube_loop_free(m->loop);
 	cube_session_free(m->session);
-	if (p->lock_fd >= 0) {
-		if (m->httpd) unlink(m->paths.socket);
-		close(p->lock_fd);
-	}
 }
 
 /* From here on nobody watches the terminal: what there is to say goes to the log file. */

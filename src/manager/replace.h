@@ -1,12 +1,17 @@
-/* Taking the place of a manager that runs. */
+/* The lock that says who the manager is, and taking the place of one that runs. */
 #ifndef CUBE_MANAGER_REPLACE_H
 #define CUBE_MANAGER_REPLACE_H
 
-#include "cube/err.h"
+#include <stdbool.h>
 
-/* Asks the manager behind the socket to stop, as a signal does (workers and their tasks go on), and
- * waits until its process has ended. CUBE_ECONNECT where nobody listens, CUBE_ETIMEOUT where it
- * does not end. */
-int cube_manager_replace(const char *socket, struct cube_err *err);
+#include "cube/err.h"
+#include "cube/paths.h"
+
+/* Takes the lock of the state folder; it is held by *ret_fd and needs no cleaning up. With replace
+ * whoever holds it is asked to end. A holder that nobody can reach is about to end, or to listen:
+ * it is waited for, half a minute. CUBE_ECONFLICT when a manager runs, with its pid and what to do.
+ */
+int cube_manager_lock(const struct cube_paths *paths, bool replace, int *ret_fd,
+		      struct cube_err *err);
 
 #endif

@@ -4,21 +4,22 @@
 . "$(dirname "$0")/lib.sh"
 
 setup() {
-	LAB_SETENV="CUBE_DIR=$T/elsewhere $LAB_SETENV" hosts 2
+	hosts 2
 }
 
 clean() { # what is left of cube's where the hosts may have it
 	local found
-	found=$(find "$LAB"/h*/home "$T/elsewhere" ! -type d 2>/dev/null | grep -v /.ssh/ || true)
-	[ ! "$found" ] && [ ! -e "$T/elsewhere" ] || fail "left: $found"
+	found=$(find "$LAB"/h*/home -path '*/.cache*')
+	[ ! "$found" ] || fail "left: $found"
 }
-cached() { [ "$(find "$T/elsewhere" -type f | grep -cE '/bin/[0-9a-f]{64}$')" = 1 ]; }
+cached() { find "$(home_of "$1")" -type f | grep -qE '/bin/[0-9a-f]{64}$' || fail "nothing is cached on $1"; }
 second() { CUBE_STATE_DIR=$T/state2 cube "$@"; }
 
 test_down_and_then_purge() {
 	ok cube spawn -w 'h[1-2]'
 	ok cube down
-	cached
+	cached h1
+	cached h2
 	ok cube down --purge
 	out_is 'h[1-2] gone\n'
 	clean
@@ -28,7 +29,7 @@ test_down_and_then_purge() {
 
 test_purge_after_a_command() {
 	ok cube spawn -w h1 -- true
-	cached
+	cached h1
 	ok cube down --purge h1
 	out_is 'h1 gone\n'
 	clean
@@ -74,19 +75,16 @@ test_host_that_is_away() {
 	clean
 }
 
-# One of an earlier build, in the folder that is used and in another one; and half an upload.
-test_other_folders() {
-	local name home
+# One of an earlier build, and half an upload.
+test_earlier_builds() {
+	local home name
 	home=$(home_of h1)/.cache/cube
 	name=$(printf '%064d' 7)
 	ok cube spawn -w h1
-	mkdir -p "$home/bin"
-	touch "$home/.made-parent" "$home/bin/.tmp.half" "$T/elsewhere/bin/$name"
-	cp "$T/elsewhere/bin/$name" "$home/bin/$name"
+	touch "$home/bin/.tmp.half" "$home/bin/$name"
 	ok cube run -d -- sleep 1000
 	ok cube down --purge
 	clean
-	[ ! -e "$(home_of h1)/.cache" ] || fail 'the folder that was made for it is there'
 }
 
 test_another_cluster() {
@@ -94,7 +92,7 @@ test_another_cluster() {
 	ok second spawn -w h1
 	ok cube down --purge
 	out_is 'h1 gone\n'
-	err_has 'h1: its worker stays cached for that of another cluster: .*/elsewhere/run/'
+	err_has 'h1: its worker stays cached for that of another cluster: .*/.cache/cube/run/'
 	ok second down --purge
 	err_is ''
 	clean

@@ -19,6 +19,8 @@ typedef void cube_listen_fn(void *arg, int fd);
  * is an abstract socket, of which no file is made; any user may find it. */
 int cube_listen_unix(struct cube_loop *loop, const char *path, cube_listen_fn *fn, void *arg,
 		     struct cube_listen **ret, struct cube_err *err);
+/* Whether its file is there still: somebody may have removed or replaced it. */
+bool cube_listen_is_there(const struct cube_listen *l);
 void cube_listen_free(struct cube_listen *l); /* closes and unlinks; NULL is fine */
 
 /* Only the bound, listening fd, for a library that accepts by itself. */

@@ -88,6 +88,7 @@ struct cube_mnode {
 	bool linked;      /* the worker's HELLO came on the present transport */
 	bool told;        /* .. and it was told to shut down */
 	bool choked;      /* .. and did not take what it was sent: the link ends, nothing is sent */
+	bool signalled;   /* .. and tasks there were sent signals that it has not answered for */
 	bool other_build; /* .. and it is another worker than this cube's */
 	bool joined;      /* was ready since it was asked for: a failure is a loss, not an end */
 	bool touched;     /* something of ours may be on the host */
@@ -132,6 +133,12 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
  * to be reached for that. */
 void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge, bool ask);
 
+/* Nodes that are gone and left their cached worker on their host (taken down without purge):
+ * whether name is one; and bringing that one (NULL: all) back, to be taken down with purge at once.
+ */
+bool cube_nodes_left_worker(struct cube_nodes *nodes, const char *name);
+int cube_nodes_bring_back(struct cube_manager *m, const char *name, struct cube_err *err);
+
 /* Joins again one that waits for a login, failed or is lost; others stay as they are: *ret_added
  * false. ask: as in the request. */
 void cube_nodes_login(struct cube_nodes *nodes, struct cube_mnode *node, bool ask, bool *ret_added);
@@ -155,6 +162,18 @@ void cube_node_step(struct cube_mnode *node, const char *step, double progress);
 /* Joining ended in an error, or the link broke: state failed, lost or parked, tasks told, retry
  * armed for a lost one. */
 void cube_node_fail(struct cube_mnode *node, const struct cube_err *err);
+/* For good: gone, or failed; its tasks too, and where it is gone the node itself. */
+void cube_node_end(struct cube_mnode *node, enum cube_node_state state, const char *reason);
+void cube_node_hang_up(struct cube_mnode *node);
+/* node_leave.c: it took too long; the worker has ended; and nothing of it is there (note: but what
+ * another cluster's keeps, or ""). */
+void cube_node_leave_limit(struct cube_mnode *node);
+void cube_node_left(struct cube_mnode *node);
+void cube_node_left_clean(struct cube_mnode *node, const char *note);
+/* .. and for it: a gone one that left its worker; ids are 1..last; a node of its row again. */
+bool cube_nodes_cached(struct cube_nodes *nodes, uint32_t id);
+uint32_t cube_nodes_last(const struct cube_nodes *nodes);
+struct cube_mnode *cube_nodes_revive(struct cube_nodes *nodes, const struct cube_node_row *row);
 void cube_node_join(struct cube_mnode *node); /* (re)connect now */
 /* Opens the transport that the settings ask for, or OpenSSH's. node_open.c */
 int cube_node_open(struct cube_manager *m, const char *name, const struct cube_node_settings *set,
@@ -190,6 +209,9 @@ void cube_node_ask_begin(struct cube_mnode *node); /* a join */
 /* deploy.c: brings a worker of this build to the node over an open transport, then hands over to
  * cube_link_begin. Every event of the transport goes through these while node->deploy is set. */
 int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err);
+/* After a worker's end: removes cached workers from all folders that one may live in; ends by
+ * cube_node_left_clean, or fails the node with what cannot be removed. */
+int cube_deploy_clean(struct cube_mnode *node, struct cube_err *err);
 size_t cube_deploy_out(struct cube_mnode *node, const uint8_t *bytes, size_t n);
 void cube_deploy_err(struct cube_mnode *node, const uint8_t *bytes, size_t n);
 void cube_deploy_drained(struct cube_mnode *node);

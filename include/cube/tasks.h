@@ -28,6 +28,8 @@ struct cube_job {
 	unsigned tasks; /* in memory; the job goes with the last of them */
 };
 
+#define CUBE_TASK_SIGNALS 4
+
 struct cube_task {
 	struct cube_link queue;   /* pending: its job's, or its node's `bound`; else `attempts` */
 	struct cube_link bucket;  /* by id */
@@ -39,7 +41,10 @@ struct cube_task {
 	bool resent;   /* its files were sent again, since the host had lost one; once is enough */
 	bool stopping; /* stop was asked for; the row keeps it, see cube_tasks_stop */
 	uint32_t stop_grace_ms;
-	bool known; /* the worker listed it since the link came up, or got its START */
+	uint8_t signals[CUBE_TASK_SIGNALS]; /* not known to have arrived, in order */
+	unsigned nsignals;
+	uint64_t signalled; /* mono: when the last of them was sent over this link; 0: none was */
+	bool known;         /* the worker listed it since the link came up, or got its START */
 	bool row_changed, tell, ack_out, ack_err;
 	uint64_t input_acked;  /* stdin: the task's pipe has taken what is before this */
 	struct cube_buf input; /* stdin not yet acknowledged, from input_acked on */
@@ -71,7 +76,15 @@ void cube_tasks_each(struct cube_tasks *t, void (*fn)(void *arg, struct cube_tas
  * back: until then row.how is STOPPED and row.value the grace in ms. grace_ms UINT32_MAX: the
  * spec's. */
 void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grace_ms);
-void cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo);
+/* To a task that was given to a node. *ret_waits: it is delivered when the node is back, or has
+ * started the task; until then row.how is SIGNALED and row.value has the signals (at most
+ * CUBE_TASK_SIGNALS, one of each kind, as a process's pending ones; a stop takes their place
+ * there), 7 bits each, the first lowest. One that was under way when its link broke may come twice.
+ * CUBE_ECONFLICT when no more can wait. */
+int cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo, bool *ret_waits,
+		      struct cube_err *err);
+/* The worker has answered what was asked at that time, so it has got what was sent before. */
+void cube_tasks_on_answer(struct cube_tasks *t, struct cube_mnode *node, uint64_t asked);
 
 /* Standard input: takes up to n bytes now and returns how many (0: wait for `input` watchers).
  * end: no more will come. CUBE_ECONFLICT when the task has no input or ended. */

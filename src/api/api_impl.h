@@ -62,8 +62,10 @@ struct cube_api_order {
 typedef int cube_api_order_fn(struct cube_request *req, struct cube_api_order *ret,
 			      struct cube_err *err);
 cube_api_order_fn cube_api_read_stop, cube_api_read_signal;
-/* False where it does not apply: the task has ended or, for a signal, does not run. */
-bool cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order);
+/* 1; 0 where it does not apply: the task has ended or, for a signal, was not given to a node; or
+ * CUBE_ECONFLICT, see cube_tasks_signal. One on its way to its host counts as given. */
+int cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order,
+		   bool *ret_waits, struct cube_err *err);
 
 /* --- jobs --- */
 

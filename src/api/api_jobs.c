@@ -33,7 +33,8 @@ int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, 
 static void order_all(struct cube_api *api, struct cube_request *req, cube_api_order_fn *read) {
 	struct cube_api_order order;
 	struct cube_err err;
-	uint64_t job, first, last, n = 0;
+	uint64_t job, first, last, n = 0, waiting = 0;
+	bool waits;
 	int rc = cube_segment_id(req, "id", "job", &job, &err);
 	if (!rc) rc = read(req, &order, &err);
 	if (!rc) rc = cube_api_job_range(api, job, &first, &last, &err);
@@ -41,10 +42,14 @@ static void order_all(struct cube_api *api, struct cube_request *req, cube_api_o
 		cube_reply_error(req, &err);
 		return;
 	}
-	for (uint64_t id = first; id <= last; id++) n += cube_api_order(api, id, &order);
+	for (uint64_t id = first; id <= last; id++) {
+		n += cube_api_order(api, id, &order, &waits, &err) > 0;
+		waiting += waits;
+	}
 	cube_turn_commit(&api->m->turn);
 	cube_reply_json(req, n || order.signo ? 202 : 200,
-			json_pack("{s:o, s:o}", "job", cube_jv_u64(job), "tasks", cube_jv_u64(n)));
+			json_pack("{s:o, s:o, s:o}", "job", cube_jv_u64(job), "tasks",
+				  cube_jv_u64(n), "waiting", cube_jv_u64(waiting)));
 }
 
 void cube_api_job_delete(void *arg, struct cube_request *req) {

@@ -330,8 +330,40 @@ static void end_use(struct cube_api *api, struct cube_request *req, const struct
 	json_decref(names);
 }
 
+/* With purge also nodes that are gone and left their worker on their host: named, or all. */
+static int bring_back(struct cube_api *api, const json_t *names, struct cube_err *err) {
+	size_t i;
+	json_t *v;
+	if (!names) return cube_nodes_bring_back(api->m, NULL, err);
+	json_array_foreach(names, i, v) {
+		const char *name = json_string_value(v);
+		if (!name || cube_nodes_find(api->m->nodes, name)) continue;
+		if (!cube_nodes_left_worker(api->m->nodes, name))
+			return cube_fail(
+				err, CUBE_ENOTFOUND,
+				"nodes: there is no node '%.80s', and none of that name left "
+				"its worker on a host; to clean a host, `cube spawn "
+				"--workers=HOST` first",
+				name);
+	}
+	int rc = 0;
+	json_array_foreach(names, i, v) {
+		const char *name = json_string_value(v);
+		if (!rc && name && !cube_nodes_find(api->m->nodes, name))
+			rc = cube_nodes_bring_back(api->m, name, err);
+	}
+	return rc;
+}
+
 void cube_api_node_delete(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
+	const char *name = cube_request_segment(req, "name");
+	struct cube_err err;
+	if (cube_query_flag(req, "purge") && cube_nodes_left_worker(api->m->nodes, name) &&
+	    !cube_nodes_find(api->m->nodes, name) && cube_nodes_bring_back(api->m, name, &err)) {
+		cube_reply_error(req, &err);
+		return;
+	}
 	struct cube_mnode *node = cube_api_node_find(api, req);
 	if (!node) return;
 	json_t *names = json_array();
@@ -349,6 +381,8 @@ void cube_api_nodes_delete(void *arg, struct cube_request *req) {
 	if (!rc)
 		rc = cube_fields_read(body, leave_fields,
 				      sizeof leave_fields / sizeof leave_fields[0], &leave, &err);
+	if (!rc && !leave.use && cube_query_flag(req, "purge"))
+		rc = bring_back(api, leave.nodes, &err);
 	if (!rc && !leave.use) rc = cube_api_check_names(api, leave.nodes, &err);
 	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
 		json_array_append_new(all, json_string_nocheck(node->name));

@@ -44,7 +44,14 @@ static const struct cube_field post_fields[] = {
 	{"nodes", CUBE_FIELD_ARRAY, .at = offsetof(struct post, nodes)},
 };
 
-static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err) {
+static bool has_id(const struct post *p, uint32_t id) {
+	for (size_t i = 0; i < p->nids; i++)
+		if (p->ids[i] == id) return true;
+	return false;
+}
+
+/* Named nodes are each meant, as by pdsh, unless so many tasks are asked for. */
+static int find_nodes(struct cube_api *api, struct post *p, bool counted, struct cube_err *err) {
 	struct cube_nodes *nodes = api->m->nodes;
 	size_t n = p->nodes ? json_array_size(p->nodes) : cube_nodes_count(nodes), i;
 	json_t *v;
@@ -57,8 +64,9 @@ static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err
 			return cube_fail(err, CUBE_ENOTFOUND,
 					 "nodes: there is no node '%.80s'; `cube nodes` lists them",
 					 name);
-		p->ids[p->nids++] = node->id;
+		if (!has_id(p, node->id)) p->ids[p->nids++] = node->id;
 	}
+	if (p->nids > 1 && !counted) p->all = true;
 	if (p->nodes && !p->nids) return cube_fail(err, CUBE_EUSAGE, "nodes: is empty");
 	if (!p->all || p->nodes) return 0;
 	cube_list_each (cube_nodes_list(nodes), node, struct cube_mnode, link) {
@@ -87,7 +95,7 @@ static int read_post(struct cube_api *api, struct post *p, const json_t *body,
 	if (!rc && p->all && json_object_get(body, "count"))
 		rc = cube_fail(err, CUBE_EUSAGE, "count: not together with all");
 	if (!rc) rc = check_files(api, &p->request.spec, err);
-	if (!rc) rc = find_nodes(api, p, err);
+	if (!rc) rc = find_nodes(api, p, json_object_get(body, "count"), err);
 	if (rc) return rc;
 	json_t *spec = cube_spec_to_json(&p->request.spec);
 	if (p->nodes) json_object_set(spec, "nodes", p->nodes);
@@ -186,17 +194,18 @@ int cube_api_read_signal(struct cube_request *req, struct cube_api_order *ret,
 	return rc;
 }
 
-bool cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order) {
+int cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order,
+		   bool *ret_waits, struct cube_err *err) {
 	struct cube_task *task = cube_tasks_find(api->m->tasks, id);
-	if (!task || cube_task_final(task->row.state)) return false;
+	*ret_waits = false;
+	if (!task || cube_task_final(task->row.state)) return 0;
 	if (!order->signo) {
 		cube_tasks_stop(api->m->tasks, task, order->grace_ms);
-		return true;
+		return 1;
 	}
-	/* One that is on its way to its host is started there before the signal arrives. */
-	if (task->row.state == CUBE_TASK_PENDING) return false;
-	cube_tasks_signal(api->m->tasks, task, order->signo);
-	return true;
+	if (task->row.state == CUBE_TASK_PENDING) return 0;
+	int rc = cube_tasks_signal(api->m->tasks, task, order->signo, ret_waits, err);
+	return rc ? rc : 1;
 }
 
 /* Of a request about one task: what is asked, and the task's row, without its reason. */
@@ -216,10 +225,10 @@ void cube_api_task_delete(void *arg, struct cube_request *req) {
 	struct cube_api_order order;
 	struct cube_task_row row;
 	struct cube_err err;
-	bool stops = false;
+	bool stops = false, waits;
 	int rc = read_order(api, req, cube_api_read_stop, &order, &row, &err);
 	if (!rc) {
-		stops = cube_api_order(api, row.id, &order);
+		stops = cube_api_order(api, row.id, &order, &waits, &err) > 0;
 		rc = cube_api_task_get(api, row.id, &row, &err);
 	}
 	if (rc) {
@@ -235,13 +244,17 @@ void cube_api_task_signal(void *arg, struct cube_request *req) {
 	struct cube_api_order order;
 	struct cube_task_row row;
 	struct cube_err err;
+	bool waits = false;
 	int rc = read_order(api, req, cube_api_read_signal, &order, &row, &err);
-	if (!rc && !cube_api_order(api, row.id, &order))
+	int done = rc ? rc : cube_api_order(api, row.id, &order, &waits, &err);
+	if (done < 0) rc = done;
+	if (!done)
 		rc = cube_fail(&err, CUBE_ECONFLICT, "task %llu is not running but %s",
 			       (unsigned long long)row.id, cube_task_state_name(row.state));
 	cube_turn_commit(&api->m->turn);
 	if (rc) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, 202,
-				json_pack("{s:o, s:i}", "task", cube_jv_u64(row.id), "tasks", 1));
+				json_pack("{s:o, s:i, s:i}", "task", cube_jv_u64(row.id), "tasks",
+					  1, "waiting", waits));
 }

@@ -15,8 +15,14 @@ static const struct cube_option options[] = {
 	{0},
 };
 
+static void nothing_there(void) {
+	cube_cli_say(
+		"there is no node to take down, and no host is known where one left its worker");
+}
+
 static int report(const json_t *gone, const json_t *left) {
 	cube_autofree char *names = cube_fold_names(gone);
+	if (!*names && !json_object_size(left)) nothing_there();
 	if (*names) {
 		struct cube_buf line;
 		cube_buf_init(&line, CUBE_RENDER_MAX);
@@ -33,7 +39,11 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_err err;
 	json_t *names = NULL, *gone = NULL, *left = NULL;
 	int rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
-	if (rc == CUBE_ENOTFOUND) return 0; /* no manager: nothing to take down */
+	bool named = words[0] || a->select.workers.len || a->select.limit.len;
+	if (rc == CUBE_ENOTFOUND && !named) { /* no manager, now or before */
+		nothing_there();
+		return 0;
+	}
 	if (!rc) rc = cube_select_nodes(cli, &a->select, words, &names, &err);
 	if (!rc) rc = cube_nodes_down(cli, names, a->purge, &gone, &left, &err);
 	int code;
@@ -60,7 +70,9 @@ const struct cube_command cube_cmd_down = {
 	.name = "down",
 	.usage = "[HOSTS] [OPTIONS]",
 	.help = "stop the tasks of nodes and take the nodes down; waits until they are gone",
-	.text = "Names the hosts where something is left; the exit code is 1 then. Parts of copies that\n"
+	.text = "Names the hosts where something is left; the exit code is 1 then. --purge takes nodes that\n"
+		"are gone already as well: hosts where `cube down` or `spawn -- COMMAND` left the worker\n"
+		"cached; by name, or without one all of them. Parts of copies that\n"
 		"were cut off (cube cp) go as well: a copy that is to go on later needs the node up.\n",
 	.groups = groups,
 	.size = sizeof(struct args),

@@ -18,7 +18,8 @@ struct args {
 
 static const struct cube_option options[] = {
 	{"count", NULL, 'n', CUBE_OPT_UINT, offsetof(struct args, count), "N",
-	 "so many tasks, placed in turn (1)", NULL, NULL, 1, 1000000},
+	 "so many tasks, placed in turn (1; with -w one on each of these nodes)", NULL, NULL, 1,
+	 1000000},
 	{"all", NULL, 0, CUBE_OPT_FLAG, offsetof(struct args, all), NULL, "one task on each node"},
 	{"detach", NULL, 'd', CUBE_OPT_FLAG, offsetof(struct args, detach), NULL,
 	 "print the ids, one a line, and return"},
@@ -67,6 +68,11 @@ static int check_args(const struct args *a, size_t n, struct cube_err *err) {
 	return 0;
 }
 
+/* -w names where it is to run, once on each; -x and --limit alone only where it may. */
+static bool somewhere(const struct args *a) {
+	return !a->all && a->count == CUBE_OPT_UNSET && !a->select.workers.len;
+}
+
 static int make_body(struct cube_cli *cli, const struct args *a, char **words, size_t n,
 		     json_t **ret, struct cube_err *err) {
 	json_t *names = NULL;
@@ -74,6 +80,7 @@ static int make_body(struct cube_cli *cli, const struct args *a, char **words, s
 	if (!rc) rc = cube_task_body(cli, &a->task, words, n, ret, err);
 	if (!rc) {
 		if (names) json_object_set(*ret, "nodes", names);
+		if (names && somewhere(a)) json_object_set_new(*ret, "count", json_integer(1));
 		if (a->all) json_object_set_new(*ret, "all", json_true());
 		if (a->count != CUBE_OPT_UNSET)
 			json_object_set_new(*ret, "count", json_integer((json_int_t)a->count));
@@ -132,7 +139,11 @@ const struct cube_command cube_cmd_run = {
 	.name = "run",
 	.usage = "[OPTIONS] [--] COMMAND [ARG...]",
 	.help = "run a command as a task on one node, or on many",
-	.text = "Arguments arrive byte for byte. One task: stdout and stderr are its bytes exactly, and\n"
+	.text = "  cube run -- CMD              on one node\n"
+		"  cube run -w a,b -- CMD       once on each of these (-n 1: on one of them)\n"
+		"  cube run -n 8 -w a,b -- CMD  eight tasks, spread over these\n"
+		"  cube run --all -- CMD        once on each node\n\n"
+		"Arguments arrive byte for byte. One task: stdout and stderr are its bytes exactly, and\n"
 		"the exit code is its own (128+N for signal N, 124 for a timeout, 126/127 where it cannot\n"
 		"be executed or is not found). Several: lines carry `host: `, and the exit code is how\n"
 		"many failed (at most 100; 101: more). Ctrl-C interrupts the tasks; twice within 2 s\n"

@@ -55,14 +55,8 @@ void cube_follow_count(struct cube_follow_result *r, uint64_t tasks, const json_
 	r->exit_code = tasks == 1 ? code : r->failed < MAX_FAIL ? (int)r->failed : MAX_FAIL;
 }
 
-/* The tasks that have not begun are stopped; those that run get the signal. */
-static void interrupt(struct follow *f) {
+static void stop_those_not_begun(struct follow *f) {
 	const struct cube_follow_config *c = f->config;
-	json_t *body = json_pack("{s:s}", "signal", "INT");
-	cube_autofree char *path = cube_strf("/v1/%s/%llu/signal", c->ref.job ? "jobs" : "tasks",
-					     (unsigned long long)c->ref.id);
-	cube_client_json(f->cli->client, "POST", path, body, NULL, NULL);
-	json_decref(body);
 	for (uint64_t i = 0; i < c->count; i++) {
 		struct pollfd p = {.fd = f->signals.fd, .events = POLLIN};
 		if (f->progress[i] != NOT_YET) continue;
@@ -71,9 +65,29 @@ static void interrupt(struct follow *f) {
 			cube_strf("/v1/tasks/%llu", (unsigned long long)(c->first + i));
 		cube_client_json(f->cli->client, "DELETE", task, NULL, NULL, NULL);
 	}
-	if (isatty(STDERR_FILENO))
+}
+
+/* The tasks that have not begun are stopped; those that run get the signal. Some may get it later,
+ * which is told in any case. */
+static void interrupt(struct follow *f) {
+	const struct cube_follow_config *c = f->config;
+	struct cube_err err;
+	json_t *body = json_pack("{s:s}", "signal", "INT"), *reply = NULL;
+	cube_autofree char *path = cube_strf("/v1/%s/%llu/signal", c->ref.job ? "jobs" : "tasks",
+					     (unsigned long long)c->ref.id);
+	int rc = cube_client_json(f->cli->client, "POST", path, body, &reply, &err);
+	stop_those_not_begun(f);
+	unsigned long long waiting = (unsigned long long)cube_json_num(reply, "waiting", 0);
+	if (rc && rc != CUBE_ECONFLICT) cube_cli_say("not interrupted: %s", err.msg);
+	else if (waiting)
+		cube_cli_say("interrupt sent, but to %llu of %llu tasks only when their nodes are "
+			     "back (`cube nodes` tells); Ctrl-C again within 2 s leaves",
+			     waiting, (unsigned long long)c->count);
+	else if (isatty(STDERR_FILENO))
 		cube_cli_say(
 			"interrupt sent; Ctrl-C again within 2 s leaves, and the work goes on");
+	json_decref(reply);
+	json_decref(body);
 }
 
 /* Looks at a signal; the exit code to leave with, or 0. */

@@ -28,6 +28,8 @@ static int on_event(void *arg, const char *event, const json_t *data) {
 	const char *name = cube_json_str(data, "node", ""), *now = cube_json_str(data, "new", "");
 	const char *reason = cube_json_str(data, "reason", "");
 	cube_asking_event(&g->asking, event, data);
+	if (strcmp(event, "note") == 0 && json_object_get(g->pending, name))
+		cube_cli_say("%s: %s", name, cube_json_str(data, "text", ""));
 	if (strcmp(event, "node") != 0 || !json_object_get(g->pending, name)) return 0;
 	if (strcmp(now, "gone") == 0) json_array_append_new(g->gone, json_string(name));
 	else if (strcmp(now, "failed") == 0)

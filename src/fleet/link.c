@@ -42,7 +42,7 @@ void cube_link_begin(struct cube_mnode *node) {
 
 void cube_link_drop(struct cube_mnode *node) {
 	if (node->linked) cube_tasks_on_link_down(node->m->tasks, node);
-	node->linked = node->told = node->choked = node->other_build = false;
+	node->linked = node->told = node->choked = node->other_build = node->signalled = false;
 	cube_streams_link_down(node, "the node was taken down");
 	cube_buf_clear(&node->outbox);
 	cube_push_reset(node, false);
@@ -174,7 +174,7 @@ static int on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cu
 	case CUBE_MSG_WORKER_HELLO: return on_hello(node, msg, err);
 	case CUBE_MSG_READY: return on_ready(node, err);
 	case CUBE_MSG_METRIC: return on_metric(node, msg);
-	case CUBE_MSG_PONG: return 0;
+	case CUBE_MSG_PONG: cube_tasks_on_answer(node->m->tasks, node, msg->ping.token); return 0;
 	case CUBE_MSG_PUSH_DONE: cube_push_done(node, msg); return 0;
 	case CUBE_MSG_STREAM_OUTPUT:
 	case CUBE_MSG_STREAM_GRANT:

@@ -21,7 +21,9 @@
 #define STEADY_NS  (60 * CUBE_NS_PER_S) /* a link that lasted this long was no failure */
 #define OUTBOX_MAX (64u << 20)
 #define BEHIND_MAX (8u << 20) /* frames waiting for the link: no more STARTs for now */
-#define LOAD_MAX   32768u     /* attempts; the worker takes 65536 */
+/* The reason of a node that is gone. */
+#define CACHED   "its worker stays cached on the host: `cube down --purge` removes it"
+#define LOAD_MAX 32768u /* attempts; the worker takes 65536 */
 
 struct cube_nodes {
 	struct cube_manager *m;
@@ -30,6 +32,7 @@ struct cube_nodes {
 	struct entry { /* by id; the name stays when the node is gone */
 		char *name;
 		struct cube_mnode *node;
+		bool cached; /* .. and its worker was left on its host */
 	} * ids;
 	uint32_t last_id;
 };
@@ -107,7 +110,7 @@ void cube_node_settings_copy(struct cube_node_settings *to, const struct cube_no
 		cube_strv_add(&to->options, from->options.v[i]);
 }
 
-static void hang_up(struct cube_mnode *node) {
+void cube_node_hang_up(struct cube_mnode *node) {
 	cube_prompts_end(node->m->prompts, &node->asker, CUBE_ECANCELED);
 	cube_transport_free(node->transport);
 	node->transport = NULL;
@@ -126,7 +129,7 @@ static void node_release(void *arg) {
 }
 
 static void node_free(struct cube_mnode *node) {
-	hang_up(node);
+	cube_node_hang_up(node);
 	cube_push_reset(node, true);
 	cube_timer_del(node->timer);
 	cube_buf_done(&node->outbox);
@@ -162,6 +165,7 @@ void cube_nodes_free(struct cube_nodes *nodes) {
 static int load_row(void *arg, const struct cube_node_row *row) {
 	struct cube_nodes *nodes = arg;
 	set_name(nodes, row->id, row->name);
+	nodes->ids[row->id].cached = row->state == CUBE_NODE_GONE && *row->reason;
 	if (row->state == CUBE_NODE_GONE) return 0;
 	struct cube_mnode *node = node_new(nodes, row->id, row->name);
 	cube_node_from_row(node, row);
@@ -201,6 +205,21 @@ struct cube_mnode *cube_nodes_by_id(struct cube_nodes *nodes, uint32_t id) {
 struct cube_link *cube_nodes_list(struct cube_nodes *nodes) {
 	return &nodes->list;
 }
+bool cube_nodes_cached(struct cube_nodes *nodes, uint32_t id) {
+	return id && id <= nodes->last_id && !nodes->ids[id].node && nodes->ids[id].cached;
+}
+
+uint32_t cube_nodes_last(const struct cube_nodes *nodes) {
+	return nodes->last_id;
+}
+
+struct cube_mnode *cube_nodes_revive(struct cube_nodes *nodes, const struct cube_node_row *row) {
+	struct cube_mnode *node = node_new(nodes, row->id, row->name);
+	cube_node_from_row(node, row);
+	node->state = CUBE_NODE_CONNECTING;
+	return node;
+}
+
 unsigned cube_nodes_count(const struct cube_nodes *nodes) {
 	return nodes->count;
 }
@@ -249,11 +268,14 @@ void cube_node_step(struct cube_mnode *node, const char *step, double progress) 
 	cube_events_progress(node->m->events, node->id, step, progress);
 }
 
-static void end_as(struct cube_mnode *node, enum cube_node_state state, const char *reason) {
+void cube_node_end(struct cube_mnode *node, enum cube_node_state state, const char *reason) {
+	bool gone = state == CUBE_NODE_GONE;
+	bool cached = gone && !node->purge && (node->touched || node->has_facts);
 	cube_timer_disarm(node->timer);
-	cube_node_set(node, state, reason);
+	cube_node_set(node, state, cached ? CACHED : reason);
+	if (gone) node->m->nodes->ids[node->id].cached = cached;
 	cube_tasks_on_node_end(node->m->tasks, node, *reason ? reason : "the node was taken down");
-	if (state == CUBE_NODE_GONE) node_free(node);
+	if (gone) node_free(node);
 }
 
 /* Trying again is no event: a host that is off for a month would fill the store. */
@@ -280,7 +302,7 @@ static void refused(struct cube_mnode *node, const char *why) {
 		cube_strf("%s; `cube spawn -w %s` with the right --user or --identity tries again",
 			  why, node->name);
 	if (cube_list_empty(&node->attempts)) {
-		end_as(node, CUBE_NODE_FAILED, reason);
+		cube_node_end(node, CUBE_NODE_FAILED, reason);
 		return;
 	}
 	cube_timer_disarm(node->timer);
@@ -295,10 +317,11 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 	cube_prompts_end(node->m->prompts, &node->asker, err->code);
 	node->ask = false;
 	cube_streams_link_down(node, err->msg);
-	hang_up(node);
+	cube_node_hang_up(node);
 	if (node->state == CUBE_NODE_LEAVING) {
-		if (node->has_facts || node->touched) end_as(node, CUBE_NODE_FAILED, err->msg);
-		else end_as(node, CUBE_NODE_GONE, ""); /* nothing of ours ever ran there */
+		if (node->has_facts || node->touched)
+			cube_node_end(node, CUBE_NODE_FAILED, err->msg);
+		else cube_node_end(node, CUBE_NODE_GONE, ""); /* nothing of ours ever ran there */
 		return;
 	}
 	if (cube_node_must_park(node, err)) {
@@ -306,7 +329,7 @@ void cube_node_fail(struct cube_mnode *node, const struct cube_err *why) {
 		return;
 	}
 	if (!node->joined) {
-		end_as(node, CUBE_NODE_FAILED, err->msg);
+		cube_node_end(node, CUBE_NODE_FAILED, err->msg);
 		return;
 	}
 	if (err->code == CUBE_EAUTH) {
@@ -363,7 +386,7 @@ static void replace_worker(struct cube_mnode *node) {
 	struct cube_err err;
 	cube_node_set(node, CUBE_NODE_LOST, "its worker was of another cube: replacing it");
 	if (!node->by_person) {
-		hang_up(node);
+		cube_node_hang_up(node);
 		cube_node_retry_later(node);
 		return;
 	}
@@ -384,8 +407,8 @@ static void on_end(void *arg, int status) {
 			replace_worker(node);
 			return;
 		}
-		hang_up(node);
-		end_as(node, CUBE_NODE_GONE, "");
+		cube_link_drop(node);
+		cube_node_left(node);
 		return;
 	}
 	cube_fail(&err, CUBE_ECONNECT, "the worker's channel ended (status %d)", status);
@@ -424,7 +447,7 @@ static const struct cube_transport_events transport_events = {
 
 void cube_node_join(struct cube_mnode *node) {
 	struct cube_err err;
-	hang_up(node);
+	cube_node_hang_up(node);
 	node->join_began = cube_loop_now(node->m->loop);
 	cube_node_ask_begin(node);
 	cube_node_step(node, "connecting", -1);
@@ -461,19 +484,6 @@ static void on_ping(struct cube_mnode *node) {
 	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
 }
 
-static void on_leave_limit(struct cube_mnode *node) {
-	struct cube_err err;
-	if (node->told)
-		cube_fail(&err, CUBE_ETIMEOUT,
-			  "the worker did not end within %d s of being told to",
-			  (int)(CUBE_NODE_LEAVE_NS / CUBE_NS_PER_S));
-	else
-		cube_fail(&err, CUBE_ETIMEOUT,
-			  "no worker was reached in time to be told to go (%s)",
-			  node->step ? node->step : "joining");
-	cube_node_fail(node, &err);
-}
-
 static void on_timer(void *arg) {
 	struct cube_mnode *node = arg;
 	struct cube_err err;
@@ -485,7 +495,7 @@ static void on_timer(void *arg) {
 	} else if (!node->transport) {
 		cube_node_join(node);
 	} else if (node->state == CUBE_NODE_LEAVING) {
-		on_leave_limit(node);
+		cube_node_leave_limit(node);
 	} else {
 		on_stall(node);
 	}
@@ -499,7 +509,7 @@ static bool can_begin_again(const struct cube_mnode *node) {
 }
 
 static void begin_again(struct cube_mnode *node, bool ask) {
-	hang_up(node); /* a lost one may be at it already */
+	cube_node_hang_up(node); /* a lost one may be at it already */
 	node->ask = ask;
 	node->retries = 0;
 	if (node->state == CUBE_NODE_FAILED && cube_list_empty(&node->attempts))
@@ -539,6 +549,7 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	if (!node) {
 		node = node_new(nodes, id_for(nodes, request->name), request->name);
 		node->added = cube_clock_wall();
+		node->touched = nodes->ids[node->id].cached;
 	}
 	*ret = node;
 	if (!*ret_added) return 0;
@@ -554,20 +565,6 @@ int cube_nodes_add(struct cube_nodes *nodes, const struct cube_node_request *req
 	return 0;
 }
 
-void cube_nodes_leave(struct cube_nodes *nodes, struct cube_mnode *node, bool purge, bool ask) {
-	node->purge = purge;
-	if (node->state == CUBE_NODE_LEAVING) return;
-	bool parked = node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_NEEDS_LOGIN;
-	bool clean = parked && !node->has_facts && !node->touched;
-	cube_node_set(node, CUBE_NODE_LEAVING, "");
-	node->ask = ask;
-	if (!node->choked) cube_timer_after(node->timer, CUBE_NODE_LEAVE_NS);
-	if (clean) end_as(node, CUBE_NODE_GONE, "");
-	else if (node->linked) cube_node_shut_down(node);
-	else if (!node->transport)
-		cube_node_join(node); /* only a worker that is reached can be told to go */
-}
-
 void cube_node_choke(struct cube_mnode *node) {
 	if (node->choked) return;
 	node->choked = true;
@@ -577,15 +574,6 @@ void cube_node_choke(struct cube_mnode *node) {
 bool cube_node_can_take(struct cube_mnode *node) {
 	return node->linked && !node->choked && node->load < LOAD_MAX &&
 	       cube_buf_len(&node->outbox) + cube_push_waiting(node) < BEHIND_MAX;
-}
-
-void cube_node_shut_down(struct cube_mnode *node) {
-	struct cube_msg msg = {.type = CUBE_MSG_SHUTDOWN,
-			       .shutdown.purge = node->purge         ? 1
-						 : node->other_build ? 2
-								     : 0};
-	node->told = true;
-	cube_node_send(node, &msg);
 }
 
 void cube_nodes_flush(struct cube_nodes *nodes) {

@@ -170,15 +170,18 @@ int cube_listen_unix(struct cube_loop *loop, const char *path, cube_listen_fn *f
 	return 0;
 }
 
-void cube_listen_free(struct cube_listen *l) {
+bool cube_listen_is_there(const struct cube_listen *l) {
 	struct stat st;
+	return *l->path == '@' ||
+	       (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino);
+}
+
+void cube_listen_free(struct cube_listen *l) {
 	if (!l || l->gone) return;
 	l->gone = true;
 	cube_io_del(l->io);
 	cube_timer_del(l->rest);
-	if (*l->path != '@' && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
-	    st.st_ino == l->ino)
-		unlink(l->path);
+	if (*l->path != '@' && cube_listen_is_there(l)) unlink(l->path);
 	close(l->fd);
 	free(l->path);
 	cube_loop_defer(l->loop, free, l); /* on_connection may stand on it */
@@ -222,6 +225,7 @@ int cube_connect_unix_now(const char *path, int *ret_fd) {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof sa.sun_path) return ENAMETOOLONG;
 	memcpy(sa.sun_path, path, strlen(path));
+	if (*path == '@') *sa.sun_path = '\0';
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) return errno;
 	int sys = connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ? errno : 0;

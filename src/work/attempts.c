@@ -75,6 +75,7 @@ static void on_started(struct cube_tasks *t, struct cube_task *task, const struc
 	if (task->row.state != CUBE_TASK_SCHEDULED) return; /* said again after a reconnect */
 	task->row.started = cube_clock_wall();
 	cube_task_set(t, task, CUBE_TASK_RUNNING, "");
+	cube_task_send_signals(t, task);
 }
 
 static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
@@ -196,6 +197,7 @@ int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struc
 void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot) {
 	cube_list_each (&node->attempts, task, struct cube_task, queue) {
 		if (task->known) {
+			cube_task_send_signals(t, task);
 			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
 		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
@@ -223,6 +225,7 @@ void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const 
 void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node) {
 	cube_list_each (&node->attempts, task, struct cube_task, queue) {
 		task->known = false;
+		task->signalled = 0;
 		task->ack_out = task->ack_err = false;
 	}
 }

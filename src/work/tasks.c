@@ -492,18 +492,6 @@ void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grac
 	cube_task_send(task, node, &msg);
 }
 
-void cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo) {
-	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, task->row.node);
-	if (task->row.state == CUBE_TASK_PENDING) {
-		cube_tasks_stop(t, task, UINT32_MAX);
-		return;
-	}
-	struct cube_msg msg = {
-		.type = CUBE_MSG_SIGNAL, .task = task->row.id, .attempt = task->row.attempt};
-	msg.signal.signo = signo;
-	if (node) cube_task_send(task, node, &msg);
-}
-
 /* --- after a restart --- */
 
 struct load {
@@ -543,6 +531,7 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	task->input_end = true; /* whoever fed it went with the old manager */
 	task->stopping = row->how == CUBE_EXIT_STOPPED;
 	if (task->stopping) task->stop_grace_ms = (uint32_t)row->value;
+	cube_task_load_signals(task);
 	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, row->node);
 	if (node && node->state == CUBE_NODE_FAILED && row->state == CUBE_TASK_PENDING) node = NULL;
 	if (l->rc && row->state == CUBE_TASK_PENDING) {

@@ -32,6 +32,9 @@ void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct c
 void cube_tasks_check_jobs(struct cube_tasks *t, const char *reason);
 /* Queues a frame about an attempt, never ahead of its START. */
 void cube_task_send(struct cube_task *task, struct cube_mnode *node, const struct cube_msg *msg);
+/* signals.c: from the row of a loaded task; and those that wait, to one that can get them now. */
+void cube_task_load_signals(struct cube_task *task);
+void cube_task_send_signals(struct cube_tasks *t, struct cube_task *task);
 /* input.c: sends again what the worker has not acknowledged, after a link came up. */
 void cube_task_resend_input(struct cube_task *task, struct cube_mnode *node);
 void cube_task_input_acked(struct cube_tasks *t, struct cube_task *task, uint64_t offset);

@@ -17,11 +17,13 @@
 #include "folder.h"
 #include "install.h"
 #include "purge.h"
+#include "reach.h"
 #include "scope.h"
 
-/* The whole joining may take this long, then SIGALRM ends the process; and this often may a
+/* The whole joining may take this long (an ending daemon kills for 10 s), then the process says so
+ * and ends, before the manager loses its patience; and this often may a
  * folder go away because its daemon is being shut down. */
-enum { JOIN_S = 30, JOIN_TRIES = 8, LOG_MAX = 64 << 10 };
+enum { JOIN_S = 15, JOIN_TRIES = 8, LOG_MAX = 64 << 10 };
 
 struct target {
 	char run[SELF_PATH + 8], folder[SELF_PATH + 64];
@@ -161,16 +163,20 @@ static bool nobody_listens(int rc) {
 	return rc == CUBE_ECONNECT;
 }
 
+static int connect_daemon(const struct target *t, int *ret_sock, struct cube_err *err) {
+	return reach_connect(t->cluster, (uint32_t)t->node, t->folder, ret_sock, err);
+}
+
 /* Starters stand in line at a lock on the folder itself, which needs no file of its own. */
 static int start_in_turn(const struct target *t, int *ret_sock, struct cube_err *err) {
 	int turn = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
 	if (turn < 0) return cube_fail_sys(err, errno, "%s", t->folder);
 	while (flock(turn, LOCK_EX) < 0 && errno == EINTR) {}
-	rc = cube_connect_unix("sock", ret_sock, err); /* started while this one stood in line? */
+	rc = connect_daemon(t, ret_sock, err); /* started while this one stood in line? */
 	if (nobody_listens(rc) && folder_is_here(t->folder)) {
 		rc = start_daemon(t, err);
-		if (rc == 0) rc = cube_connect_unix("sock", ret_sock, err);
+		if (rc == 0) rc = connect_daemon(t, ret_sock, err);
 		else if (is_full(err->sys)) {
 			purge_folder(t->folder, true);
 			close(turn);
@@ -191,7 +197,7 @@ static int join_daemon(const struct target *t, int *ret_sock, struct cube_err *e
 		if (rc == 0) rc = folder_enter(t->folder, err);
 		/* An ending daemon takes both along where they are empty. */
 		if (rc < 0 && err->sys == ENOENT) rc = CUBE_AGAIN;
-		if (rc == 0) rc = cube_connect_unix("sock", ret_sock, err);
+		if (rc == 0) rc = connect_daemon(t, ret_sock, err);
 		if (nobody_listens(rc)) rc = start_in_turn(t, ret_sock, err);
 	}
 	if (rc == CUBE_AGAIN) rc = cube_fail(err, CUBE_ECONFLICT, "the worker is being shut down");
@@ -261,12 +267,30 @@ static int hand_over(int sock, struct cube_err *err) {
 	return 0;
 }
 
+static const char *alarm_nonce;
+
+/* The lock names who has it. */
+static void on_alarm(int signo) {
+	char pid[16] = "";
+	int fd = open("lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n = fd < 0 ? 0 : read(fd, pid, sizeof pid - 1);
+
+	pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+	(void)cube_print(STDOUT_FILENO,
+			 "CUBE %.64s error the worker there%s%s neither answers nor ends; end it "
+			 "by hand (kill -9)\n",
+			 alarm_nonce, *pid ? ", pid " : "", *pid ? pid : "");
+	_exit(1);
+}
+
 int attach_main(const char *argv0, const char *hex, const char *nonce, const char *cluster,
 		const char *node, const char *place) {
 	struct target t = {.cluster = 0};
 	struct cube_err err;
 	int sock, rc;
 
+	alarm_nonce = nonce;
+	sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
 	alarm(JOIN_S);
 	rc = find_target(&t, argv0, cluster, node, &err);
 	if (rc == 0) rc = check_build(&t.self, hex, &err);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cube/clock.h"
@@ -17,6 +16,7 @@
 #include "folder.h"
 #include "parts.h"
 #include "purge.h"
+#include "reach.h"
 #include "session.h"
 #include "worker.h"
 
@@ -60,6 +60,7 @@ static void on_arrival(void *arg, uint32_t events) {
 	char byte;
 
 	arrival_free(a);
+	reach_mend(w); /* it may have come by the name, and the next one should find the folder */
 	if (cube_recv_fds(fd, &byte, 1, fds, &nfds, NULL) > 0 && nfds == 2) {
 		session_open(w, fds[0], fds[1], fd);
 		return;
@@ -105,8 +106,7 @@ void worker_shutdown(struct worker *w, enum purge_what purge) {
 	if (purge != PURGE_NOTHING && w->purge != PURGE_ALL) w->purge = purge;
 	if (w->closing) return;
 	w->closing = true;
-	cube_listen_free(w->listen);
-	w->listen = NULL;
+	reach_close(w);
 	runner_kill_all(&w->runner);
 	sweep_start(&w->sweeper, &w->sweep, w->runner.node_cookie, 0, 0, on_all_killed, w);
 }
@@ -125,8 +125,8 @@ static void on_swept(void *arg) {
 	struct cube_err err;
 
 	files_init(&w->files, w->loop, w->self->path, w->runner.node_cookie);
-	if (cube_listen_unix(w->loop, "sock", on_connection, w, &w->listen, &err) < 0) {
-		tell(&w->ready_fd, 'E', &err);
+	if (reach_open(w, on_connection, &err) < 0) {
+		tell(&w->ready_fd, err.code == CUBE_ECONFLICT ? 'C' : 'E', &err);
 		w->failed = true;
 		cube_error("%s", err.msg);
 		cube_loop_stop(w->loop);
@@ -143,14 +143,18 @@ static void on_swept(void *arg) {
 
 static void nothing(void *arg) {}
 
-/* Somebody removed the folder: no manager can come back to this worker, ever. Only a deleted one
- * counts, not one that cannot be looked at just now. */
+/* Somebody removed or moved the folder, or what it is found by in there. One that has nothing to
+ * do then ends, as whoever did it may have meant; one with work can be reached all the same, and
+ * makes it again. */
 static void on_lonely(void *arg) {
 	struct worker *w = arg;
-	struct stat st;
 
 	cube_timer_after(w->lonely, LONELY_NS);
-	if (w->live || w->closing || stat(".", &st) < 0 || st.st_nlink) return;
+	if (w->closing) return;
+	if (w->nsessions || w->runner.count || !reach_is_lost(w)) {
+		reach_mend(w);
+		return;
+	}
 	cube_warn("the folder is gone: the end");
 	worker_shutdown(w, PURGE_NOTHING);
 }
@@ -191,7 +195,7 @@ static void done(struct worker *w) {
 	login_free(w->login);
 	sweeper_done(&w->sweeper);
 	if (w->files.loop) files_done(&w->files);
-	cube_listen_free(w->listen);
+	reach_close(w);
 	cube_timer_del(w->again);
 	cube_timer_del(w->lonely);
 	cube_buf_done(&w->frames);
@@ -223,11 +227,12 @@ int daemon_run(const struct daemon_options *o) {
 	struct worker *w = cube_alloc(sizeof *w);
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	struct cube_err err;
-	int lock = -1, rc, ready = o->ready_fd;
+	int rc, ready = o->ready_fd;
 
 	sigaction(SIGPIPE, &ignore, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	rc = cube_lock_file("lock", &lock, &err);
+	w->lock = -1;
+	rc = reach_lock(w, &err);
 	if (rc == 0) rc = cube_loop_new(&w->loop, &err);
 	if (rc == 0) rc = run(w, o, &err);
 	else tell(&ready, rc == CUBE_ECONFLICT ? 'C' : 'E', &err);

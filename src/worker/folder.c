@@ -17,6 +17,7 @@ int folder_enter(const char *path, struct cube_err *err) {
 	if (!S_ISDIR(st.st_mode)) return cube_fail_sys(err, ENOTDIR, "%s", path);
 	if (st.st_uid != geteuid())
 		return cube_fail(err, CUBE_ESYS, "%s belongs to another user", path);
+	if ((st.st_mode & 0700) != 0700) chmod(path, 0700); /* a failure shows in a moment */
 	if (chdir(path) < 0 || stat(".", &here) < 0) return cube_fail_sys(err, errno, "%s", path);
 	if (here.st_dev != st.st_dev || here.st_ino != st.st_ino)
 		return cube_fail(err, CUBE_ESYS, "%s was replaced meanwhile", path);

@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +57,7 @@ void purge_base(const char *exe, enum purge_what what) {
 	 * other for the one that will remove the parent. The lock goes with the process. */
 	turn = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (turn >= 0) flock(turn, LOCK_EX);
-	alone = rmdir(join(path, sizeof path, base, "run")) == 0;
+	alone = rmdir(join(path, sizeof path, base, "run")) == 0 || errno == ENOENT;
 	if (what == PURGE_NOTHING) return;
 	unlink(exe);
 	join(path, sizeof path, base, "bin");

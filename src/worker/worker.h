@@ -22,7 +22,9 @@ struct session;
 
 struct worker {
 	struct cube_loop *loop;
-	struct cube_listen *listen;
+	struct cube_listen *listen, *named; /* see reach.h; NULL when it ends */
+	cube_listen_fn *arrived;            /* what they call */
+	int lock;
 	struct files files;
 	struct runner runner;
 	struct streams streams;

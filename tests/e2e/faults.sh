@@ -120,6 +120,60 @@ test_host_that_is_away_for_a_while() {
 	cube logs "$id" | cmp - <(counted) || fail 'output differs'
 }
 
+lost_is() { cube nodes -o json | jq -e ".nodes[] | select(.name == \"$1\") | .state == \"lost\""; }
+
+# Ctrl-C, when one of the hosts is away: it is said, and done when it is back.
+test_interrupt_of_a_lost_host() {
+	[ "$ON" = openssh ] || skip 'for sshd that can be stopped and started'
+	local bg h=${NODES[1]}
+	env --default-signal=INT cube run -w "${NODES[0]},$h" -- sh -c 'trap "echo caught; exit 7" INT; echo begin
+		while :; do sleep 0.02; done' >"$T/bg.out" 2>"$T/bg.err" </dev/null &
+	bg=$!
+	two() { [ "$(grep -c "$1" "$T/bg.out")" = 2 ]; }
+	soon two begin
+	cut_links "$h"
+	lab_stop "$h"
+	soon lost_is "$h"
+	kill -INT $bg
+	soon grep -q 'to 1 of 2 tasks only when their nodes are back' "$T/bg.err"
+	lab_sshd_start "$h"
+	lab_sshd_ready "$h"
+	rc=0
+	wait $bg || rc=$?
+	is $rc 2 'exit code'
+	two caught || { shown "$T/bg.out" && fail 'not both were interrupted'; }
+	soon ready_again
+}
+
+# A cleaner of old files on the host, and then one dropped link.
+test_files_of_a_worker_removed() {
+	[ "$ON" = openssh ] || skip 'no link to cut, or no home to look into'
+	local id h=${NODES[0]} base how i=0
+	base=$(home_of "$h")/.cache/cube
+	for how in 'rm run/*/sock' 'rm run/*/sock run/*/lock' 'rm -rf run' 'rm -rf bin' 'rm -rf ../cube' 'mv run old'; do
+		for ((i = 0; i < 2; i++)); do
+			id=$(cube run -d -w "$h" -- sh -c 'echo begin; exec sleep 1000')
+			begun() { cube logs "$id" | grep -q begin; }
+			soon begun
+			[ $i = 0 ] || cut_links "$h"
+			(cd "$base" && eval "$how") || fail "$how"
+			[ $i = 1 ] || cut_links "$h"
+			soon ready_again
+			ok cube spawn -w "$h" -F "$LAB_CONFIG"
+			ok cube run -w "$h" -- echo more
+			ok cube inspect "$id"
+			json_is '(.state // .tasks[0].state)' running
+			ok cube stop "$id"
+			ok cube logs "$id"
+			out_is 'begin\n'
+			rm -rf "$base/old"
+		done
+	done
+	ok cube down --purge "$h"
+	[ ! -e "$base" ] || { find "$base" >&2; fail 'something is left'; }
+	ok cube spawn -w "$h" -F "$LAB_CONFIG"
+}
+
 test_stopped_manager_goes_on() {
 	local id pid
 	id=$(cube run -d -- sh -c "$COUNTING")

@@ -187,6 +187,20 @@ test_only_these_hosts() {
 	# shellcheck disable=SC2016
 	ok cube run -w "${NODES[1]}" -n 3 -N -- sh -c 'echo "$CUBE_HOST"'
 	out_is "${NODES[1]}\n${NODES[1]}\n${NODES[1]}\n"
+	ok cube run -w "${NODES[0]},${NODES[2]},${NODES[0]}" -- sh -c 'echo hi'
+	sorted_is "${NODES[0]}: hi\n${NODES[2]}: hi\n"
+	ok cube run -w "${NODES[0]},${NODES[2]}" -n 1 -- sh -c 'echo hi'
+	out_is 'hi\n'
+	ok cube run -w "${NODES[0]},${NODES[2]}" -n 4 -- sh -c 'echo hi'
+	is "$(sort "$O" | uniq -c | tr -s ' ' | tr '\n' ,)" " 2 ${NODES[0]}: hi, 2 ${NODES[2]}: hi,"
+	ok cube run -x "${NODES[0]}" -- sh -c 'echo hi'
+	out_is 'hi\n'
+	run cube run -i -w "${NODES[0]},${NODES[2]}" -- cat </dev/null
+	rc_is 2
+	err_has 'stdin: only one task'
+	run cube run -w "${NODES[0]},no-such-node" -- sh -c 'echo never'
+	out_is ''
+	err_has no-such-node
 	run cube run -w no-such-node -- sh -c :
 	[ $rc != 0 ] || fail 'a node that is not there was taken'
 	err_has no-such-node

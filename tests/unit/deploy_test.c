@@ -65,6 +65,7 @@ void cube_events_note(struct cube_events *ev, uint32_t id, const char *text) {
 }
 void cube_node_step(struct cube_mnode *n, const char *step, double progress) {}
 void cube_node_set(struct cube_mnode *n, enum cube_node_state state, const char *reason) {}
+void cube_node_left_clean(struct cube_mnode *n, const char *note) {}
 void cube_node_fail(struct cube_mnode *n, const struct cube_err *err) {
 	snprintf(failed, sizeof failed, "%s", err->msg);
 	failed_code = err->code;

@@ -1,6 +1,8 @@
 /* A worker's life, with the real binary: installing, starting, who may talk to it, the end. */
 #include "worker_link.h"
 
+#include "cube/listen.h"
+
 /* ---- install ------------------------------------------------------------------------------ */
 
 START_TEST(install_good) {
@@ -485,6 +487,148 @@ START_TEST(folder_removed) {
 }
 END_TEST
 
+/* ---- what a cleaner of old files takes away ------------------------------------------------- */
+
+/* What happens to the files of a worker with work to do: shell words, in BASE, with $R its folder.
+ */
+static const char *const TAKEN[] = {
+	"rm $R/sock",
+	"rm $R/lock",
+	"rm $R/sock $R/lock",
+	"rm $R/sock && mkdir $R/sock && touch $R/sock/x",
+	"rm -rf $R/*",
+	"rm -rf $R",
+	"rm -rf run",
+	"mv $R $R.old",
+	"mv run old",
+	"rm -rf bin",
+	"rm -rf bin $R/sock",
+	"chmod 0 $R; chmod 0 run",
+	"rm -rf ../$B",
+	"mv ../$B ../$B.old",
+	"mkdir -p other && mv run other/ && mkdir run",
+};
+
+static void take_away(const struct host *h, const char *how) {
+	char line[3 * PATH_MAX];
+	const char *argv[] = {"/bin/sh", "-c", line, NULL};
+
+	snprintf(line, sizeof line, "cd %s && B=%s R=run/%s && %s", h->base,
+		 strrchr(h->base, '/') + 1, strrchr(h->run, '/') + 1, how);
+	ck_assert_int_eq(run_program(argv, line + 2 * PATH_MAX, PATH_MAX), 0);
+}
+
+/* What the bootstrap does where it finds no worker. */
+static void install_again(const struct host *h) {
+	char bin[PATH_MAX + 8];
+	struct cube_buf bytes;
+
+	if (exists(h->exe)) return;
+	snprintf(bin, sizeof bin, "%s/bin", h->base);
+	mkdir(h->base, 0700);
+	mkdir(bin, 0700);
+	cube_buf_init(&bytes, 64 << 20);
+	read_whole(worker_binary(), &bytes);
+	write_whole(h->exe, cube_buf_data(&bytes), cube_buf_len(&bytes), 0700);
+	cube_buf_done(&bytes);
+}
+
+/* A new link finds the same daemon with the same task, twice, and all is removed at the end. With
+ * the link down at that time, or up. */
+START_TEST(files_taken_away) {
+	const char *how = TAKEN[_i / 2];
+	bool up = _i % 2;
+	struct cube_msg m, known;
+	struct link l, old;
+	char name[32], sock[PATH_MAX + 96];
+	struct host h, outer = {.run = "/"};
+	pid_t task, daemon;
+	uint64_t boot;
+
+	snprintf(name, sizeof name, "taken%d", _i);
+	snprintf(outer.base, sizeof outer.base, "%s/%s", getenv("CUBE_TEST_ROOT"), name);
+	ck_assert_int_eq(mkdir(outer.base, 0700), 0);
+	snprintf(name, sizeof name, "taken%d/cube", _i);
+	host_make(&h, name);
+	snprintf(sock, sizeof sock, "%s/sock", h.run);
+	link_open(&l, &h, 1);
+	daemon = l.daemon;
+	boot = l.boot;
+	link_sh(&l, 1, "sleep 1000");
+	link_expect(&l, CUBE_MSG_STARTED, &m);
+	task = (pid_t)m.started.pid;
+	old = l;
+	if (!up) link_close(&old);
+	take_away(&h, how);
+	for (int i = 0; i < 2; i++) {
+		install_again(&h);
+		link_open_raw(&l, &h);
+		ck_assert_uint_eq(link_hello(&l, 1, &known, 1), 1);
+		ck_assert_int_eq(l.daemon, daemon);
+		ck_assert_uint_eq(l.boot, boot);
+		ck_assert_int_eq(known.known.state, CUBE_ATTEMPT_RUNNING);
+		ck_assert(alive(task));
+		ck_assert(exists(sock));
+		if (i == 0 && up) {
+			link_expect(&old, CUBE_MSG_ERROR, &m);
+			link_close(&old);
+		}
+		if (i == 0) link_close(&l);
+	}
+	link_shutdown(&l, true);
+	ck_assert(!alive(task));
+	ck_assert(!exists(h.run));
+	ck_assert(!exists(h.exe));
+	ck_assert(strstr(how, "mv ") || !exists(h.base));
+	take_away(&outer, "! find . -name sock -o -name lock -o -name worker.log | grep . >&2");
+}
+END_TEST
+
+/* Nobody comes meanwhile: it makes its socket again by itself while it has work. */
+START_TEST(socket_comes_again) {
+	char sock[PATH_MAX + 96];
+	struct cube_msg m;
+	struct host h;
+	struct link l;
+
+	host_make(&h, "again");
+	snprintf(sock, sizeof sock, "%s/sock", h.run);
+	link_open(&l, &h, 1);
+	link_sh(&l, 1, "sleep 1000");
+	link_expect(&l, CUBE_MSG_STARTED, &m);
+	take_away(&h, "rm -rf run");
+	link_close(&l);
+	for (int i = 0; !exists(sock); i++) {
+		ck_assert_int_lt(i, 1000);
+		poll(NULL, 0, 10);
+	}
+	link_open_raw(&l, &h);
+	ck_assert_uint_eq(link_hello(&l, 1, &m, 1), 1);
+	link_shutdown(&l, true);
+	ck_assert(!exists(h.base));
+}
+END_TEST
+
+/* A daemon that hangs holds the lock: whoever waits for it is told who that is. */
+START_TEST(nobody_answers) {
+	char text[1024], want[64];
+	struct host h;
+	int lock;
+
+	host_make(&h, "nobody");
+	const char *argv[] = {h.exe, "attach", h.sha, NONCE, CLUSTER_HEX, "7", NULL};
+	take_away(&h, "mkdir -m 700 run $R");
+	snprintf(text, sizeof text, "%s/lock", h.run);
+	ck_assert_int_eq(cube_lock_file(text, &lock, NULL), 0);
+	snprintf(want, sizeof want, "%d\n", (int)getpid());
+	ck_assert_int_eq(write(lock, want, strlen(want)), (ssize_t)strlen(want));
+	ck_assert_int_eq(run_program(argv, text, sizeof text), 1);
+	snprintf(want, sizeof want, "pid %d neither answers nor ends", (int)getpid());
+	ck_assert_ptr_nonnull(strstr(text, want));
+	close(lock);
+}
+END_TEST
+
 /* What a killed daemon left running is gone before the next one says HELLO. */
 START_TEST(killed_daemon_leaves_no_orphans) {
 	struct cube_msg m;
@@ -579,6 +723,9 @@ int main(void) {
 	tcase_add_test(tc, sigterm_cleans_up);
 	tcase_add_test(tc, shutdown_takes_adopted);
 	tcase_add_test(tc, folder_removed);
+	tcase_add_loop_test(tc, files_taken_away, 0, 2 * sizeof TAKEN / sizeof *TAKEN);
+	tcase_add_test(tc, socket_comes_again);
+	tcase_add_test(tc, nobody_answers);
 	tcase_add_test(tc, killed_daemon_leaves_no_orphans);
 	tcase_add_test(tc, serve);
 	tcase_add_test(tc, version);

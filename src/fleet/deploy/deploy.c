@@ -7,6 +7,8 @@
  *            the last one
  *   ATTACH   runs the worker just installed; as in PROBE it says "attach" with its folder,
  *            or "skip" where there is no room for its daemon
+ *   CLEAN    after a worker's end: removes cached workers wherever none lives, and says "clean",
+ * with the folders of other clusters' workers that keep theirs; or "error"
  *
  * Answers are lines "CUBE <nonce> <word> ...". What comes before the first one is noise of
  * the login shell, skipped up to 1 MiB and quoted when nothing else explains a failure.
@@ -31,7 +33,7 @@
 #define PIECE      (64u << 10)
 #define SKIP_MAX   16u /* more folders than there are */
 
-enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH };
+enum phase { PHASE_PROBE, PHASE_PROBE_COLD, PHASE_ATTACH, PHASE_CLEAN };
 
 struct cube_deploy {
 	enum phase phase;
@@ -48,6 +50,7 @@ struct cube_deploy {
 	unsigned skip;        /* folders from the first on that are not asked for again */
 	bool skipped;         /* .. one more since the present line began */
 	bool nowhere;         /* there is none left */
+	bool clean;           /* nothing is left; reason: but what others keep */
 	char tried[180];      /* "No space left on device: /home/u/.cache/cube; ..." */
 	char passed[180];     /* .. and of the folders before the one that the image went to */
 	struct cube_buf line; /* the answer line being received */
@@ -83,6 +86,18 @@ struct cube_deploy {
 	"x \"${e:-damaged on its way}\"; c; echo \"CUBE %s skip $i $y\"; exit 1; fi; "                                   \
 	"e=noexec; fi; x \"$e\"; o && c; done; echo \"CUBE %s nowhere $y\""
 
+/* Of this cluster only the last worker to go removes what they share. */
+#define CLEAN                                                                                            \
+	"k=; l=; for d; do case $d in /*) ;; *) continue;; esac; [ -d \"$d\" ] && o || continue; "       \
+	"rmdir \"$d/run\" 2>/dev/null; if [ -d \"$d/run\" ]; then for f in \"$d\"/run/*; do "            \
+	"case $f in \"$d/run/%s.\"*) ;; *) k=\"$k $f\";; esac; done; continue; fi; "                     \
+	"for f in \"$d\"/bin/* \"$d\"/bin/.tmp.*; do n=${f##*/}; case $n in .tmp.*) ;; "                 \
+	"*[!0-9a-f]*) continue;; *) [ ${#n} = 64 ] || continue;; esac; "                                 \
+	"rm -f \"$f\" 2>/dev/null; [ ! -e \"$f\" ] || l=\"$l $f\"; done; rmdir \"$d/bin\" 2>/dev/null; " \
+	"m=; [ ! -e \"$d/.made-parent\" ] || m=1; [ -d \"$d/bin\" ] || rm -f \"$d/.made-parent\"; "      \
+	"rmdir \"$d\" 2>/dev/null && [ \"$m\" ] && rmdir \"${d%%/*}\" 2>/dev/null; done; "               \
+	"if [ \"$l\" ]; then echo CUBE %s error cannot remove$l; else echo CUBE %s clean$k; fi"
+
 /* Shell text that sets h to the worker this host may have. Homes are shared by hosts of several
  * architectures, and a shell takes a program of another one for a script. */
 static void which_worker(const struct cube_mnode *node, char *out, size_t size) {
@@ -111,13 +126,16 @@ static void compose(const struct cube_mnode *node, char *out, size_t size) {
 	int at = node->set.become ? cube_become_compose(&d->become, n, out, size)
 				  : snprintf(out, size, "exec /bin/sh -c '");
 	at += snprintf(out + at, size - (size_t)at, "echo CUBE %s hello; " BOOTSTRAP_FOLDERS, n);
-	if (d->phase != PHASE_PROBE_COLD)
+	if (d->phase == PHASE_CLEAN)
+		at += snprintf(out + at, size - (size_t)at, CLEAN, cluster, n, n);
+	else if (d->phase != PHASE_PROBE_COLD)
 		at += snprintf(out + at, size - (size_t)at, RUN_CACHED, ours, cluster, node->id,
 			       d->skip, n, cluster, node->id);
 	if (d->phase == PHASE_ATTACH)
 		at += snprintf(out + at, size - (size_t)at,
 			       "echo CUBE %s error the worker is gone again", n);
-	else at += snprintf(out + at, size - (size_t)at, RECEIVE, d->skip, n, n, n, n, n);
+	else if (d->phase != PHASE_CLEAN)
+		at += snprintf(out + at, size - (size_t)at, RECEIVE, d->skip, n, n, n, n, n);
 	snprintf(out + at, size - (size_t)at, "'");
 }
 
@@ -141,6 +159,14 @@ int cube_deploy_begin(struct cube_mnode *node, struct cube_err *err) {
 	if (node->state == CUBE_NODE_CONNECTING) cube_node_set(node, CUBE_NODE_PROBING, "");
 	cube_node_step(node, "probing", -1);
 	return run(node, PHASE_PROBE, err);
+}
+
+int cube_deploy_clean(struct cube_mnode *node, struct cube_err *err) {
+	cube_deploy_free(node->deploy);
+	node->deploy = cube_alloc(sizeof *node->deploy);
+	cube_buf_init(&node->deploy->line, LINE_MAX_);
+	cube_node_step(node, "cleaning up", -1);
+	return run(node, PHASE_CLEAN, err);
 }
 
 void cube_deploy_free(struct cube_deploy *d) {
@@ -404,12 +430,19 @@ static void on_hello(struct cube_mnode *node) {
 	cube_prompts_passed(node->m->prompts, &node->asker);
 }
 
+static void on_clean(struct cube_mnode *node, const char *rest) {
+	struct cube_deploy *d = node->deploy;
+	if (*rest) on_error(node, rest);
+	d->clean = true;
+}
+
 static void on_answer(struct cube_mnode *node, const char *word, const char *rest) {
 	struct cube_deploy *d = node->deploy;
 	const char *step = d->phase == PHASE_ATTACH ? "starting the worker" : "probing";
 	d->heard = true;
 	if (strcmp(word, "hello") == 0) on_hello(node);
-	else if (strcmp(word, "attach") == 0) hand_over(node, rest);
+	else if (strcmp(word, "clean") == 0 && d->phase == PHASE_CLEAN) on_clean(node, rest);
+	else if (strcmp(word, "attach") == 0 && d->phase != PHASE_CLEAN) hand_over(node, rest);
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
 		 !cube_link_linked(&d->build.link))
 		push(node, rest);
@@ -490,10 +523,27 @@ static void say_end(const struct cube_mnode *node, int status, char *text, size_
 	else snprintf(text, size, "the login shell ended without an answer (status %d)", status);
 }
 
+static void end_clean(struct cube_mnode *node, int status) {
+	struct cube_deploy *d = node->deploy;
+	char what[300];
+	if (!d->clean) {
+		say_end(node, status, what, sizeof what);
+		fail(node, CUBE_EEXEC, "cleaning up", *d->reason ? d->reason : what);
+		return;
+	}
+	snprintf(what, sizeof what, "its worker stays cached for that of another cluster: %s",
+		 d->reason);
+	cube_node_left_clean(node, *d->reason ? what : "");
+}
+
 void cube_deploy_end(struct cube_mnode *node, int status) {
 	struct cube_deploy *d = node->deploy;
 	struct cube_err err;
 	int rc = 0;
+	if (d->phase == PHASE_CLEAN) {
+		end_clean(node, status);
+		return;
+	}
 	if (d->installed) {
 		if (node->state == CUBE_NODE_PUSHING) cube_node_set(node, CUBE_NODE_STARTING, "");
 		cube_node_step(node, "starting", -1);

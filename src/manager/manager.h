@@ -41,7 +41,9 @@ struct cube_manager {
 	struct cube_store *store; /* read freely; write through cube_manager_tx */
 	bool in_tx;
 	struct cube_paths paths;
+	bool kept;                    /* the store is a file in the state folder */
 	uint64_t cluster;             /* random id, made once a state folder */
+	uint64_t epoch;               /* random, made at each opening of the store: PROTOCOL.md 3 */
 	int64_t started;              /* wall */
 	struct cube_session *session; /* the environment follows the user's */
 	struct cube_ssh *ssh;

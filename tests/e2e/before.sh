@@ -37,33 +37,42 @@ lines() { echo "i=0; while [ ! -e $T/$1 ]; do echo $2 \$i; i=\$((i+1)); sleep 0.
 says() { cube logs "$1" | grep -q "$2"; }
 state_is() { [ "$(cube inspect "$1" | jq -r .state)" = "$2" ]; }
 ready() { cube nodes -o json | jq -e '[.nodes[] | select(.state == "ready")] | length == 2'; }
-# What worker runs on node $1: its file's name is its hash.
-worker_on() { mine | sed -nE "s|^[0-9]+ \S*/bin/([0-9a-f]{64}) daemon.*|\1|p" | sort -u; }
+# Processes of this script with words in their command line; `mine` looks at all there are.
+named() { pgrep -af -- "$1" | grep -F "$T/"; }
+# What the daemons run, who hold their folder's lock (who attaches to them may be of another build): a file's name is its hash.
+workers() {
+	local pid words
+	named '/bin/[0-9a-f]{64} ' | while read -r pid words; do
+		find "/proc/$pid/fd" -lname '*/lock' 2>/dev/null | grep -q . || continue
+		grep -oE '/bin/[0-9a-f]{64}' <<<"$words" | head -n 1
+	done | sort -u
+}
 
 test_a_worker_of_before_is_met() {
 	[ ! -s "$T/why" ] || skip "$(cat "$T/why")"
-	local long ends stopped pending old_worker first
+	local long ends stopped pending old_worker first slots
 	long=$("$OLD" run -d -w "${NODES[0]}" -- sh -c "$(lines end-long long 3)")
 	ends=$("$OLD" run -d -w "${NODES[0]}" -- sh -c "$(lines end-away away 4)")
 	stopped=$("$OLD" run -d -w "${NODES[1]}" -- sh -c "$(lines never stopped)")
 	soon says "$long" 'long 3'
 	soon says "$ends" 'away 3'
 	soon says "$stopped" 'stopped 3'
-	# One that finds no node: it waits in the database.
-	api POST /v1/tasks -H 'Content-Type: application/json' -d '{"argv":["sh","-c","echo waited"],"nodes":["'"${NODES[1]}"'"],"count":300}' >"$T/many"
-	pending=$(($(jq .first "$T/many") + 299))
+	# The last of them finds no slot: it waits in the database.
+	slots=$(cube nodes -o json | jq '.nodes[1].slots')
+	pending=$("$OLD" run -d -n $((slots * 6)) -w "${NODES[1]}" -- sh -c "while [ ! -e $T/go ]; do sleep 0.05; done; echo waited" | tail -n 1)
+	state_is "$pending" pending || fail 'it does not wait'
 	kill -9 "$(manager_pid)"
-	old_worker=$(worker_on)
+	old_worker=$(workers)
 	is "$(wc -l <<<"$old_worker")" 1 'one worker, of before'
 	touch "$T/end-away"
-	away_ended() { ! mine | grep -q end-away; }
+	away_ended() { ! named end-away; }
 	soon away_ended
 	is "$(db 'PRAGMA user_version')" 1 'the schema of before'
 
 	ok cube ps -a
 	is "$(db 'PRAGMA user_version')" 2 'the schema now'
 	soon ready
-	is "$(worker_on)" "$old_worker" 'the worker of before goes on'
+	is "$(workers)" "$old_worker" 'the worker of before goes on'
 	run timeout 60 cube wait "$ends"
 	rc_is 4
 	cube logs "$ends" >"$T/away"
@@ -86,7 +95,8 @@ test_a_worker_of_before_is_met() {
 		fail 'the output that was followed is not whole'
 	run cube wait "$long"
 	rc_is 3
-	run timeout 120 cube wait "$pending"
+	touch "$T/go"
+	run timeout 60 cube wait "$pending"
 	rc_is 0
 	ok cube logs "$pending"
 	out_is 'waited\n'
@@ -94,10 +104,9 @@ test_a_worker_of_before_is_met() {
 	is "$(db "SELECT count(*) FROM events WHERE reason LIKE '%never started%'")" 0 'events of unknown attempts'
 
 	# Nothing runs any more: the next link brings this cube's worker.
-	old_job=$(worker_on)
 	kill "$(manager_pid)"
 	ok cube nodes
-	replaced() { [ "$(worker_on | grep -c .)" = 1 ] && [ "$(worker_on)" != "$old_job" ] && ready; }
+	replaced() { [ "$(workers | grep -c .)" = 1 ] && [ "$(workers)" != "$old_worker" ] && ready; }
 	soon replaced
 	ok cube run --all -N -- sh -c 'echo new'
 	out_is 'new\nnew\n'

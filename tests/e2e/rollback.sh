@@ -100,7 +100,7 @@ test_a_new_task_gets_a_new_number() {
 	rc_is 0
 	ok cube logs "$new"
 	out_is 'MINE\n'
-	gone() { ! mine | grep -q ran.three; }
+	gone() { ! pgrep -f -- "$T/ran.three"; }
 	soon gone
 	run cube inspect "$old"
 	[ $rc != 0 ] || fail "task $old of the lost future is known"
@@ -123,7 +123,7 @@ test_a_whole_folder_is_put_back() {
 	rc_is 5
 	ok cube logs "$new"
 	out_is 'MINE\n'
-	gone() { ! mine | grep -q ran.four; }
+	gone() { ! pgrep -f -- "$T/ran.four"; }
 	soon gone
 	is "$(runs four)" 1 'runs'
 }

@@ -27,8 +27,10 @@ struct cube_manager {
 	struct cube_loop *loop;
 	struct cube_store *store; /* read freely; written through the turn */
 	struct cube_turn turn;
+	bool kept; /* the store is a file in the state folder */
 	struct cube_paths paths;
 	uint64_t cluster;             /* random id, made once a state folder */
+	uint64_t epoch;               /* random, made at each opening of the store: PROTOCOL.md 3 */
 	int64_t started;              /* wall */
 	struct cube_session *session; /* the environment follows the user's */
 	struct cube_ssh *ssh;

@@ -77,6 +77,10 @@ enum cube_proto_error {
 	CUBE_PROTO_ERR_MALFORMED,
 	CUBE_PROTO_ERR_REPLACED,
 };
+/* Bits of HELLO's features, and all that this build has (PROTOCOL.md section 8). */
+#define CUBE_FEATURE_EPOCH UINT64_C(1)
+#define CUBE_FEATURES      CUBE_FEATURE_EPOCH
+
 #define CUBE_START_STDIN 1u /* flags of START */
 #define CUBE_START_LOGIN 2u
 #define CUBE_OPEN_PTY    1u /* flags of OPEN */
@@ -98,11 +102,12 @@ struct cube_msg {
 	enum cube_msg_type type;
 	uint64_t task; /* of every message about an attempt; of one about a stream, its id */
 	uint32_t attempt;
+	uint64_t epoch; /* of the same, and of HELLO; 0: none */
 	union {
 		struct {
 			uint32_t magic, node, slots;
 			uint16_t version;
-			uint64_t cluster;
+			uint64_t cluster, features;
 			char build[65], node_name[CUBE_NAME_LEN];
 		} hello;
 		struct {
@@ -144,7 +149,7 @@ struct cube_msg {
 		struct {
 			uint32_t magic, node, pid, cpus;
 			uint16_t version;
-			uint64_t cluster, boot, memory;
+			uint64_t cluster, boot, memory, features;
 			int64_t wall;
 			char build[65], hostname[CUBE_NAME_LEN], sysname[65], release[65],
 				machine[65];
@@ -197,12 +202,13 @@ int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t
 		    struct cube_err *err);
 
 /* Appends one frame made of msg's fields (all types but START and OPEN, whose lists come by the
- * next calls). Text fields that fill their array without a NUL are cut. Returns as cube_buf_add;
- * also CUBE_ETOOBIG over a limit and CUBE_EINTERNAL for a value that no peer would take. */
+ * next calls); later fields at its end that are 0 or empty are left out. Text fields that fill
+ * their array without a NUL are cut. Returns as cube_buf_add; also CUBE_ETOOBIG over a limit and
+ * CUBE_EINTERNAL for a value that no peer would take. */
 int cube_msg_encode(struct cube_buf *out, const struct cube_msg *msg);
 
 struct cube_msg_start {
-	uint64_t task;
+	uint64_t task, epoch;
 	uint32_t attempt;
 	const char *const *argv, *const *env; /* NULL-terminated; NULL for none */
 	const char *dir;                      /* "" for the default */
@@ -225,11 +231,18 @@ struct cube_msg_open {
 /* Returns as cube_msg_encode. */
 int cube_msg_encode_open(struct cube_buf *out, const struct cube_msg_open *open);
 
-/* Only the head of a LOG frame (CUBE_LOG_HEAD bytes) whose n payload bytes follow separately, so
- * that a spool can be sent with writev and no copy. */
+/* Only the head and the tail of a LOG frame whose n payload bytes come between them separately, so
+ * that a spool can be sent with writev and no copy. Returns the tail's length: 0 where there is no
+ * epoch. */
 #define CUBE_LOG_HEAD 30
-void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt, uint8_t stream,
-		       uint64_t offset, uint32_t n);
+#define CUBE_LOG_TAIL 8
+struct cube_msg_log_id {
+	uint64_t task, epoch;
+	uint32_t attempt;
+	uint8_t stream;
+};
+size_t cube_msg_log_ends(uint8_t head[CUBE_LOG_HEAD], uint8_t tail[CUBE_LOG_TAIL],
+			 const struct cube_msg_log_id *id, uint64_t offset, uint32_t n);
 
 /* The same for STREAM_DATA: type is STREAM_INPUT or STREAM_OUTPUT. */
 #define CUBE_STREAM_HEAD 18

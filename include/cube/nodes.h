@@ -82,6 +82,9 @@ struct cube_mnode {
 	uint64_t heard;     /* mono: last frame */
 	uint64_t boot;      /* of the daemon that was ready last; another one's attempts are gone */
 	uint64_t link_boot; /* as the HELLO of the present link told; boot from READY on */
+	uint64_t features;  /* of PROTOCOL.md section 8 that both ends of the present link have */
+	uint32_t strangers; /* attempts it listed that this database cannot have started .. */
+	uint64_t stranger;  /* .. and the first one's task */
 	uint64_t linked_at, metric_at; /* mono */
 	uint64_t doubted; /* mono: the link may be dead since, see node_wake.h; 0: it is not */
 	unsigned retries;

@@ -32,6 +32,7 @@ struct cube_job_row { /* what was asked for with one request: one spec, one or m
 	const char *name; /* "" when none */
 	const char *spec; /* JSON, as in API.md */
 	uint32_t tasks;
+	const char *request; /* the client's name for the request, of one job only; "" for none */
 };
 
 struct cube_task_row {
@@ -39,6 +40,7 @@ struct cube_task_row {
 	uint32_t index;                     /* in its job, from 0 */
 	uint32_t node;                      /* where it was placed, or must go; 0: anywhere */
 	uint32_t attempt;                   /* 0: none yet */
+	uint64_t epoch;                     /* of its START, as in PROTOCOL.md; 0: none */
 	uint8_t state;                      /* enum cube_task_state */
 	uint8_t how;                        /* enum cube_exit_how; meaningful when final */
 	int32_t value;                      /* exit code, signal or errno, by how */
@@ -106,11 +108,14 @@ struct cube_store_ops {
 	int (*meta_get)(struct cube_store *s, const char *key, char **ret, struct cube_err *err);
 
 	/* put inserts or replaces the row of that id. last gives the highest id in use, 0 if none.
-	 */
+	 * Two jobs of one request: CUBE_ECONFLICT; find gives the one that a request has. */
 	int (*job_put)(struct cube_store *s, const struct cube_job_row *row, struct cube_err *err);
 	int (*job_get)(struct cube_store *s, uint64_t id,
 		       int (*fn)(void *, const struct cube_job_row *), void *arg,
 		       struct cube_err *err); /* CUBE_ENOTFOUND */
+	int (*job_find)(struct cube_store *s, const char *request,
+			int (*fn)(void *, const struct cube_job_row *), void *arg,
+			struct cube_err *err); /* CUBE_ENOTFOUND */
 	int (*task_put)(struct cube_store *s, const struct cube_task_row *row,
 			struct cube_err *err);
 	int (*task_get)(struct cube_store *s, uint64_t id,

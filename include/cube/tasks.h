@@ -45,6 +45,8 @@ struct cube_task {
 	unsigned nsignals;
 	uint64_t signalled; /* mono: when the last of them was sent over this link; 0: none was */
 	bool known;         /* the worker listed it since the link came up, or got its START */
+	bool sent;          /* this manager made its START: that may be sent again as it was */
+	uint32_t above;     /* the highest attempt of it that a worker listed and nobody knows */
 	bool row_changed, tell, ack_out, ack_err;
 	uint64_t input_acked;  /* stdin: the task's pipe has taken what is before this */
 	struct cube_buf input; /* stdin not yet acknowledged, from input_acked on */
@@ -59,11 +61,13 @@ int cube_tasks_load(struct cube_tasks *t, struct cube_err *err);
 struct cube_tasks_request {
 	struct cube_spec spec; /* moved out: zeroed when taken */
 	const char *spec_json; /* canonical text, kept in the job row */
+	const char *request;   /* the client's name for it, of no job yet, or "" */
 	uint32_t count;        /* not with all */
 	bool all;
 	const uint32_t *nodes; /* ids: where they may run; with all: one task for each */
 	size_t nnodes;         /* 0: any node */
 };
+/* CUBE_ESYS where the disk takes no new numbers (ids.h). */
 int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *request, uint64_t *ret_job,
 		   uint64_t *ret_first, uint32_t *ret_count, struct cube_err *err);
 
@@ -106,6 +110,9 @@ void cube_tasks_unwatch(struct cube_tasks_watcher *w);
  * as PROTOCOL section 5 says. CUBE_EPROTO ends the link. */
 int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
 		      struct cube_err *err);
+/* Before it: tells by an event of attempts that were listed and that this database cannot have
+ * started. */
+void cube_tasks_tell_strangers(struct cube_tasks *t, struct cube_mnode *node);
 /* After the READY message; new_boot: of another daemon than the one these tasks were given to. */
 void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot);
 /* A content was refused by the host (full disk) or is not to be had here: the tasks waiting for it

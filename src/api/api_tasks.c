@@ -12,13 +12,14 @@
 #include "cube/tasks.h"
 
 #define COUNT_MAX 1000000
+#define KEY_MAX   128
 
 /* --- POST /v1/tasks --- */
 
 struct post {
 	json_t *spec[9]; /* looked at by cube_spec_from_json */
 	uint64_t count;
-	bool all;
+	bool all, counted; /* counted: so many were asked for */
 	json_t *nodes;
 	uint32_t *ids;
 	size_t nids;
@@ -51,7 +52,7 @@ static bool has_id(const struct post *p, uint32_t id) {
 }
 
 /* Named nodes are each meant, as by pdsh, unless so many tasks are asked for. */
-static int find_nodes(struct cube_api *api, struct post *p, bool counted, struct cube_err *err) {
+static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err) {
 	struct cube_nodes *nodes = api->m->nodes;
 	size_t n = p->nodes ? json_array_size(p->nodes) : cube_nodes_count(nodes), i;
 	json_t *v;
@@ -66,7 +67,7 @@ static int find_nodes(struct cube_api *api, struct post *p, bool counted, struct
 					 name);
 		if (!has_id(p, node->id)) p->ids[p->nids++] = node->id;
 	}
-	if (p->nids > 1 && !counted) p->all = true;
+	if (p->nids > 1 && !p->counted) p->all = true;
 	if (p->nodes && !p->nids) return cube_fail(err, CUBE_EUSAGE, "nodes: is empty");
 	if (!p->all || p->nodes) return 0;
 	cube_list_each (cube_nodes_list(nodes), node, struct cube_mnode, link) {
@@ -86,47 +87,112 @@ static int check_files(struct cube_api *api, const struct cube_spec *spec, struc
 	return 0;
 }
 
-static int read_post(struct cube_api *api, struct post *p, const json_t *body,
-		     struct cube_err *err) {
+static void make_text(struct post *p) {
+	json_t *spec = cube_spec_to_json(&p->request.spec);
+	if (p->nodes) json_object_set(spec, "nodes", p->nodes);
+	if (p->all) json_object_set_new(spec, "all", json_true());
+	if (p->counted) json_object_set_new(spec, "count", json_integer((json_int_t)p->count));
+	p->text = json_dumps(spec, JSON_COMPACT);
+	json_decref(spec);
+}
+
+static int read_post(struct post *p, const json_t *body, struct cube_err *err) {
 	p->count = 1;
 	int rc = cube_fields_read(body, post_fields, sizeof post_fields / sizeof post_fields[0], p,
 				  err);
 	if (!rc) rc = cube_spec_from_json(&p->request.spec, body, err);
-	if (!rc && p->all && json_object_get(body, "count"))
+	p->counted = json_object_get(body, "count");
+	if (!rc && p->all && p->counted)
 		rc = cube_fail(err, CUBE_EUSAGE, "count: not together with all");
-	if (!rc) rc = check_files(api, &p->request.spec, err);
-	if (!rc) rc = find_nodes(api, p, json_object_get(body, "count"), err);
+	if (!rc) make_text(p);
+	return rc;
+}
+
+/* --- requests that may be made twice --- */
+
+struct submitted { /* what the answer tells */
+	uint64_t job, first;
+	uint32_t count;
+};
+
+struct earlier {
+	const char *text; /* of the request at hand */
+	struct submitted is;
+	bool same;
+};
+
+static int take_earlier(void *arg, const struct cube_job_row *row) {
+	struct earlier *e = arg;
+	e->is.job = row->id;
+	e->same = strcmp(row->spec, e->text) == 0;
+	return 0;
+}
+
+static int read_key(struct cube_request *req, const char **ret, struct cube_err *err) {
+	const char *key = cube_request_header(req, "Idempotency-Key");
+	*ret = key ? key : "";
+	if (!key) return 0;
+	size_t n = strlen(key);
+	for (size_t i = 0; i < n; i++)
+		if (key[i] <= ' ' || key[i] >= 127) n = KEY_MAX + 1;
+	if (n >= 1 && n <= KEY_MAX) return 0;
+	return cube_fail(err, CUBE_EUSAGE, "Idempotency-Key: 1 to %d printable characters of ASCII",
+			 KEY_MAX);
+}
+
+/* Whether a job was made of this request: 1 and which, 0, or CUBE_ECONFLICT where that was another
+ * request by the same key. Nothing else about the request is looked at again: its nodes and files
+ * may be gone meanwhile. */
+static int find_earlier(struct cube_api *api, const struct post *p, struct submitted *ret,
+			struct cube_err *err) {
+	struct cube_store *s = api->m->store;
+	struct earlier e = {.text = p->text};
+	uint64_t last;
+	if (!*p->request.request) return 0;
+	int rc = s->ops->job_find(s, p->request.request, take_earlier, &e, err);
+	if (rc == CUBE_ENOTFOUND) return 0;
+	if (!rc && !e.same)
+		rc = cube_fail(err, CUBE_ECONFLICT,
+			       "Idempotency-Key: was used for another request, job %llu",
+			       (unsigned long long)e.is.job);
+	if (!rc) rc = cube_api_job_range(api, e.is.job, &e.is.first, &last, err);
 	if (rc) return rc;
-	json_t *spec = cube_spec_to_json(&p->request.spec);
-	if (p->nodes) json_object_set(spec, "nodes", p->nodes);
-	if (p->all) json_object_set_new(spec, "all", json_true());
-	if (p->count > 1) json_object_set_new(spec, "count", json_integer((json_int_t)p->count));
-	p->text = json_dumps(spec, JSON_COMPACT);
-	json_decref(spec);
+	e.is.count = (uint32_t)(last - e.is.first + 1);
+	*ret = e.is;
+	return 1;
+}
+
+static int submit(struct cube_api *api, struct post *p, struct submitted *ret,
+		  struct cube_err *err) {
+	int rc = check_files(api, &p->request.spec, err);
+	if (!rc) rc = find_nodes(api, p, err);
+	if (rc) return rc;
 	p->request.spec_json = p->text;
 	p->request.count = (uint32_t)p->count;
 	p->request.all = p->all;
 	p->request.nodes = p->ids;
 	p->request.nnodes = p->nids;
-	return 0;
+	return cube_tasks_add(api->m->tasks, &p->request, &ret->job, &ret->first, &ret->count, err);
 }
 
 void cube_api_tasks_post(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct post p = {0};
+	struct submitted is;
 	struct cube_err err;
 	json_t *body = NULL;
-	uint64_t job, first;
-	uint32_t count;
 	int rc = cube_body_json(req, &body, &err);
-	if (!rc) rc = read_post(api, &p, body, &err);
-	if (!rc) rc = cube_tasks_add(api->m->tasks, &p.request, &job, &first, &count, &err);
+	if (!rc) rc = read_key(req, &p.request.request, &err);
+	if (!rc) rc = read_post(&p, body, &err);
+	if (!rc) rc = find_earlier(api, &p, &is, &err);
+	bool again = rc > 0;
+	if (!rc) rc = submit(api, &p, &is, &err);
 	cube_turn_commit(&api->m->turn);
-	if (rc) cube_reply_error(req, &err);
+	if (rc < 0) cube_reply_error(req, &err);
 	else
-		cube_reply_json(req, 201,
-				json_pack("{s:o, s:o, s:o}", "job", cube_jv_u64(job), "first",
-					  cube_jv_u64(first), "count", cube_jv_u64(count)));
+		cube_reply_json(req, again ? 200 : 201,
+				json_pack("{s:o, s:o, s:o}", "job", cube_jv_u64(is.job), "first",
+					  cube_jv_u64(is.first), "count", cube_jv_u64(is.count)));
 	cube_spec_done(&p.request.spec);
 	free(p.ids);
 	free(p.text);

@@ -3,7 +3,7 @@
 int cube_job_submit(struct cube_cli *cli, const json_t *body, struct cube_job *ret,
 		    struct cube_err *err) {
 	json_t *reply = NULL;
-	int rc = cube_client_json(cli->client, "POST", "/v1/tasks", body, &reply, err);
+	int rc = cube_client_post_once(cli->client, "/v1/tasks", body, &cli->paths, &reply, err);
 	if (!rc) {
 		ret->id = (uint64_t)cube_json_num(reply, "job", 0);
 		ret->first = (uint64_t)cube_json_num(reply, "first", 0);

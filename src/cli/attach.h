@@ -9,7 +9,7 @@ struct cube_job {
 	uint64_t id, first, count;
 };
 
-/* POST /v1/tasks. */
+/* POST /v1/tasks, carried out once also where the manager goes away meanwhile. */
 int cube_job_submit(struct cube_cli *cli, const json_t *body, struct cube_job *ret,
 		    struct cube_err *err);
 /* How to print a job's output: one task exactly, several with prefixes, as the options say. */

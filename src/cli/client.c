@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "cube/buf.h"
+#include "cube/id.h"
 #include "cube/mem.h"
 
 #define REPLY_MAX  (256u << 20)
 #define TIMEOUT_S  120L
 #define TURN_FDS   16
 #define URL_PREFIX "http://cube"
+#define ONCE_TRIES 3 /* a manager that goes away each time has a reason */
 
 struct cube_client {
 	CURLM *multi;
@@ -217,13 +219,16 @@ static int perform(struct cube_client *c, json_t **ret_reply, struct cube_err *e
 	return rc;
 }
 
-int cube_client_json(struct cube_client *c, const char *method, const char *path,
-		     const json_t *body, json_t **ret_reply, struct cube_err *err) {
+/* key: of a request that may come twice, or NULL. */
+static int request(struct cube_client *c, const char *method, const char *path, const char *key,
+		   const json_t *body, json_t **ret_reply, struct cube_err *err) {
 	struct cube_err why = {0};
 	curl_easy_reset(c->easy);
 	set_common(c, c->easy, path);
 	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, TIMEOUT_S);
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+	cube_autofree char *named = key ? cube_strf("Idempotency-Key: %s", key) : NULL;
+	if (named) headers = curl_slist_append(headers, named);
 	char *dump = NULL;
 	if (body) {
 		dump = json_dumps(body, JSON_COMPACT);
@@ -249,6 +254,25 @@ int cube_client_json(struct cube_client *c, const char *method, const char *path
 	curl_slist_free_all(headers);
 	if (dump) explicit_bzero(dump, strlen(dump));
 	free(dump);
+	return rc;
+}
+
+int cube_client_json(struct cube_client *c, const char *method, const char *path,
+		     const json_t *body, json_t **ret_reply, struct cube_err *err) {
+	return request(c, method, path, NULL, body, ret_reply, err);
+}
+
+int cube_client_post_once(struct cube_client *c, const char *path, const json_t *body,
+			  const struct cube_paths *paths, json_t **ret_reply,
+			  struct cube_err *err) {
+	char first[CUBE_ID_HEX], second[CUBE_ID_HEX];
+	cube_autofree char *key = cube_strf("%s%s", cube_id_hex(cube_id_u64(), first),
+					    cube_id_hex(cube_id_u64(), second));
+	int rc = request(c, "POST", path, key, body, ret_reply, err);
+	for (int tries = 0; rc == CUBE_ECONNECT && tries < ONCE_TRIES; tries++) {
+		rc = cube_client_start_manager(paths, err);
+		if (!rc) rc = request(c, "POST", path, key, body, ret_reply, err);
+	}
 	return rc;
 }
 

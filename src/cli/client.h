@@ -27,8 +27,13 @@ void cube_client_free(struct cube_client *c); /* NULL is fine; ends its transfer
 int cube_client_json(struct cube_client *c, const char *method, const char *path,
 		     const json_t *body, json_t **ret_reply, struct cube_err *err);
 
-/* The same with a body that holds a secret, which is taken, for an answer that nobody reads: all
- * copies of it are wiped. It must have been made between begin and end. */
+/* A POST that is to be carried out once: where the manager went away before it answered, it is
+ * started again, and asked again with the same key (API.md, Idempotency-Key). */
+int cube_client_post_once(struct cube_client *c, const char *path, const json_t *body,
+			  const struct cube_paths *paths, json_t **ret_reply, struct cube_err *err);
+
+/* As cube_client_json, with a body that holds a secret, which is taken, for an answer that nobody
+ * reads: all copies of it are wiped. It must have been made between begin and end. */
 int cube_client_json_secret(struct cube_client *c, const char *method, const char *path,
 			    json_t *taken, struct cube_err *err);
 void cube_client_secret_begin(void);

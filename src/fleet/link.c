@@ -27,6 +27,8 @@ static void send_hello(struct cube_mnode *node) {
 	msg.hello.cluster = node->m->cluster;
 	msg.hello.node = node->id;
 	msg.hello.slots = node->auto_slots ? 0 : node->slots;
+	msg.hello.features = CUBE_FEATURES;
+	msg.epoch = node->m->epoch;
 	snprintf(msg.hello.node_name, sizeof msg.hello.node_name, "%s", node->name);
 	cube_msg_encode(&node->outbox, &msg);
 	cube_link_flush(node);
@@ -43,6 +45,7 @@ void cube_link_begin(struct cube_mnode *node) {
 void cube_link_drop(struct cube_mnode *node) {
 	if (node->linked) cube_tasks_on_link_down(node->m->tasks, node);
 	node->linked = node->told = node->choked = node->other_build = node->signalled = false;
+	node->features = node->strangers = 0;
 	cube_streams_link_down(node, "the node was taken down");
 	cube_buf_clear(&node->outbox);
 	cube_push_reset(node, false);
@@ -125,6 +128,7 @@ static int on_hello(struct cube_mnode *node, const struct cube_msg *msg, struct 
 		return cube_fail(err, CUBE_EPROTO, "the worker belongs to another cluster or node");
 	take_facts(node, msg);
 	take_notice(node, msg->worker_hello.notice);
+	node->features = msg->worker_hello.features & CUBE_FEATURES;
 	node->link_boot = msg->worker_hello.boot;
 	if (node->link_boot != node->boot) cube_push_reset(node, true);
 	node->linked = true;
@@ -138,6 +142,7 @@ static int on_ready(struct cube_mnode *node, struct cube_err *err) {
 	bool again = node->state == CUBE_NODE_READY;
 	if (again) return cube_fail(err, CUBE_EPROTO, "the worker says READY twice");
 	node->join_took = cube_loop_now(node->m->loop) - node->join_began;
+	cube_tasks_tell_strangers(node->m->tasks, node);
 	bool idle = cube_list_empty(&node->attempts);
 	if (node->state == CUBE_NODE_LEAVING || (node->other_build && idle)) {
 		if (!node->told) cube_node_shut_down(node);

@@ -96,6 +96,9 @@ static int parse_options(int argc, char **argv, struct options *o) {
 
 static int open_store(struct program *p, struct cube_err *err) {
 	struct cube_manager *m = &p->m;
+	m->epoch = cube_id_u64() >> 1;
+	if (!m->epoch) m->epoch = 1;
+	m->kept = !p->o.memory;
 	if (p->o.memory) return cube_store_memory(&m->store, err);
 	char path[sizeof m->paths.state + 16];
 	snprintf(path, sizeof path, "%s/cube.db", m->paths.state);

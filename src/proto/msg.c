@@ -13,7 +13,7 @@ enum kind { END, U8, U16, U32, U64, HASH, TEXT, DATA, DIR, WORDS, FILES };
 
 struct field {
 	uint8_t kind;
-	uint8_t lo, hi; /* U8: the values allowed; TEXT: lo 1 where older peers end before it */
+	uint8_t lo, hi; /* U8: the values allowed; TEXT, U64: hi 0xff, older peers end before it */
 	uint16_t off;   /* in struct cube_msg */
 	uint16_t size;
 };
@@ -22,7 +22,7 @@ struct field {
 /* The array size is -1, an error, when the member is not as wide as the wire says. */
 #define SIZE(m)      sizeof(((struct cube_msg *)0)->m)
 #define EXACT(n, m)  sizeof(char[SIZE(m) == (n) ? (n) : -1])
-#define NUM(k, n, m) {k, 0, 0xff, offsetof(struct cube_msg, m), EXACT(n, m)}
+#define NUM(k, n, m) {k, 0, k == U8 ? 0xff : 0, offsetof(struct cube_msg, m), EXACT(n, m)}
 #define U8(m)        NUM(U8, 1, m)
 #define U16(m)       NUM(U16, 2, m)
 #define U32(m)       NUM(U32, 4, m)
@@ -30,30 +30,33 @@ struct field {
 #define HASH(m)      NUM(HASH, 32, m)
 #define OTHER(k, m)  {k, 0, 0, offsetof(struct cube_msg, m), SIZE(m)}
 #define TEXT(m)      OTHER(TEXT, m)
-#define LATER(m)     {TEXT, 1, 0, offsetof(struct cube_msg, m), SIZE(m)}
+#define LATER_TEXT(m) {TEXT, 0, 0xff, offsetof(struct cube_msg, m), SIZE(m)}
+#define LATER_U64(m) {U64, 0, 0xff, offsetof(struct cube_msg, m), EXACT(8, m)}
 #define ONE_OF(m, lo, hi) {U8, lo, hi, offsetof(struct cube_msg, m), 1}
-#define ATTEMPT           U64(task), U32(attempt)
 #define FIELDS(...)       (const struct field[]) { __VA_ARGS__, {END} }
+/* Of a message about an attempt. */
+#define OF_ATTEMPT(...)   FIELDS(U64(task), U32(attempt), __VA_ARGS__, LATER_U64(epoch))
 /* clang-format on */
 
 static const struct layout {
 	const char *name;
 	const struct field *fields;
 } layouts[] = {
-	[CUBE_MSG_HELLO] = {"HELLO", FIELDS(U32(hello.magic), U16(hello.version), TEXT(hello.build),
-					    U64(hello.cluster), U32(hello.node),
-					    TEXT(hello.node_name), U32(hello.slots))},
-	[CUBE_MSG_START] = {"START", FIELDS(ATTEMPT, OTHER(WORDS, start.argv),
-					    OTHER(WORDS, start.env), OTHER(DIR, start.dir),
-					    U64(start.timeout_ms), U32(start.grace_ms),
-					    U8(start.flags), OTHER(FILES, start.files))},
-	[CUBE_MSG_SIGNAL] = {"SIGNAL", FIELDS(ATTEMPT, U32(signal.signo))},
-	[CUBE_MSG_STOP] = {"STOP", FIELDS(ATTEMPT, U32(stop.grace_ms))},
-	[CUBE_MSG_STDIN] = {"STDIN", FIELDS(ATTEMPT, U64(data.offset), U8(data.eof),
-					    OTHER(DATA, data.bytes))},
-	[CUBE_MSG_ACK] = {"ACK", FIELDS(ATTEMPT, ONE_OF(ack.stream, CUBE_STDOUT, CUBE_STDERR),
-					U64(ack.offset))},
-	[CUBE_MSG_FORGET] = {"FORGET", FIELDS(ATTEMPT)},
+	[CUBE_MSG_HELLO] = {"HELLO",
+			    FIELDS(U32(hello.magic), U16(hello.version), TEXT(hello.build),
+				   U64(hello.cluster), U32(hello.node), TEXT(hello.node_name),
+				   U32(hello.slots), LATER_U64(hello.features), LATER_U64(epoch))},
+	[CUBE_MSG_START] = {"START", OF_ATTEMPT(OTHER(WORDS, start.argv), OTHER(WORDS, start.env),
+						OTHER(DIR, start.dir), U64(start.timeout_ms),
+						U32(start.grace_ms), U8(start.flags),
+						OTHER(FILES, start.files))},
+	[CUBE_MSG_SIGNAL] = {"SIGNAL", OF_ATTEMPT(U32(signal.signo))},
+	[CUBE_MSG_STOP] = {"STOP", OF_ATTEMPT(U32(stop.grace_ms))},
+	[CUBE_MSG_STDIN] = {"STDIN",
+			    OF_ATTEMPT(U64(data.offset), U8(data.eof), OTHER(DATA, data.bytes))},
+	[CUBE_MSG_ACK] = {"ACK", OF_ATTEMPT(ONE_OF(ack.stream, CUBE_STDOUT, CUBE_STDERR),
+					    U64(ack.offset))},
+	[CUBE_MSG_FORGET] = {"FORGET", FIELDS(U64(task), U32(attempt), LATER_U64(epoch))},
 	[CUBE_MSG_PUSH] = {"PUSH", FIELDS(HASH(push.sha256), U64(push.size))},
 	[CUBE_MSG_PUSH_DATA] = {"PUSH_DATA", FIELDS(HASH(data.sha256), U64(data.offset),
 						    OTHER(DATA, data.bytes))},
@@ -80,22 +83,22 @@ static const struct layout {
 					  TEXT(worker_hello.sysname), TEXT(worker_hello.release),
 					  TEXT(worker_hello.machine), U32(worker_hello.cpus),
 					  U64(worker_hello.memory), U64(worker_hello.wall),
-					  LATER(worker_hello.notice))},
-	[CUBE_MSG_ATTEMPT] = {"ATTEMPT", FIELDS(ATTEMPT,
-						ONE_OF(known.state, CUBE_ATTEMPT_QUEUED,
-						       CUBE_ATTEMPT_FINISHED),
-						U64(known.out_begin), U64(known.out_end),
-						U64(known.err_begin), U64(known.err_end))},
+					  LATER_TEXT(worker_hello.notice),
+					  LATER_U64(worker_hello.features))},
+	[CUBE_MSG_ATTEMPT] = {"ATTEMPT", OF_ATTEMPT(ONE_OF(known.state, CUBE_ATTEMPT_QUEUED,
+							   CUBE_ATTEMPT_FINISHED),
+						    U64(known.out_begin), U64(known.out_end),
+						    U64(known.err_begin), U64(known.err_end))},
 	[CUBE_MSG_READY] = {"READY", FIELDS({END})},
-	[CUBE_MSG_STARTED] = {"STARTED", FIELDS(ATTEMPT, U32(started.pid), U64(started.wall))},
+	[CUBE_MSG_STARTED] = {"STARTED", OF_ATTEMPT(U32(started.pid), U64(started.wall))},
 	[CUBE_MSG_EXIT] = {"EXIT",
-			   FIELDS(ATTEMPT, ONE_OF(exit.how, CUBE_EXIT_EXITED, CUBE_EXIT_LOST),
-				  U32(exit.value), U64(exit.out_end), U64(exit.err_end),
-				  U64(exit.started), U64(exit.finished), U64(exit.user_us),
-				  U64(exit.sys_us), U64(exit.max_rss), TEXT(exit.message))},
-	[CUBE_MSG_LOG] = {"LOG", FIELDS(ATTEMPT, ONE_OF(data.stream, CUBE_STDOUT, CUBE_STDERR),
-					U64(data.offset), OTHER(DATA, data.bytes))},
-	[CUBE_MSG_STDIN_ACK] = {"STDIN_ACK", FIELDS(ATTEMPT, U64(ack.offset))},
+			   OF_ATTEMPT(ONE_OF(exit.how, CUBE_EXIT_EXITED, CUBE_EXIT_LOST),
+				      U32(exit.value), U64(exit.out_end), U64(exit.err_end),
+				      U64(exit.started), U64(exit.finished), U64(exit.user_us),
+				      U64(exit.sys_us), U64(exit.max_rss), TEXT(exit.message))},
+	[CUBE_MSG_LOG] = {"LOG", OF_ATTEMPT(ONE_OF(data.stream, CUBE_STDOUT, CUBE_STDERR),
+					    U64(data.offset), OTHER(DATA, data.bytes))},
+	[CUBE_MSG_STDIN_ACK] = {"STDIN_ACK", OF_ATTEMPT(U64(ack.offset))},
 	[CUBE_MSG_PUSH_DONE] = {"PUSH_DONE",
 				FIELDS(HASH(push.sha256), U8(push.ok), TEXT(push.message))},
 	[CUBE_MSG_METRIC] = {"METRIC",
@@ -131,6 +134,10 @@ static const struct layout *layout_of(int type) {
 const char *cube_msg_name(int type) {
 	const struct layout *l = layout_of(type);
 	return l ? l->name : "?";
+}
+
+static bool is_later(const struct field *f) {
+	return (f->kind == TEXT || f->kind == U64) && f->hi;
 }
 
 static bool has_nul(struct cube_slice s) {
@@ -221,8 +228,7 @@ int cube_msg_decode(const uint8_t *bytes, size_t n, struct cube_msg *ret, size_t
 	m.type = bytes[4];
 	cube_reader_init(&r, bytes + FRAME_HEAD, len - 1);
 	for (const struct field *f = l->fields; f->kind != END && !r.bad; f++) {
-		bool later = f->kind == TEXT && f->lo;
-		if (later && r.p == r.end) break;
+		if (is_later(f) && r.p == r.end) break;
 		get_field(&r, f, &m);
 	}
 	if (!r.bad && m.type == CUBE_MSG_START && !lists_fit(&m.start.argv, &m.start.env))
@@ -300,13 +306,24 @@ static int frame_end(struct cube_buf *out, size_t at, int rc) {
 	return rc;
 }
 
+/* Past the last field that is to be written. */
+static const struct field *fields_end(const struct layout *l, const struct cube_msg *m) {
+	const struct field *end = l->fields;
+	for (const struct field *f = l->fields; f->kind != END; f++) {
+		const char *p = (const char *)m + f->off;
+		bool empty = f->kind == TEXT ? !*p : f->kind == U64 && !*(const uint64_t *)p;
+		if (!is_later(f) || !empty) end = f + 1;
+	}
+	return end;
+}
+
 int cube_msg_encode(struct cube_buf *out, const struct cube_msg *msg) {
 	const struct layout *l = layout_of((int)msg->type);
 	if (!l) return CUBE_EINTERNAL;
 	size_t at = cube_buf_len(out);
 	int rc = frame_begin(out, (uint8_t)msg->type);
-	for (const struct field *f = l->fields; f->kind != END && !rc; f++)
-		rc = put_field(out, f, msg);
+	const struct field *end = fields_end(l, msg);
+	for (const struct field *f = l->fields; f != end && !rc; f++) rc = put_field(out, f, msg);
 	return frame_end(out, at, rc);
 }
 
@@ -369,6 +386,7 @@ int cube_msg_encode_start(struct cube_buf *out, const struct cube_msg_start *sta
 	if (!rc) rc = cube_put_u32(out, start->grace_ms);
 	if (!rc) rc = cube_put_u8(out, start->flags);
 	if (!rc) rc = put_files(out, start->files, start->nfiles);
+	if (!rc && start->epoch) rc = cube_put_u64(out, start->epoch);
 	return frame_end(out, at, rc);
 }
 
@@ -406,14 +424,17 @@ void cube_msg_stream_head(uint8_t head[CUBE_STREAM_HEAD], enum cube_msg_type typ
 	cube_poke_u32(head + 14, n);
 }
 
-void cube_msg_log_head(uint8_t head[CUBE_LOG_HEAD], uint64_t task, uint32_t attempt, uint8_t stream,
-		       uint64_t offset, uint32_t n) {
+size_t cube_msg_log_ends(uint8_t head[CUBE_LOG_HEAD], uint8_t tail[CUBE_LOG_TAIL],
+			 const struct cube_msg_log_id *id, uint64_t offset, uint32_t n) {
+	size_t tail_len = id->epoch ? CUBE_LOG_TAIL : 0;
 	cube_assert(n <= CUBE_DATA_MAX);
-	cube_poke_u32(head, CUBE_LOG_HEAD - 4 + n);
+	cube_poke_u32(head, CUBE_LOG_HEAD - 4 + n + (uint32_t)tail_len);
 	head[4] = CUBE_MSG_LOG;
-	poke_u64(head + 5, task);
-	cube_poke_u32(head + 13, attempt);
-	head[17] = stream;
+	poke_u64(head + 5, id->task);
+	cube_poke_u32(head + 13, id->attempt);
+	head[17] = id->stream;
 	poke_u64(head + 18, offset);
 	cube_poke_u32(head + 26, n);
+	poke_u64(tail, id->epoch);
+	return tail_len;
 }

@@ -99,8 +99,10 @@ static int memory_meta_get(struct cube_store *store, const char *key, char **ret
 struct texts {
 	size_t count, offset[8];
 };
-static const struct texts job_texts = {
-	2, {offsetof(struct cube_job_row, name), offsetof(struct cube_job_row, spec)}};
+static const struct texts job_texts = {3,
+				       {offsetof(struct cube_job_row, name),
+					offsetof(struct cube_job_row, spec),
+					offsetof(struct cube_job_row, request)}};
 static const struct texts task_texts = {1, {offsetof(struct cube_task_row, reason)}};
 static const struct texts node_texts = {
 	7,
@@ -156,7 +158,7 @@ static void put(struct cube_memory *m, struct cube_vec *v, const struct texts *t
 static int memory_job_put(struct cube_store *store, const struct cube_job_row *row,
 			  struct cube_err *err) {
 	struct cube_memory *m = cube_memory_of(store);
-	int r = cube_store_check_job(row, err);
+	int r = cube_store_check_job(store, row, err);
 
 	if (r == 0) put(m, &m->jobs, &job_texts, row, compare_u64);
 	return r;
@@ -199,6 +201,20 @@ static int memory_job_get(struct cube_store *store, uint64_t id,
 	r = fn(arg, &row);
 	listing_ends(m);
 	return r;
+}
+
+static int memory_job_find(struct cube_store *store, const char *request,
+			   int (*fn)(void *, const struct cube_job_row *), void *arg,
+			   struct cube_err *err) {
+	struct cube_memory *m = cube_memory_of(store);
+
+	for (size_t at = m->jobs.len; at > 0 && request[0]; at--) {
+		const struct cube_job_row *row = cube_vec_at(&m->jobs, at - 1);
+
+		if (strcmp(row->request, request) == 0)
+			return memory_job_get(store, row->id, fn, arg, err);
+	}
+	return cube_fail(err, CUBE_ENOTFOUND, "no job of request %.80s", request);
 }
 
 static int memory_task_get(struct cube_store *store, uint64_t id,
@@ -369,6 +385,7 @@ static const struct cube_store_ops memory_ops = {
 	.meta_get = memory_meta_get,
 	.job_put = memory_job_put,
 	.job_get = memory_job_get,
+	.job_find = memory_job_find,
 	.task_put = memory_task_put,
 	.task_get = memory_task_get,
 	.task_list = memory_task_list,

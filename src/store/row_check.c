@@ -12,8 +12,22 @@ static int check_id(const char *what, uint64_t id, struct cube_err *err) {
 	return 0;
 }
 
-int cube_store_check_job(const struct cube_job_row *row, struct cube_err *err) {
-	return check_id("job", row->id, err);
+static int take_id(void *arg, const struct cube_job_row *row) {
+	*(uint64_t *)arg = row->id;
+	return 0;
+}
+
+int cube_store_check_job(struct cube_store *s, const struct cube_job_row *row,
+			 struct cube_err *err) {
+	uint64_t other = 0;
+	int r = check_id("job", row->id, err);
+
+	if (r < 0 || !cube_store_text(row->request)[0]) return r;
+	r = s->ops->job_find(s, row->request, take_id, &other, err);
+	if (r == CUBE_ENOTFOUND || (r == 0 && other == row->id)) return 0;
+	return r < 0 ? r
+		     : cube_fail(err, CUBE_ECONFLICT, "store: request %.80s is job %" PRIu64 "'s",
+				 row->request, other);
 }
 
 int cube_store_check_task(const struct cube_task_row *row, struct cube_err *err) {
@@ -21,6 +35,9 @@ int cube_store_check_task(const struct cube_task_row *row, struct cube_err *err)
 
 	if (r == 0) r = check_id("job", row->job, err);
 	if (r < 0) return r;
+	if (row->epoch > INT64_MAX)
+		return cube_fail(err, CUBE_ETOOBIG, "store: task %" PRIu64 ": an epoch over 2^63",
+				 row->id);
 	if (row->state >= CUBE_TASK_STATES)
 		return cube_fail(err, CUBE_EUSAGE, "store: task %" PRIu64 ": no state %u", row->id,
 				 row->state);

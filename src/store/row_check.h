@@ -9,7 +9,9 @@
 #define CUBE_STORE_MINUTE INT64_C(60000000000)
 
 /* 0, or CUBE_EUSAGE / CUBE_ETOOBIG; a refusal changes nothing and leaves the transaction whole. */
-int cube_store_check_job(const struct cube_job_row *row, struct cube_err *err);
+/* A job's request may not be another's: looks into the store. */
+int cube_store_check_job(struct cube_store *s, const struct cube_job_row *row,
+			 struct cube_err *err);
 int cube_store_check_task(const struct cube_task_row *row, struct cube_err *err);
 int cube_store_check_node(const struct cube_node_row *row, struct cube_err *err);
 int cube_store_check_chunk(const struct cube_chunk_row *row, struct cube_err *err);

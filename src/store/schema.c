@@ -144,6 +144,11 @@ static const char *const steps[] = {
 						       "added") ",\n  " WHEN("seen",
 									     "seen") " FROM nodes;",
 #undef WHEN
+
+	/* Rows of before were started without an epoch, and nobody asks for their requests. */
+	"ALTER TABLE tasks ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE jobs ADD COLUMN request TEXT NOT NULL DEFAULT '';"
+	"CREATE UNIQUE INDEX jobs_request ON jobs (request) WHERE request <> '';",
 };
 
 enum { VERSION = sizeof steps / sizeof steps[0] };

@@ -163,6 +163,7 @@ static const struct cube_store_ops sqlite_ops = {
 	.meta_get = cube_sqlite_meta_get,
 	.job_put = cube_sqlite_job_put,
 	.job_get = cube_sqlite_job_get,
+	.job_find = cube_sqlite_job_find,
 	.task_put = cube_sqlite_task_put,
 	.task_get = cube_sqlite_task_get,
 	.task_list = cube_sqlite_task_list,

@@ -14,6 +14,7 @@ enum cube_sqlite_stmt {
 	STMT_META_GET,
 	STMT_JOB_PUT,
 	STMT_JOB_GET,
+	STMT_JOB_FIND,
 	STMT_TASK_PUT,
 	STMT_TASK_GET,
 	STMT_NODE_PUT,
@@ -108,6 +109,9 @@ int cube_sqlite_job_put(struct cube_store *s, const struct cube_job_row *row, st
 int cube_sqlite_job_get(struct cube_store *s, uint64_t id,
 			int (*fn)(void *, const struct cube_job_row *), void *arg,
 			struct cube_err *err);
+int cube_sqlite_job_find(struct cube_store *s, const char *request,
+			 int (*fn)(void *, const struct cube_job_row *), void *arg,
+			 struct cube_err *err);
 int cube_sqlite_node_put(struct cube_store *s, const struct cube_node_row *row,
 			 struct cube_err *err);
 int cube_sqlite_node_list(struct cube_store *s, int (*fn)(void *, const struct cube_node_row *),

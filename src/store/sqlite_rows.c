@@ -39,13 +39,15 @@ int cube_sqlite_meta_get(struct cube_store *store, const char *key, char **ret,
 
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
+#define JOB_COLUMNS "id, created, name, spec, tasks, request"
+
 int cube_sqlite_job_put(struct cube_store *store, const struct cube_job_row *row,
 			struct cube_err *err) {
 	static const char sql[] =
-		"INSERT INTO jobs (id, created, name, spec, tasks) VALUES (?1, ?2, ?3, ?4, ?5) "
-		"ON CONFLICT (id) DO UPDATE SET created=?2, name=?3, spec=?4, tasks=?5";
+		"INSERT INTO jobs (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+		"ON CONFLICT (id) DO UPDATE SET created=?2, name=?3, spec=?4, tasks=?5, request=?6";
 	struct cube_sqlite_query q;
-	int r = cube_store_check_job(row, err);
+	int r = cube_store_check_job(store, row, err);
 
 	if (r == 0)
 		r = cube_sqlite_write(cube_sqlite_of(store), STMT_JOB_PUT, sql, "writing a job", &q,
@@ -56,34 +58,60 @@ int cube_sqlite_job_put(struct cube_store *store, const struct cube_job_row *row
 	cube_sqlite_text(&q, 3, row->name);
 	cube_sqlite_text(&q, 4, row->spec);
 	cube_sqlite_int(&q, 5, row->tasks);
+	cube_sqlite_text(&q, 6, row->request);
 	return cube_sqlite_finish(&q, err);
+}
+
+/* 1: fn was called, and *ret is what it returned; 0: there is no such row. Releases q. */
+static int give_job(struct cube_sqlite_query *q, int (*fn)(void *, const struct cube_job_row *),
+		    void *arg, int *ret, struct cube_err *err) {
+	int r = cube_sqlite_step(q, err);
+
+	if (r > 0) {
+		struct cube_job_row row = {
+			.id = (uint64_t)sqlite3_column_int64(q->st, 0),
+			.created = sqlite3_column_int64(q->st, 1),
+			.name = cube_sqlite_str(q, 2),
+			.spec = cube_sqlite_str(q, 3),
+			.tasks = (uint32_t)sqlite3_column_int64(q->st, 4),
+			.request = cube_sqlite_str(q, 5),
+		};
+		*ret = fn(arg, &row);
+	}
+	cube_sqlite_release(q);
+	return r;
 }
 
 int cube_sqlite_job_get(struct cube_store *store, uint64_t id,
 			int (*fn)(void *, const struct cube_job_row *), void *arg,
 			struct cube_err *err) {
 	struct cube_sqlite_query q;
+	int said = 0;
 	int r = cube_sqlite_read(cube_sqlite_of(store), STMT_JOB_GET,
-				 "SELECT id, created, name, spec, tasks FROM jobs WHERE id = ?1",
-				 "reading a job", &q, err);
+				 "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1", "reading a job",
+				 &q, err);
 
 	if (r < 0) return r;
 	cube_sqlite_int(&q, 1, id);
-	r = cube_sqlite_step(&q, err);
-	if (r == 0) {
-		r = cube_fail(err, CUBE_ENOTFOUND, "no job %" PRIu64, id);
-	} else if (r > 0) {
-		struct cube_job_row row = {
-			.id = (uint64_t)sqlite3_column_int64(q.st, 0),
-			.created = sqlite3_column_int64(q.st, 1),
-			.name = cube_sqlite_str(&q, 2),
-			.spec = cube_sqlite_str(&q, 3),
-			.tasks = (uint32_t)sqlite3_column_int64(q.st, 4),
-		};
-		r = fn(arg, &row);
-	}
-	cube_sqlite_release(&q);
-	return r;
+	r = give_job(&q, fn, arg, &said, err);
+	return r ? (r < 0 ? r : said) : cube_fail(err, CUBE_ENOTFOUND, "no job %" PRIu64, id);
+}
+
+int cube_sqlite_job_find(struct cube_store *store, const char *request,
+			 int (*fn)(void *, const struct cube_job_row *), void *arg,
+			 struct cube_err *err) {
+	struct cube_sqlite_query q;
+	int said = 0;
+	int r = cube_sqlite_read(cube_sqlite_of(store), STMT_JOB_FIND,
+				 "SELECT " JOB_COLUMNS
+				 " FROM jobs WHERE request = ?1 AND request <> ''",
+				 "looking for a request", &q, err);
+
+	if (r < 0) return r;
+	cube_sqlite_text(&q, 1, request);
+	r = give_job(&q, fn, arg, &said, err);
+	return r ? (r < 0 ? r : said)
+		 : cube_fail(err, CUBE_ENOTFOUND, "no job of request %.80s", request);
 }
 
 /* ---- nodes --------------------------------------------------------------------------------- */

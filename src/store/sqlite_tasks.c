@@ -7,17 +7,18 @@
 
 #define COLUMNS                                                                                      \
 	"id, job, job_index, node, attempt, state, how, value, pinned, created, started, finished, " \
-	"user_us, sys_us, max_rss, out_end, err_end, reason"
+	"user_us, sys_us, max_rss, out_end, err_end, reason, epoch"
 
 /* ON CONFLICT rather than REPLACE: an index entry that stays the same is not moved. */
 int cube_sqlite_task_put(struct cube_store *store, const struct cube_task_row *row,
 			 struct cube_err *err) {
 	static const char sql[] =
 		"INSERT INTO tasks (" COLUMNS ") VALUES "
-		"(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18) "
+		"(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19) "
 		"ON CONFLICT (id) DO UPDATE SET job=?2, job_index=?3, node=?4, attempt=?5, "
 		"state=?6, how=?7, value=?8, pinned=?9, created=?10, started=?11, finished=?12, "
-		"user_us=?13, sys_us=?14, max_rss=?15, out_end=?16, err_end=?17, reason=?18";
+		"user_us=?13, sys_us=?14, max_rss=?15, out_end=?16, err_end=?17, reason=?18, "
+		"epoch=?19";
 	struct cube_sqlite_query q;
 	int r = cube_store_check_task(row, err);
 
@@ -43,6 +44,7 @@ int cube_sqlite_task_put(struct cube_store *store, const struct cube_task_row *r
 	cube_sqlite_int(&q, 16, row->out_end);
 	cube_sqlite_int(&q, 17, row->err_end);
 	cube_sqlite_text(&q, 18, row->reason);
+	cube_sqlite_int(&q, 19, row->epoch);
 	return cube_sqlite_finish(&q, err);
 }
 
@@ -70,6 +72,7 @@ static int decode(struct cube_sqlite_query *q, struct cube_task_row *row, struct
 		.out_end = (uint64_t)sqlite3_column_int64(st, 15),
 		.err_end = (uint64_t)sqlite3_column_int64(st, 16),
 		.reason = cube_sqlite_str(q, 17),
+		.epoch = (uint64_t)sqlite3_column_int64(st, 18),
 	};
 	if (state < 0 || state >= CUBE_TASK_STATES || how < 0 || how > UINT8_MAX)
 		return cube_sqlite_damaged(q, "task", (int64_t)row->id, err);

@@ -8,24 +8,69 @@
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/task.h"
+#include "cube/events.h"
 #include "cube/logs.h"
 #include "cube/nodes.h"
 #include "tasks_impl.h"
 
-#define OFFSET_MAX (1ull << 60) /* of a stream; more is a lie */
+#define OFFSET_MAX  (1ull << 60) /* of a stream; more is a lie */
+#define ATTEMPT_MAX (1u << 20)   /* so many times nothing is tried; likewise */
 
 static struct cube_task *find(struct cube_tasks *t, const struct cube_mnode *node,
 			      const struct cube_msg *msg) {
 	struct cube_task *task = cube_tasks_find(t, msg->task);
-	if (!task || task->row.attempt != msg->attempt || task->row.node != node->id) return NULL;
+	if (!task || task->row.attempt != msg->attempt || task->row.epoch != msg->epoch ||
+	    task->row.node != node->id)
+		return NULL;
 	return task->row.state == CUBE_TASK_PENDING ? NULL : task;
 }
 
+static int take_start(void *arg, const struct cube_task_row *row) {
+	struct cube_task_row *to = arg;
+	to->attempt = row->attempt;
+	to->epoch = row->epoch;
+	return 0;
+}
+
+/* A later attempt than the database has, or the same of another epoch: it was started by what this
+ * database lost. (An earlier one may have been given up.) */
+static bool is_stranger(struct cube_tasks *t, const struct cube_msg *msg) {
+	struct cube_store *s = t->m->store;
+	struct cube_task_row row = {0};
+	if (s->ops->task_get(s, msg->task, take_start, &row, NULL) < 0) return true;
+	return msg->attempt > row.attempt ||
+	       (msg->attempt == row.attempt && msg->epoch != row.epoch);
+}
+
+/* What this manager starts is to have a number that no worker knows. */
+static void on_stranger(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg) {
+	struct cube_task *task = cube_tasks_find(t, msg->task);
+	cube_ids_above(t->ids, msg->task);
+	if (task && msg->attempt > task->above && msg->attempt <= ATTEMPT_MAX)
+		task->above = msg->attempt;
+	if (!node->strangers++) node->stranger = msg->task;
+}
+
+void cube_tasks_tell_strangers(struct cube_tasks *t, struct cube_mnode *node) {
+	const char *state = cube_node_state_name(node->state);
+	char text[240];
+	if (!node->strangers) return;
+	snprintf(text, sizeof text,
+		 "%u attempt%s found that this database never started (the first of task %llu) and "
+		 "stopped: the database was taken back to an earlier state, or is in use twice",
+		 (unsigned)node->strangers, node->strangers == 1 ? " was" : "s were",
+		 (unsigned long long)node->stranger);
+	cube_warn("%s: %s", node->name, text);
+	cube_events_node(t->m->events, node->id, state, state, text);
+	node->strangers = 0;
+}
+
 /* An attempt that this manager does not follow: it is to end, and its output is not waited for. */
-static void on_unknown(struct cube_mnode *node, const struct cube_msg *msg) {
-	struct cube_msg reply = {.task = msg->task, .attempt = msg->attempt};
+static void on_unknown(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg) {
+	struct cube_msg reply = {.task = msg->task, .attempt = msg->attempt, .epoch = msg->epoch};
 	switch (msg->type) {
 	case CUBE_MSG_ATTEMPT:
+		if (is_stranger(t, msg)) on_stranger(t, node, msg);
 		reply.type =
 			msg->known.state == CUBE_ATTEMPT_FINISHED ? CUBE_MSG_FORGET : CUBE_MSG_STOP;
 		break;
@@ -123,20 +168,18 @@ static uint64_t figure(uint64_t v) {
 
 /* The host had one of its files and has it no more, or somebody changed it there: the files are
  * sent again, and the task, of which nothing has run, gets another attempt. */
-static bool start_again(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
-			const struct cube_msg *msg) {
+static bool send_files_again(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
+			     const struct cube_msg *msg) {
 	const struct cube_spec *spec = &task->job->spec;
 	if (msg->exit.how != CUBE_EXIT_NOT_STARTED || msg->exit.value != ESTALE) return false;
 	if (!spec->nfiles || task->refused || task->resent) return false;
 	if (task->stopping || task->input_acked) return false;
 	cube_warn("%s: %s; sent again", node->name, msg->exit.message);
-	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_FORGET,
-						.task = task->row.id,
-						.attempt = task->row.attempt});
+	struct cube_msg forget = cube_task_msg(task, CUBE_MSG_FORGET);
+	cube_node_send(node, &forget);
 	cube_push_forget(node, spec->files, spec->nfiles);
 	task->resent = true;
-	task->row.attempt++;
-	cube_task_changed(t, task);
+	cube_task_next_attempt(t, task, node);
 	cube_task_send_start(t, task, node);
 	if (!cube_task_final(task->row.state)) cube_task_resend_input(task, node);
 	return true;
@@ -152,7 +195,7 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 			(unsigned long long)msg->exit.err_end,
 			(unsigned long long)task->row.out_end,
 			(unsigned long long)task->row.err_end);
-	if (start_again(t, node, task, msg)) return 0;
+	if (send_files_again(t, node, task, msg)) return 0;
 	int64_t now = cube_clock_wall();
 	uint64_t took = run_time(msg);
 	learn(node, took);
@@ -175,7 +218,7 @@ int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struc
 		      struct cube_err *err) {
 	struct cube_task *task = find(t, node, msg);
 	if (!task) {
-		on_unknown(node, msg);
+		on_unknown(t, node, msg);
 		return 0;
 	}
 	switch (msg->type) {
@@ -192,6 +235,15 @@ int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struc
 
 /* --- links --- */
 
+/* It was sent no START that is known of on its node. Where that may have been lost with this
+ * database's newest commits, rather than on its way, it is another attempt. */
+static void start_again(struct cube_tasks *t, struct cube_task *task, struct cube_mnode *node) {
+	if (!task->sent) cube_task_next_attempt(t, task, node);
+	cube_task_send_start(t, task, node);
+	if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+	cube_task_resend_input(task, node);
+}
+
 /* The worker has listed what it knows. What it does not know it either never got, or lost with a
  * daemon that died: a task that may have run is not run again. */
 void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot) {
@@ -201,12 +253,12 @@ void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new
 			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
 		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
-			cube_task_send_start(t, task, node);
-			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
-			cube_task_resend_input(task, node);
+			start_again(t, task, node);
 		} else {
 			cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST,
-				      0, "the worker that ran it died");
+				      0,
+				      new_boot ? "the worker that ran it died"
+					       : "how it ended was lost on this machine");
 		}
 	}
 }

@@ -8,8 +8,7 @@
 
 static void send_input(struct cube_task *task, struct cube_mnode *node, uint64_t offset,
 		       const uint8_t *bytes, size_t n, bool eof) {
-	struct cube_msg msg = {
-		.type = CUBE_MSG_STDIN, .task = task->row.id, .attempt = task->row.attempt};
+	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_STDIN);
 	msg.data.offset = offset;
 	msg.data.eof = eof;
 	msg.data.bytes = (struct cube_slice){bytes, n};

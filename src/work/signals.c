@@ -32,8 +32,7 @@ static struct cube_mnode *reachable(struct cube_tasks *t, const struct cube_task
 }
 
 static void send_signal(struct cube_task *task, struct cube_mnode *node, int signo) {
-	struct cube_msg msg = {
-		.type = CUBE_MSG_SIGNAL, .task = task->row.id, .attempt = task->row.attempt};
+	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_SIGNAL);
 	msg.signal.signo = signo;
 	cube_task_send(task, node, &msg);
 	task->signalled = cube_loop_now(node->m->loop);

@@ -35,6 +35,7 @@ static void persist(void *arg) {
 
 int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_err *err) {
 	uint32_t node;
+	uint64_t job = 0, task = 0;
 	struct cube_tasks *t = cube_alloc(sizeof *t);
 	t->m = m;
 	t->nbuckets = 1024;
@@ -43,7 +44,10 @@ int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_
 	cube_list_init(&t->jobs);
 	cube_list_init(&t->changed);
 	cube_list_init(&t->watchers);
-	int rc = m->store->ops->last_ids(m->store, &t->last_job, &t->last_task, &node, err);
+	int rc = m->store->ops->last_ids(m->store, &job, &task, &node, err);
+	if (!rc)
+		rc = cube_ids_open(m->kept ? m->paths.state : NULL, m->cluster, job, task, &t->ids,
+				   err);
 	if (rc) {
 		cube_tasks_free(t);
 		return rc;
@@ -139,6 +143,7 @@ void cube_tasks_free(struct cube_tasks *t) {
 	for (size_t i = 0; i < t->nbuckets; i++) {
 		cube_list_each (&t->buckets[i], task, struct cube_task, bucket) task_free(task);
 	}
+	cube_ids_close(t->ids);
 	free(t->buckets);
 	free(t);
 }
@@ -198,8 +203,7 @@ void cube_task_send(struct cube_task *task, struct cube_mnode *node, const struc
 }
 
 static void ack(struct cube_task *task, struct cube_mnode *node, uint8_t stream, uint64_t offset) {
-	struct cube_msg msg = {
-		.type = CUBE_MSG_ACK, .task = task->row.id, .attempt = task->row.attempt};
+	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_ACK);
 	msg.ack.stream = stream;
 	msg.ack.offset = offset;
 	cube_node_send(node, &msg);
@@ -233,10 +237,8 @@ void cube_tasks_flush(struct cube_tasks *t) {
 		if (node && task->ack_err && !final)
 			ack(task, node, CUBE_STDERR, task->row.err_end);
 		task->ack_out = task->ack_err = false;
-		if (node && final && task->row.attempt)
-			cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_FORGET,
-								.task = task->row.id,
-								.attempt = task->row.attempt});
+		struct cube_msg forget = cube_task_msg(task, CUBE_MSG_FORGET);
+		if (node && final && task->row.attempt) cube_node_send(node, &forget);
 		if (task->tell) tell(t, task->row.id);
 		task->tell = false;
 		if (final) task_free(task);
@@ -278,7 +280,7 @@ void cube_tasks_check_jobs(struct cube_tasks *t, const char *reason) {
 }
 
 static int put_job(struct cube_tasks *t, const struct cube_job *job, const char *spec_json,
-		   uint32_t count, int64_t now, struct cube_err *err) {
+		   const char *request, uint32_t count, int64_t now, struct cube_err *err) {
 	struct cube_store *s = cube_turn_tx(&t->m->turn);
 	struct cube_job_row row = {
 		.id = job->id,
@@ -286,6 +288,7 @@ static int put_job(struct cube_tasks *t, const struct cube_job *job, const char 
 		.name = job->spec.name ? job->spec.name : "",
 		.spec = spec_json,
 		.tasks = count,
+		.request = request,
 	};
 	return s->ops->job_put(s, &row, err);
 }
@@ -307,7 +310,9 @@ int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *r, uint64_t 
 		return cube_fail(err, CUBE_EUSAGE, "stdin: only one task can have it, not %u",
 				 (unsigned)count);
 	int64_t now = cube_clock_wall();
-	struct cube_job *job = job_new(t, ++t->last_job);
+	int rc = cube_ids_take(t->ids, (uint32_t)count, ret_job, ret_first, err);
+	if (rc) return rc;
+	struct cube_job *job = job_new(t, *ret_job);
 	job->spec = r->spec;
 	memset(&r->spec, 0, sizeof r->spec);
 	if (r->nnodes && !r->all) {
@@ -316,14 +321,12 @@ int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *r, uint64_t 
 		job->nnodes = r->nnodes;
 	}
 	struct cube_err store_err;
-	cube_turn_must(&t->m->turn, put_job(t, job, r->spec_json, (uint32_t)count, now, &store_err),
-		       &store_err);
-	*ret_job = job->id;
-	*ret_first = t->last_task + 1;
+	rc = put_job(t, job, r->spec_json, r->request, (uint32_t)count, now, &store_err);
+	cube_turn_must(&t->m->turn, rc, &store_err);
 	*ret_count = (uint32_t)count;
 	for (uint32_t i = 0; i < count; i++) {
 		struct cube_task_row row = {
-			.id = ++t->last_task, .job = job->id, .index = i, .created = now};
+			.id = *ret_first + i, .job = job->id, .index = i, .created = now};
 		if (r->all) row.node = r->nodes[i], row.pinned = true;
 		struct cube_task *task = task_new(t, job, &row);
 		queue_pending(t, task);
@@ -351,6 +354,7 @@ void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct c
 	static const char *const none[] = {NULL};
 	struct cube_msg_start start = {
 		.task = task->row.id,
+		.epoch = task->row.epoch,
 		.attempt = task->row.attempt,
 		.argv = (const char *const *)spec->argv.v,
 		.env = spec->env.v ? (const char *const *)spec->env.v : none,
@@ -363,7 +367,7 @@ void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct c
 		.nfiles = spec->nfiles,
 	};
 	size_t room = cube_buf_room(out);
-	task->known = true;
+	task->known = task->sent = true;
 	if (cube_msg_encode_start(out, &start) == 0) return;
 	if (room < CUBE_FRAME_MAX + 4) {
 		cube_node_choke(node); /* sent again over the next link */
@@ -373,12 +377,21 @@ void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct c
 		      "its arguments, environment and files do not fit in one message of 1 MiB");
 }
 
+void cube_task_next_attempt(struct cube_tasks *t, struct cube_task *task,
+			    const struct cube_mnode *node) {
+	if (task->row.attempt < task->above) task->row.attempt = task->above;
+	task->row.attempt++;
+	task->row.epoch = node->features & CUBE_FEATURE_EPOCH ? t->m->epoch : 0;
+	task->row.out_end = task->row.err_end = 0;
+	cube_task_changed(t, task);
+}
+
 static void place(struct cube_tasks *t, struct cube_task *task, struct cube_mnode *node) {
 	cube_list_remove(&task->queue);
 	cube_list_append(&node->attempts, &task->queue);
 	node->load++;
 	task->row.node = node->id;
-	task->row.attempt++;
+	cube_task_next_attempt(t, task, node);
 	cube_task_set(t, task, CUBE_TASK_SCHEDULED, "");
 	cube_task_send_start(t, task, node);
 	if (!cube_task_final(task->row.state)) cube_task_resend_input(task, node);
@@ -486,8 +499,7 @@ void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grac
 		task->stop_grace_ms < INT32_MAX ? (int32_t)task->stop_grace_ms : INT32_MAX;
 	cube_task_changed(t, task);
 	if (!node || !task->known) return; /* told when the link is back: see attempts.c */
-	struct cube_msg msg = {
-		.type = CUBE_MSG_STOP, .task = task->row.id, .attempt = task->row.attempt};
+	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_STOP);
 	msg.stop.grace_ms = task->stop_grace_ms;
 	cube_task_send(task, node, &msg);
 }

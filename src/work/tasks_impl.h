@@ -2,6 +2,7 @@
 #ifndef CUBE_TASKS_IMPL_H
 #define CUBE_TASKS_IMPL_H
 
+#include "ids.h"
 #include "cube/tasks.h"
 
 struct cube_tasks {
@@ -13,7 +14,7 @@ struct cube_tasks {
 	struct cube_link jobs;    /* with tasks in memory, rising ids */
 	struct cube_link changed; /* struct cube_task.changes */
 	struct cube_link watchers;
-	uint64_t last_job, last_task;
+	struct cube_ids *ids;
 	size_t cursor; /* round robin */
 };
 
@@ -26,6 +27,17 @@ void cube_task_changed(struct cube_tasks *t, struct cube_task *task);
 /* Ends an attempt that no worker will report: how, and why for a person. */
 void cube_task_end(struct cube_tasks *t, struct cube_task *task, uint8_t how, int32_t value,
 		   const char *reason);
+/* A message about its attempt. */
+static inline struct cube_msg cube_task_msg(const struct cube_task *task, enum cube_msg_type type) {
+	return (struct cube_msg){.type = type,
+				 .task = task->row.id,
+				 .attempt = task->row.attempt,
+				 .epoch = task->row.epoch};
+}
+/* Its next attempt, on this node: a number above all that are known of it, and the present epoch
+ * where the worker knows of epochs. */
+void cube_task_next_attempt(struct cube_tasks *t, struct cube_task *task,
+			    const struct cube_mnode *node);
 /* Encodes START into the node's outbox, or behind the files it needs. */
 void cube_task_send_start(struct cube_tasks *t, struct cube_task *task, struct cube_mnode *node);
 /* Fails the pending tasks of jobs whose nodes have all failed or gone. */

@@ -10,8 +10,13 @@ enum {
 	PIECES = 8,
 };
 
+static struct cube_msg about(const struct attempt *a, enum cube_msg_type type) {
+	return (struct cube_msg){
+		.type = type, .task = a->task, .attempt = a->attempt, .epoch = a->epoch};
+}
+
 static void encode_started(const struct attempt *a, struct cube_buf *out) {
-	struct cube_msg m = {.type = CUBE_MSG_STARTED, .task = a->task, .attempt = a->attempt};
+	struct cube_msg m = about(a, CUBE_MSG_STARTED);
 
 	m.started.pid = (uint32_t)a->pid;
 	m.started.wall = a->started;
@@ -19,14 +24,14 @@ static void encode_started(const struct attempt *a, struct cube_buf *out) {
 }
 
 static void encode_stdin_ack(const struct attempt *a, struct cube_buf *out) {
-	struct cube_msg m = {.type = CUBE_MSG_STDIN_ACK, .task = a->task, .attempt = a->attempt};
+	struct cube_msg m = about(a, CUBE_MSG_STDIN_ACK);
 
 	m.ack.offset = a->in.taken;
 	cube_msg_encode(out, &m);
 }
 
 static void encode_exit(const struct attempt *a, struct cube_buf *out) {
-	struct cube_msg m = {.type = CUBE_MSG_EXIT, .task = a->task, .attempt = a->attempt};
+	struct cube_msg m = about(a, CUBE_MSG_EXIT);
 
 	m.exit.how = a->how;
 	m.exit.value = a->value;
@@ -78,16 +83,18 @@ static bool pump_control(struct runner *r, struct cube_stream *s, struct cube_bu
 static size_t send_log(struct runner *r, struct cube_stream *s) {
 	struct output *o = cube_container(r->unsent.next, struct output, unsent);
 	bool alone = r->unsent.next == r->unsent.prev;
-	struct iovec iov[1 + PIECES];
-	uint8_t head[CUBE_LOG_HEAD];
-	size_t n;
+	struct cube_msg_log_id id = {o->owner->task, o->owner->epoch, o->owner->attempt, o->stream};
+	struct iovec iov[1 + PIECES + 1];
+	uint8_t head[CUBE_LOG_HEAD], tail[CUBE_LOG_TAIL];
+	size_t n, tail_len;
 	int pieces;
 
 	pieces = spool_peek(&o->spool, o->sent, alone ? CUBE_DATA_MAX : FAIR_FRAME, iov + 1, PIECES,
 			    &n);
-	cube_msg_log_head(head, o->owner->task, o->owner->attempt, o->stream, o->sent, (uint32_t)n);
+	tail_len = cube_msg_log_ends(head, tail, &id, o->sent, (uint32_t)n);
 	iov[0] = (struct iovec){.iov_base = head, .iov_len = sizeof head};
-	if (cube_stream_writev(s, iov, pieces + 1) < 0) return 0;
+	iov[pieces + 1] = (struct iovec){.iov_base = tail, .iov_len = tail_len};
+	if (cube_stream_writev(s, iov, pieces + 1 + (tail_len > 0)) < 0) return 0;
 	o->sent += n;
 	cube_list_remove(&o->unsent); /* to the end of the row, or out of it */
 	runner_mark_unsent(o);

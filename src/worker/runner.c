@@ -47,10 +47,14 @@ static struct attempt **bucket(struct runner *r, uint64_t task, uint32_t attempt
 	return &r->buckets[(h >> 32) % RUNNER_BUCKETS];
 }
 
-struct attempt *runner_find(struct runner *r, uint64_t task, uint32_t attempt) {
-	struct attempt *a = *bucket(r, task, attempt);
+static bool is_about(const struct cube_msg *msg, const struct attempt *a) {
+	return a->task == msg->task && a->attempt == msg->attempt && a->epoch == msg->epoch;
+}
 
-	while (a && (a->task != task || a->attempt != attempt)) a = a->chain;
+struct attempt *runner_find(struct runner *r, const struct cube_msg *msg) {
+	struct attempt *a = *bucket(r, msg->task, msg->attempt);
+
+	while (a && !is_about(msg, a)) a = a->chain;
 	return a;
 }
 
@@ -67,6 +71,7 @@ static struct attempt *new_attempt(struct runner *r, const struct cube_msg *msg)
 	a->r = r;
 	a->task = msg->task;
 	a->attempt = msg->attempt;
+	a->epoch = msg->epoch;
 	a->state = CUBE_ATTEMPT_QUEUED;
 	a->timeout_ms = msg->start.timeout_ms;
 	a->grace_ms = msg->start.grace_ms;
@@ -239,13 +244,17 @@ static void on_login(void *arg, const struct cube_err *err) {
 }
 
 int runner_start(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
-	struct attempt *a = runner_find(r, msg->task, msg->attempt);
+	struct attempt *a = runner_find(r, msg);
 	int rc;
 
 	if (a) {
 		answer_again(a);
 		return 0;
 	}
+	if (msg->epoch != r->epoch)
+		return cube_fail(err, CUBE_EPROTO,
+				 "START of task %" PRIu64 " under another epoch than HELLO's",
+				 msg->task);
 	rc = start_spec_check(msg, err);
 	if (rc < 0) return rc;
 	if (r->count >= RUNNER_ATTEMPTS_MAX)
@@ -268,7 +277,7 @@ int runner_start(struct runner *r, const struct cube_msg *msg, struct cube_err *
 }
 
 int runner_signal(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
-	struct attempt *a = runner_find(r, msg->task, msg->attempt);
+	struct attempt *a = runner_find(r, msg);
 
 	if (msg->signal.signo < 1 || msg->signal.signo > 64)
 		return cube_fail(err, CUBE_EPROTO, "SIGNAL %" PRId32, msg->signal.signo);
@@ -282,7 +291,7 @@ static void release_hold(struct output *o) {
 }
 
 int runner_stop(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
-	struct attempt *a = runner_find(r, msg->task, msg->attempt);
+	struct attempt *a = runner_find(r, msg);
 
 	if (!a) return 0;
 	/* A manager that does not know the attempt sends no ACK, only this: its EXIT must come. */
@@ -317,7 +326,7 @@ static int new_part(const struct cube_msg *msg, uint64_t have, struct cube_slice
 }
 
 int runner_stdin(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
-	struct attempt *a = runner_find(r, msg->task, msg->attempt);
+	struct attempt *a = runner_find(r, msg);
 	struct cube_slice part = {NULL, 0};
 	struct input *in;
 	bool takes;
@@ -345,7 +354,7 @@ int runner_stdin(struct runner *r, const struct cube_msg *msg, struct cube_err *
 }
 
 int runner_ack(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
-	struct attempt *a = runner_find(r, msg->task, msg->attempt);
+	struct attempt *a = runner_find(r, msg);
 	struct output *o;
 	int rc;
 
@@ -363,7 +372,7 @@ int runner_ack(struct runner *r, const struct cube_msg *msg, struct cube_err *er
 }
 
 int runner_forget(struct runner *r, const struct cube_msg *msg, struct cube_err *err) {
-	struct attempt *a = runner_find(r, msg->task, msg->attempt);
+	struct attempt *a = runner_find(r, msg);
 
 	if (a && a->state == CUBE_ATTEMPT_FINISHED) free_attempt(a);
 	return 0;

@@ -61,7 +61,7 @@ struct attempt {
 	struct runner *r;
 	struct attempt *chain;
 	struct cube_link all, queue, dirty;
-	uint64_t task;
+	uint64_t task, epoch; /* with the attempt's number: which one it is */
 	uint32_t attempt;
 	uint8_t state;    /* enum cube_attempt_state */
 	uint8_t how;      /* enum cube_exit_how, once reaped */
@@ -95,6 +95,7 @@ struct runner {
 	const char *home;        /* where tasks run by default */
 	const char *folder;      /* absolute path of the worker's folder */
 	const char *node_name;   /* of the last HELLO; the owner keeps it */
+	uint64_t epoch;          /* of the last HELLO: what is begun now is of it */
 	const char *node_cookie; /* "CUBE_NODE_COOKIE=<cluster>.<node>@<folder>" */
 	struct attempt **buckets;
 	struct cube_link all, queue, dirty, unsent;
@@ -110,7 +111,8 @@ void runner_init(struct runner *r, struct cube_loop *loop, struct files *files,
 		 struct sweeper *sweeper);
 void runner_done(struct runner *r); /* frees all; processes are not looked after any more */
 
-struct attempt *runner_find(struct runner *r, uint64_t task, uint32_t attempt);
+/* The attempt that a message is about, or NULL. */
+struct attempt *runner_find(struct runner *r, const struct cube_msg *msg);
 
 /* One for each message about attempts. 0, or CUBE_EPROTO when the peer broke the rules. */
 int runner_start(struct runner *r, const struct cube_msg *msg, struct cube_err *err);

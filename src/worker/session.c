@@ -174,6 +174,7 @@ static void answer_hello(struct session *s) {
 	m.worker_hello.boot = w->boot;
 	m.worker_hello.pid = (uint32_t)getpid();
 	m.worker_hello.wall = cube_clock_wall();
+	m.worker_hello.features = CUBE_FEATURES;
 	cube_format(m.worker_hello.notice, sizeof m.worker_hello.notice, "%s", w->options->notice);
 	cube_format(m.worker_hello.build, sizeof m.worker_hello.build, "%s", w->self->hex);
 	fill_host(&m);
@@ -182,8 +183,10 @@ static void answer_hello(struct session *s) {
 
 static void list_attempts(struct session *s) {
 	cube_list_each (&s->w->runner.all, a, struct attempt, all) {
-		struct cube_msg m = {
-			.type = CUBE_MSG_ATTEMPT, .task = a->task, .attempt = a->attempt};
+		struct cube_msg m = {.type = CUBE_MSG_ATTEMPT,
+				     .task = a->task,
+				     .attempt = a->attempt,
+				     .epoch = a->epoch};
 
 		m.known.state = a->state;
 		m.known.out_begin = spool_begin(&a->out.spool);
@@ -229,6 +232,7 @@ static void on_hello(struct session *s, const struct cube_msg *m) {
 	if (w->live) end_with(w->live, CUBE_PROTO_ERR_REPLACED, "a newer link took over");
 	s->state = SESSION_LIVE;
 	w->live = s;
+	w->runner.epoch = m->epoch;
 	if (m->hello.node_name[0]) memcpy(w->name, m->hello.node_name, sizeof w->name);
 	answer_hello(s);
 	list_attempts(s);

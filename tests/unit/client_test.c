@@ -1,5 +1,6 @@
 /* The manager's connection as commands use it. */
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,10 +51,81 @@ START_TEST(nothing_is_lost_behind_an_upgrade) {
 }
 END_TEST
 
+struct fake { /* a manager that goes away when it was asked, and comes back */
+	char dir[32], key[2][80];
+	struct cube_paths paths;
+	int sock, asked;
+};
+
+/* One request and its answer; false where the manager goes away instead. */
+static bool serve(struct fake *f, int peer) {
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n"
+				     "Connection: close\r\n\r\n{\"job\":7}",
+			  fine[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+				   "Connection: close\r\n\r\n";
+	char ask[4096] = "";
+	size_t have = 0;
+	while (!strstr(ask, "\r\n\r\n") || (!strncmp(ask, "POST", 4) && !strstr(ask, "{}"))) {
+		ssize_t n = recv(peer, ask + have, sizeof ask - 1 - have, 0);
+		if (n <= 0) return true;
+		have += (size_t)n;
+	}
+	if (strncmp(ask, "POST", 4) != 0) return send(peer, fine, sizeof fine - 1, MSG_NOSIGNAL);
+	const char *key = strstr(ask, "Idempotency-Key: ");
+	sscanf(key ? key : "", "%*s %79[0-9a-f]", f->key[f->asked]);
+	if (f->asked++ == 0) return false;
+	return send(peer, answer, sizeof answer - 1, MSG_NOSIGNAL);
+}
+
+static void *run_fake(void *arg) {
+	struct fake *f = arg;
+	while (f->asked < 2) {
+		int peer = accept(f->sock, NULL, NULL);
+		serve(f, peer);
+		close(peer);
+	}
+	return NULL;
+}
+
+/* A job whose answer did not come is asked for again, as the same. */
+START_TEST(a_post_is_made_once) {
+	struct fake f = {.dir = "/tmp/cube-client.XXXXXX"};
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	struct cube_client *c;
+	struct cube_err err;
+	json_t *reply = NULL, *body = json_object();
+	pthread_t thread;
+	ck_assert_ptr_nonnull(mkdtemp(f.dir));
+	snprintf(at.sun_path, sizeof at.sun_path, "%s/sock", f.dir);
+	snprintf(f.paths.state, sizeof f.paths.state, "%s", f.dir);
+	snprintf(f.paths.socket, sizeof f.paths.socket, "%s", at.sun_path);
+	f.sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(f.sock, (struct sockaddr *)&at, sizeof at), 0);
+	ck_assert_int_eq(listen(f.sock, 8), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, run_fake, &f), 0);
+	ck_assert_int_eq(cube_client_new(&f.paths, &c, &err), 0);
+	ck_assert_msg(cube_client_post_once(c, "/v1/tasks", body, &f.paths, &reply, &err) == 0,
+		      "%s", err.msg);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(json_integer_value(json_object_get(reply, "job")), 7);
+	ck_assert_uint_eq(strlen(f.key[0]), 32);
+	ck_assert_str_eq(f.key[0], f.key[1]);
+	json_decref(reply);
+	json_decref(body);
+	cube_client_free(c);
+	close(f.sock);
+	unlink(at.sun_path);
+	snprintf(at.sun_path, sizeof at.sun_path, "%s/start.lock", f.dir);
+	unlink(at.sun_path);
+	ck_assert_int_eq(rmdir(f.dir), 0);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("client");
 	TCase *t = tcase_create("client");
 	tcase_add_test(t, nothing_is_lost_behind_an_upgrade);
+	tcase_add_test(t, a_post_is_made_once);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -209,7 +209,7 @@ static inline void site_close(void) {
 
 /* ---- HTTP ----------------------------------------------------------------------------------- */
 
-static inline int http_open(const char *method, const char *path, const void *body, size_t n) {
+static inline int http_connect(void) {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	snprintf(to.sun_path, sizeof to.sun_path, "%.100s", site.sock);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -217,6 +217,12 @@ static inline int http_open(const char *method, const char *path, const void *bo
 		close(fd);
 		return -1;
 	}
+	return fd;
+}
+
+static inline int http_open(const char *method, const char *path, const void *body, size_t n) {
+	int fd = http_connect();
+	if (fd < 0) return -1;
 	const char *head = text_of("%s %s HTTP/1.1\r\nHost: cube\r\nConnection: close\r\n"
 				   "Content-Length: %zu\r\n\r\n",
 				   method, path, n);
@@ -280,6 +286,19 @@ static inline int http(const char *method, const char *path, const char *body, j
 	char *text;
 	int fd = http_open(method, path, body ? body : "", body ? strlen(body) : 0);
 	ck_assert_msg(fd >= 0, "%s %s: the manager is gone", method, path);
+	int status = http_finish(fd, &text, NULL);
+	if (ret) *ret = json_loads(text, 0, NULL);
+	free(text);
+	return status;
+}
+
+/* A request as it is; its status. */
+static inline int http_raw(const char *request, json_t **ret) {
+	char *text;
+	int fd = http_connect();
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(send(fd, request, strlen(request), MSG_NOSIGNAL),
+			 (ssize_t)strlen(request));
 	int status = http_finish(fd, &text, NULL);
 	if (ret) *ret = json_loads(text, 0, NULL);
 	free(text);

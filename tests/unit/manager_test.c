@@ -362,7 +362,10 @@ END_TEST
 /* ---- workers that lie ----------------------------------------------------------------------- */
 
 static void say_log(const struct cube_msg *start, uint64_t offset) {
-	struct cube_msg m = {.type = CUBE_MSG_LOG, .task = start->task, .attempt = start->attempt};
+	struct cube_msg m = {.type = CUBE_MSG_LOG,
+			     .task = start->task,
+			     .attempt = start->attempt,
+			     .epoch = start->epoch};
 	m.data.stream = CUBE_STDOUT;
 	m.data.offset = offset;
 	m.data.bytes = (struct cube_slice){(const uint8_t *)"abc", 3};
@@ -370,7 +373,10 @@ static void say_log(const struct cube_msg *start, uint64_t offset) {
 }
 
 static void say_exit(const struct cube_msg *start, uint64_t out_end) {
-	struct cube_msg m = {.type = CUBE_MSG_EXIT, .task = start->task, .attempt = start->attempt};
+	struct cube_msg m = {.type = CUBE_MSG_EXIT,
+			     .task = start->task,
+			     .attempt = start->attempt,
+			     .epoch = start->epoch};
 	m.exit.out_end = out_end;
 	m.exit.started = INT64_MIN + 1;
 	m.exit.finished = INT64_MAX;
@@ -418,6 +424,89 @@ static void role_hole(char **argv, int turn) {
 	_exit(0);
 }
 
+/* A HELLO that knows of epochs; the manager's goes to ret. */
+static void hello_epochs(char **argv, uint64_t features, struct cube_msg *ret) {
+	struct cube_msg m = hello_of(argv, 1);
+	hear(CUBE_MSG_HELLO, ret);
+	if (!ret->epoch || !(ret->hello.features & CUBE_FEATURE_EPOCH)) _exit(95);
+	m.worker_hello.features = features;
+	say(&m);
+}
+
+static void say_listed(uint64_t task, uint32_t attempt, uint64_t epoch, uint8_t state) {
+	struct cube_msg m = {
+		.type = CUBE_MSG_ATTEMPT, .task = task, .attempt = attempt, .epoch = epoch};
+	m.known.state = state;
+	m.known.out_end = 3;
+	say(&m);
+}
+
+static bool is(const struct cube_msg *m, uint64_t task, uint32_t attempt, uint64_t epoch) {
+	return m->task == task && m->attempt == attempt && m->epoch == epoch;
+}
+
+/* It runs attempts that the database lost: one of a task that waits, one of a task that is not
+ * there. */
+static void role_past(char **argv) {
+	enum { PAST = 77 };
+	struct cube_msg hello, m, old = {.task = 1, .attempt = 3, .epoch = PAST};
+	hello_epochs(argv, CUBE_FEATURE_EPOCH, &hello);
+	say_listed(1, 3, PAST, CUBE_ATTEMPT_RUNNING);
+	say_listed(900, 1, PAST, CUBE_ATTEMPT_FINISHED);
+	say(&(struct cube_msg){.type = CUBE_MSG_READY});
+	hear(CUBE_MSG_STOP, &m);
+	if (!is(&m, 1, 3, PAST)) _exit(94);
+	hear(CUBE_MSG_FORGET, &m);
+	if (!is(&m, 900, 1, PAST)) _exit(93);
+	hear(CUBE_MSG_START, &m);
+	if (!is(&m, 1, 4, hello.epoch)) _exit(92);
+	say_log(&old, 0); /* what it said before it was stopped: nobody's */
+	say_exit(&old, 3);
+	say_log(&m, 0);
+	say_exit(&m, 3);
+	hear(CUBE_MSG_FORGET, &m);
+	if (!is(&m, 1, 3, PAST)) _exit(91);
+	hear(CUBE_MSG_SHUTDOWN, &m);
+}
+
+/* It has forgotten what the database takes for not begun. (Without check's words: this is no test.)
+ */
+static void role_forgot(char **argv, int turn) {
+	struct cube_msg hello, m;
+	uint64_t before;
+	int fd = open(text_of("%s.start", getenv("CUBE_TEST_COUNT")), O_RDWR | O_CREAT | O_CLOEXEC,
+		      0600);
+	hello_epochs(argv, CUBE_FEATURE_EPOCH, &hello);
+	say(&(struct cube_msg){.type = CUBE_MSG_READY});
+	hear(CUBE_MSG_START, &m);
+	if (!is(&m, 1, (uint32_t)turn, hello.epoch)) _exit(94);
+	if (turn == 1) {
+		if (write(fd, &m.epoch, sizeof m.epoch) < 0) _exit(93);
+		hear(CUBE_MSG_SHUTDOWN, &m);
+	}
+	if (read(fd, &before, sizeof before) != sizeof before || before == m.epoch) _exit(92);
+	say_log(&m, 0);
+	say_exit(&m, 3);
+	hear(CUBE_MSG_SHUTDOWN, &m);
+}
+
+/* It can more than this manager knows of. */
+static void role_later(char **argv) {
+	struct cube_msg m, hello = hello_of(argv, 1);
+	struct cube_buf b;
+	hear(CUBE_MSG_HELLO, &m);
+	hello.worker_hello.features = UINT64_MAX;
+	cube_buf_init(&b, 4096);
+	if (cube_msg_encode(&b, &hello) || cube_buf_addstr(&b, "more than is known")) _exit(97);
+	cube_poke_u32((uint8_t *)cube_buf_data(&b), (uint32_t)cube_buf_len(&b) - 4);
+	if (write(1, cube_buf_data(&b), cube_buf_len(&b)) < 0) _exit(97);
+	say(&(struct cube_msg){.type = CUBE_MSG_READY});
+	hear(CUBE_MSG_START, &m);
+	say_log(&m, 0);
+	say_exit(&m, 3);
+	hear(CUBE_MSG_SHUTDOWN, &m);
+}
+
 /* Ends badly instead of going. */
 static void role_stays(char **argv, int turn) {
 	struct cube_msg m = hello_of(argv, 1);
@@ -453,7 +542,7 @@ static const struct lie {
 	{"hello", "which is not its to send"},
 };
 
-static void lie(char **argv, const char *name) {
+static void lie(char **argv, const char *name, int turn) {
 	struct cube_msg m = hello_of(argv, 1), start;
 	static const uint8_t giant[] = {0xff, 0xff, 0xff, 0xff, 70}, type[] = {1, 0, 0, 0, 99};
 	if (!strcmp(name, "ready-first")) say(&(struct cube_msg){.type = CUBE_MSG_READY});
@@ -465,10 +554,11 @@ static void lie(char **argv, const char *name) {
 	say(&m);
 	if (!strcmp(name, "hello-twice")) say(&m);
 	say_metrics(5000);
-	if (!strcmp(name, "far")) {
+	if (!strcmp(name, "far") && turn > 1) {
 		m = (struct cube_msg){.type = CUBE_MSG_ATTEMPT, .task = 1, .attempt = 1};
 		m.known.state = CUBE_ATTEMPT_RUNNING;
 		m.known.out_begin = m.known.out_end = UINT64_MAX;
+		m.epoch = 0; /* as that of its START, as it said nothing of epochs */
 		say(&m);
 	}
 	say(&(struct cube_msg){.type = CUBE_MSG_READY});
@@ -493,7 +583,10 @@ static int attach_main(char **argv) {
 	if (!strcmp(role, "boot")) role_boot(argv, turn);
 	else if (!strcmp(role, "hole")) role_hole(argv, turn);
 	else if (!strcmp(role, "stays")) role_stays(argv, turn);
-	else lie(argv, role);
+	else if (!strcmp(role, "past")) role_past(argv);
+	else if (!strcmp(role, "forgot")) role_forgot(argv, turn);
+	else if (!strcmp(role, "later")) role_later(argv);
+	else lie(argv, role, turn);
 	return 0;
 }
 
@@ -520,6 +613,90 @@ START_TEST(hole_in_the_log) {
 		      json_dumps(o, 0));
 	expect_output(id, "abc");
 	json_decref(o);
+}
+END_TEST
+
+/* What a lost future of the database started is stopped and forgotten, which an event tells; the
+ * task that has the same number runs as another attempt, with its own output. */
+START_TEST(a_past_that_is_not_ours) {
+	char reason[256];
+	play("past");
+	manager_start();
+	uint64_t seq = 0, id = add_task("true", "");
+	add_node("n1", 1);
+	wait_task(id, "completed");
+	expect_output(id, "abc");
+	json_t *o = get_task(id);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "attempt")), 4);
+	json_decref(o);
+	do seq = wait_event(seq, 0, "n1", "starting", reason);
+	while (!*reason);
+	ck_assert_str_eq(reason,
+			 "2 attempts were found that this database never started (the first of "
+			 "task 1) and stopped: the database was taken back to an earlier state, or "
+			 "is in use twice");
+	ck_assert_uint_gt(add_task("true", ""), 900); /* numbers go on above those it told */
+}
+END_TEST
+
+/* A START whose task may have run in a future that was lost is not sent again: another one is. */
+START_TEST(forgotten_by_the_worker) {
+	play("forgot");
+	manager_start();
+	add_node("n1", 1);
+	uint64_t id = add_task("true", "");
+	struct stat st = {0};
+	while (stat(text_of("%s/count.start", site.root), &st) < 0 || !st.st_size) poll(NULL, 0, 5);
+	manager_kill();
+	manager_start();
+	wait_task(id, "completed");
+	expect_output(id, "abc");
+	json_t *o = get_task(id);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "attempt")), 2);
+	json_decref(o);
+}
+END_TEST
+
+START_TEST(a_worker_of_later) {
+	play("later");
+	manager_start();
+	add_node("n1", 1);
+	uint64_t id = add_task("true", "");
+	wait_task(id, "completed");
+	expect_output(id, "abc");
+}
+END_TEST
+
+static int post_keyed(const char *key, const char *body, json_t **ret) {
+	return http_raw(text_of("POST /v1/tasks HTTP/1.1\r\nHost: cube\r\nConnection: close\r\n"
+				"Idempotency-Key: %s\r\nContent-Length: %zu\r\n\r\n%s",
+				key, strlen(body), body),
+			ret);
+}
+
+/* The same request again, also to the next manager: one job. */
+START_TEST(a_request_made_twice) {
+	json_t *a, *b;
+	const char *body = "{\"argv\":[\"true\"],\"count\":3}", *other = "{\"argv\":[\"false\"]}";
+	manager_start();
+	ck_assert_int_eq(post_keyed("k1", body, &a), 201);
+	ck_assert_int_eq(post_keyed("k1", body, &b), 200);
+	ck_assert(json_equal(a, b));
+	json_decref(b);
+	manager_kill();
+	manager_start();
+	ck_assert_int_eq(post_keyed("k1", body, &b), 200);
+	ck_assert(json_equal(a, b));
+	ck_assert_int_eq(json_integer_value(json_object_get(b, "count")), 3);
+	json_decref(a);
+	json_decref(b);
+	ck_assert_int_eq(post_keyed("k1", other, NULL), 409);
+	ck_assert_int_eq(post_keyed("k 1", body, NULL), 400);
+	ck_assert_int_eq(post_keyed("k2", other, NULL), 201);
+	ck_assert_int_eq(post_keyed("", other, NULL), 400);
+	ck_assert_int_eq(http("GET", "/v1/tasks", NULL, &a), 200);
+	ck_assert_uint_eq(json_array_size(json_object_get(a, "tasks")), 4);
+	json_decref(a);
 }
 END_TEST
 
@@ -597,6 +774,14 @@ int main(int argc, char **argv) {
 	tcase_add_test(t, worker_that_stays);
 	tcase_add_test(t, damaged_worker);
 	tcase_add_loop_test(t, lying_worker, 0, sizeof lies / sizeof lies[0]);
+	suite_add_tcase(s, t);
+	t = tcase_create("identity");
+	tcase_set_timeout(t, 40);
+	tcase_add_checked_fixture(t, site_open, site_close);
+	tcase_add_test(t, a_past_that_is_not_ours);
+	tcase_add_test(t, forgotten_by_the_worker);
+	tcase_add_test(t, a_worker_of_later);
+	tcase_add_test(t, a_request_made_twice);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -13,6 +13,7 @@ static const int types[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 
 #define NTYPES ((int)(sizeof types / sizeof *types))
 
 static uint8_t hash[32];
+#define EPOCH 0x7172737475767778u
 
 /* ---- golden frames ------------------------------------------------------------------------ */
 
@@ -21,6 +22,8 @@ struct golden {
 	size_t n;
 	size_t counts[16]; /* where the length and count fields are */
 	int ncounts;
+	size_t later[4]; /* where older ends stop: frames that end there are whole too */
+	int nlater;
 };
 
 static void raw(struct golden *g, const void *bytes, size_t n) {
@@ -37,6 +40,13 @@ static void count(struct golden *g, uint32_t n) {
 static void str(struct golden *g, const char *s) {
 	count(g, (uint32_t)strlen(s));
 	raw(g, s, strlen(s));
+}
+static void later(struct golden *g) {
+	g->later[g->nlater++] = g->n;
+}
+static void later_num(struct golden *g, uint64_t v) {
+	later(g);
+	num(g, 8, v);
 }
 static void attempt(struct golden *g) {
 	num(g, 8, 0x1122334455667788);
@@ -99,6 +109,8 @@ static void golden_manager(struct golden *g, int type) {
 		num(g, 4, 12);
 		str(g, "web1.example.org");
 		num(g, 4, 16);
+		later_num(g, 0xf1f2f3f4f5f6f7f8);
+		later_num(g, EPOCH);
 		break;
 	case 2: golden_start(g); break;
 	case 3: attempt(g), num(g, 4, (uint32_t)-9); break;
@@ -126,7 +138,7 @@ static void golden_worker(struct golden *g, int type) {
 		num(g, 8, 0xc1c2c3c4c5c6c7c8), num(g, 4, 12), num(g, 8, 0xb1b2b3b4b5b6b7b8);
 		num(g, 4, 4321), str(g, "web1"), str(g, "Linux"), str(g, "6.1.0"), str(g, "x86_64");
 		num(g, 4, 64), num(g, 8, 1ull << 38), num(g, 8, 1700000000000000000);
-		str(g, "take care");
+		later(g), str(g, "take care"), later_num(g, 0xe1e2e3e4e5e6e7e8);
 		break;
 	case 66:
 		attempt(g), num(g, 1, 3), num(g, 8, 1ull << 42), num(g, 8, 1ull << 43);
@@ -155,13 +167,18 @@ static void golden_worker(struct golden *g, int type) {
 	}
 }
 
+static bool is_of_attempt(int type) {
+	return (type >= 2 && type <= 7) || type == 66 || (type >= 68 && type <= 71);
+}
+
 static void golden(struct golden *g, int type) {
 	g->n = 0;
-	g->ncounts = 0;
+	g->ncounts = g->nlater = 0;
 	num(g, 4, 0);
 	num(g, 1, (uint64_t)type);
 	if (type < 65) golden_manager(g, type);
 	else golden_worker(g, type);
+	if (is_of_attempt(type)) later_num(g, EPOCH);
 	cube_poke_u32(g->bytes, (uint32_t)g->n - 4);
 }
 
@@ -192,6 +209,8 @@ static void sample_manager(struct cube_msg *m) {
 		m->hello.slots = 16;
 		SET(m->hello.build, "build-1");
 		SET(m->hello.node_name, "web1.example.org");
+		m->hello.features = 0xf1f2f3f4f5f6f7f8;
+		m->epoch = EPOCH;
 		break;
 	case CUBE_MSG_SIGNAL: m->signal.signo = -9; break;
 	case CUBE_MSG_STOP: m->stop.grace_ms = 10000; break;
@@ -245,6 +264,7 @@ static void sample_worker_hello(struct cube_msg *m) {
 	SET(m->worker_hello.release, "6.1.0");
 	SET(m->worker_hello.machine, "x86_64");
 	SET(m->worker_hello.notice, "take care");
+	m->worker_hello.features = 0xe1e2e3e4e5e6e7e8;
 }
 
 static void sample_exit(struct cube_msg *m) {
@@ -314,6 +334,7 @@ static void sample(struct cube_msg *m, int type) {
 	m->type = (enum cube_msg_type)type;
 	m->task = 0x1122334455667788;
 	m->attempt = 7;
+	if (is_of_attempt(type)) m->epoch = EPOCH;
 	if (type >= CUBE_MSG_OPEN && type <= CUBE_MSG_STREAM_CLOSE)
 		m->task = 1ull << (type - CUBE_MSG_OPEN + 49);
 	if (type >= CUBE_MSG_STREAM_OUTPUT) m->task = 1ull << (type - CUBE_MSG_STREAM_OUTPUT + 55);
@@ -333,6 +354,7 @@ static struct cube_msg_start sample_start(void) {
 	sample_files[1].mode = 0644;
 	return (struct cube_msg_start){
 		.task = 0x1122334455667788,
+		.epoch = EPOCH,
 		.attempt = 7,
 		.argv = argv,
 		.env = env,

@@ -134,6 +134,31 @@ START_TEST(jobs) {
 }
 END_TEST
 
+/* A request has one job, which can be found by it; those without one do not get into each other's
+ * way. */
+START_TEST(requests) {
+	struct cube_store *s = open_kind(_i);
+	struct cube_err err = {0};
+	struct cube_job_row j = {.id = 1, .spec = "{}", .tasks = 2, .request = "one"};
+
+	ck_assert_int_eq(s->ops->job_find(s, "one", show_job, NULL, &err), CUBE_ENOTFOUND);
+	ok(s->ops->begin(s, &err));
+	ok(s->ops->job_put(s, &j, &err));
+	ok(s->ops->job_put(s, &j, &err));
+	shows("job 1 0 '' '{}' 2\nrequest 'one'\n", s->ops->job_find(s, "one", show_job, &b, &err));
+	j.id = 2;
+	ck_assert_int_eq(s->ops->job_put(s, &j, &err), CUBE_ECONFLICT);
+	j.request = NULL;
+	ok(s->ops->job_put(s, &j, &err));
+	j.id = 3;
+	ok(s->ops->job_put(s, &j, &err));
+	ok(s->ops->commit(s, &err)); /* a refusal did it no harm */
+	ck_assert_int_eq(s->ops->job_find(s, "", show_job, NULL, &err), CUBE_ENOTFOUND);
+	shows("job 1 0 '' '{}' 2\nrequest 'one'\n", s->ops->job_get(s, 1, show_job, &b, &err));
+	cube_store_free(s);
+}
+END_TEST
+
 START_TEST(tasks) {
 	struct cube_store *s = open_kind(_i);
 	struct cube_err err = {0};
@@ -167,7 +192,17 @@ START_TEST(tasks) {
 	put_task(s, INT64_MAX, 1, 0, 0);
 	shows("task 9223372036854775807 job 1 0 node 0 attempt 0 0/0/0 0 0 0 0 0 0 0 0 0 ''\n",
 	      s->ops->task_get(s, INT64_MAX, show_task, &b, &err));
+	t.epoch = INT64_MAX;
+	ok(s->ops->task_put(s, &t, &err));
+	shows("task 9223372036854775807 job 3 4 node 4294967295 attempt 6 4/1/-9 1 10 11 "
+	      "-9223372036854775808 18446744073709551615 14 15 16 17 'no\nway'\n"
+	      "epoch 9223372036854775807\n",
+	      s->ops->task_get(s, INT64_MAX, show_task, &b, &err));
+	t.epoch++;
+	ck_assert_int_eq(s->ops->task_put(s, &t, &err), CUBE_ETOOBIG);
 	t.state = CUBE_TASK_STATES;
+	ck_assert_int_eq(s->ops->task_put(s, &t, &err), CUBE_ETOOBIG);
+	t.epoch = 0;
 	ck_assert_int_eq(s->ops->task_put(s, &t, &err), CUBE_EUSAGE);
 	t = task(0, 1, 0, 0);
 	ck_assert_int_eq(s->ops->task_put(s, &t, &err), CUBE_EUSAGE);
@@ -547,25 +582,15 @@ END_TEST
 #include "store_test_model.h"
 
 int main(void) {
-	const TTest *const both[] = {meta,   jobs,   tasks,   filters,  nodes,   last_ids,
-				     events, chunks, metrics, thinning, nesting, transactions};
-	const TTest *const once[] = {model,
-				     reopen,
-				     thin_rolled_back,
-				     kill_at_commit,
-				     kill_anywhere,
-				     newer_schema,
-				     foreign_file,
-				     not_a_database,
-				     damaged_pages,
-				     damaged_row,
-				     read_only_folder,
-				     read_only_file,
-				     full_disk,
-				     full_disk_at_commit,
-				     reader_beside,
-				     odd_paths,
-				     plans};
+	const TTest *const both[] = {meta,     jobs,     requests,    tasks,  filters,
+				     nodes,    last_ids, events,      chunks, metrics,
+				     thinning, nesting,  transactions};
+	const TTest *const once[] = {model,          reopen,        thin_rolled_back,
+				     kill_at_commit, kill_anywhere, newer_schema,
+				     older_schema,   foreign_file,  not_a_database,
+				     damaged_pages,  damaged_row,   read_only_folder,
+				     read_only_file, full_disk,     full_disk_at_commit,
+				     reader_beside,  odd_paths,     plans};
 	Suite *suite = suite_create("store");
 	TCase *tc = tcase_create("store");
 	SRunner *sr;

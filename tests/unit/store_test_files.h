@@ -140,6 +140,26 @@ START_TEST(newer_schema) {
 }
 END_TEST
 
+/* What an older cube wrote is there, without what it did not know of. */
+START_TEST(older_schema) {
+	struct cube_store *s = open_kind(SQLITE);
+	struct cube_err err = {0};
+
+	ok(s->ops->job_put(s, &(struct cube_job_row){.id = 1, .name = "j"}, &err));
+	put_task(s, 5, 1, 0, 0);
+	cube_store_free(s);
+	run_sql("DROP INDEX jobs_request; ALTER TABLE jobs DROP COLUMN request;"
+		"ALTER TABLE tasks DROP COLUMN epoch; PRAGMA user_version = 1");
+	s = open_kind(SQLITE);
+	shows("job 1 0 'j' '' 0\n", s->ops->job_get(s, 1, show_job, &b, &err));
+	shows("5 ", s->ops->task_list(s, &(struct cube_task_filter){0}, show_id, &b, &err));
+	ok(s->ops->job_put(s, &(struct cube_job_row){.id = 1, .request = "r"}, &err));
+	ok(s->ops->task_put(s, &(struct cube_task_row){.id = 5, .job = 1, .epoch = 7}, &err));
+	cube_store_free(s);
+	run_sql("SELECT 1 / (SELECT count(*) FROM task_view)");
+}
+END_TEST
+
 START_TEST(foreign_file) {
 	struct cube_err err = {0};
 

@@ -30,11 +30,13 @@ static int write_one(struct cube_store *s, uint32_t what, struct cube_err *err) 
 	switch (what) {
 	case 0: return s->ops->meta_put(s, word(), word(), err);
 	case 1:
-		return s->ops->job_put(
-			s,
-			&(struct cube_job_row){
-				.id = below(20), .name = word(), .spec = word(), .tasks = below(9)},
-			err);
+		return s->ops->job_put(s,
+				       &(struct cube_job_row){.id = below(20),
+							      .name = word(),
+							      .spec = word(),
+							      .tasks = below(9),
+							      .request = below(3) ? "" : word()},
+				       err);
 	case 2:
 	case 3:
 	case 4:
@@ -49,6 +51,7 @@ static int write_one(struct cube_store *s, uint32_t what, struct cube_err *err) 
 								.value = (int)below(9) - 4,
 								.pinned = below(2),
 								.started = below(99),
+								.epoch = below(3),
 								.out_end = next_random(),
 								.reason = word()},
 					err);

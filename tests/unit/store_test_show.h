@@ -2,7 +2,8 @@
 
 static int show_job(void *arg, const struct cube_job_row *j) {
 	return cube_buf_printf(arg, "job %" PRIu64 " %" PRId64 " '%s' '%s' %u\n", j->id, j->created,
-			       j->name, j->spec, j->tasks);
+			       j->name, j->spec, j->tasks) +
+	       (*j->request ? cube_buf_printf(arg, "request '%s'\n", j->request) : 0);
 }
 
 static int show_task(void *arg, const struct cube_task_row *t) {
@@ -13,7 +14,8 @@ static int show_task(void *arg, const struct cube_task_row *t) {
 			       " '%s'\n",
 			       t->id, t->job, t->index, t->node, t->attempt, t->state, t->how,
 			       t->value, t->pinned, t->created, t->started, t->finished, t->user_us,
-			       t->sys_us, t->max_rss, t->out_end, t->err_end, t->reason);
+			       t->sys_us, t->max_rss, t->out_end, t->err_end, t->reason) +
+	       (t->epoch ? cube_buf_printf(arg, "epoch %" PRIu64 "\n", t->epoch) : 0);
 }
 
 static int show_id(void *arg, const struct cube_task_row *t) {

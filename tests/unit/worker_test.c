@@ -433,6 +433,139 @@ START_TEST(start_again_is_harmless) {
 }
 END_TEST
 
+/* Of the attempt's first epoch, as of any: the link's frames keep two lives of a database apart. */
+enum { FIRST_LIFE = 11, SECOND_LIFE = 22 };
+
+static void hello_under(uint64_t epoch, uint64_t features, struct cube_msg *known, unsigned want) {
+	struct cube_msg m = hello_msg(&host, 4);
+	unsigned n = 0;
+
+	m.epoch = epoch;
+	m.hello.features = features;
+	link_send(&worker, &m);
+	link_expect(&worker, CUBE_MSG_WORKER_HELLO, &m);
+	ck_assert_uint_eq(m.worker_hello.features, CUBE_FEATURES);
+	while (link_next(&worker, &m) && m.type == CUBE_MSG_ATTEMPT)
+		if (n < want) known[n++] = m;
+	ck_assert_int_eq(m.type, CUBE_MSG_READY);
+	ck_assert_uint_eq(n, want);
+}
+
+static void start_under(uint64_t epoch, const char *script) {
+	const char *argv[] = {"/bin/sh", "-c", script, NULL};
+	struct cube_msg_start s = start_of(1, argv);
+
+	s.epoch = epoch;
+	link_start_with(&worker, &s);
+}
+
+static void next_life(uint64_t epoch, struct cube_msg *known, unsigned want) {
+	link_close(&worker);
+	link_open_raw(&worker, &host);
+	hello_under(epoch, CUBE_FEATURES, known, want);
+}
+
+static void expect_of(enum cube_msg_type type, uint64_t epoch, struct cube_msg *m) {
+	link_expect(&worker, type, m);
+	ck_assert_uint_eq(m->task, 1);
+	ck_assert_uint_eq(m->attempt, 1);
+	ck_assert_uint_eq(m->epoch, epoch);
+}
+
+/* A database that was taken back gives a number again: both run, neither takes what is the other's.
+ */
+START_TEST(epochs_are_kept_apart) {
+	struct cube_msg m, known, stop = {.type = CUBE_MSG_STOP, .task = 1, .attempt = 1};
+
+	next_life(FIRST_LIFE, NULL, 0);
+	start_under(FIRST_LIFE, "echo first; exec sleep 1000");
+	expect_of(CUBE_MSG_STARTED, FIRST_LIFE, &m);
+	expect_of(CUBE_MSG_LOG, FIRST_LIFE, &m);
+	next_life(SECOND_LIFE, &known, 1);
+	ck_assert_uint_eq(known.epoch, FIRST_LIFE);
+	expect_of(CUBE_MSG_STARTED, FIRST_LIFE, &m); /* its output is held back until an ACK */
+	start_under(SECOND_LIFE, "echo second");
+	expect_of(CUBE_MSG_STARTED, SECOND_LIFE, &m);
+	expect_of(CUBE_MSG_LOG, SECOND_LIFE, &m);
+	ck_assert_uint_eq(m.data.offset, 0);
+	ck_assert(m.data.bytes.n == 7 && memcmp(m.data.bytes.p, "second\n", 7) == 0);
+	expect_of(CUBE_MSG_EXIT, SECOND_LIFE, &m);
+	ck_assert_int_eq(m.exit.how, CUBE_EXIT_EXITED);
+	stop.epoch = FIRST_LIFE;
+	link_send(&worker, &stop);
+	expect_of(CUBE_MSG_LOG, FIRST_LIFE, &m);
+	expect_of(CUBE_MSG_EXIT, FIRST_LIFE, &m);
+	ck_assert_int_eq(m.exit.how, CUBE_EXIT_STOPPED);
+	m = (struct cube_msg){.type = CUBE_MSG_FORGET, .task = 1, .attempt = 1};
+	m.epoch = FIRST_LIFE;
+	link_send(&worker, &m);
+	next_life(SECOND_LIFE, &known, 1);
+	ck_assert_uint_eq(known.epoch, SECOND_LIFE);
+	ck_assert_int_eq(known.known.state, CUBE_ATTEMPT_FINISHED);
+}
+END_TEST
+
+/* An attempt of an earlier life is answered for, and not begun where it is not known. */
+START_TEST(earlier_epochs_begin_nothing) {
+	struct cube_msg m, known;
+
+	next_life(FIRST_LIFE, NULL, 0);
+	start_under(FIRST_LIFE, "exec sleep 1000");
+	expect_of(CUBE_MSG_STARTED, FIRST_LIFE, &m);
+	next_life(SECOND_LIFE, &known, 1);
+	expect_of(CUBE_MSG_STARTED, FIRST_LIFE, &m);
+	start_under(FIRST_LIFE, "exec sleep 1000");
+	expect_of(CUBE_MSG_STARTED, FIRST_LIFE, &m);
+	start_under(FIRST_LIFE + 1, "echo never");
+	link_expect(&worker, CUBE_MSG_ERROR, &m);
+	ck_assert_int_eq(m.error.code, CUBE_PROTO_ERR_MALFORMED);
+	ck_assert_msg(strstr(m.error.message, "another epoch") != NULL, "%s", m.error.message);
+	next_life(SECOND_LIFE, &known, 1); /* and what runs goes on */
+	ck_assert_uint_eq(known.epoch, FIRST_LIFE);
+}
+END_TEST
+
+/* A manager of before, of later, and of a later version of the protocol: the first two are served,
+ * the last is told; what runs goes on. */
+START_TEST(managers_of_other_times) {
+	struct cube_msg m, known;
+	struct cube_buf b;
+	static const uint8_t appended[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+	link_sh(&worker, 1, "exec sleep 1000"); /* by a HELLO without features, and no epoch */
+	expect_of(CUBE_MSG_STARTED, 0, &m);
+	link_close(&worker);
+	link_open_raw(&worker, &host);
+	m = hello_msg(&host, 4);
+	m.hello.version = CUBE_PROTO_VERSION + 1;
+	m.hello.features = UINT64_MAX;
+	m.epoch = SECOND_LIFE;
+	cube_buf_init(&b, 4096);
+	ck_assert_int_eq(cube_msg_encode(&b, &m), 0);
+	cube_buf_add(&b, appended, sizeof appended);
+	cube_poke_u32((uint8_t *)cube_buf_data(&b), (uint32_t)cube_buf_len(&b) - 4);
+	cube_buf_add(&worker.out, cube_buf_data(&b), cube_buf_len(&b));
+	cube_buf_done(&b);
+	link_flush(&worker);
+	link_expect(&worker, CUBE_MSG_ERROR, &m);
+	ck_assert_int_eq(m.error.code, CUBE_PROTO_ERR_VERSION);
+	ck_assert_str_eq(m.error.message, "protocol 2, this worker speaks 1");
+	ck_assert(!link_next(&worker, &m));
+	link_close(&worker);
+	link_open_raw(&worker, &host);
+	hello_under(SECOND_LIFE, UINT64_MAX, &known, 1);
+	ck_assert_uint_eq(known.epoch, 0);
+	expect_of(CUBE_MSG_STARTED, 0, &m);
+	link_stop(&worker, 1, 0);
+	expect_of(CUBE_MSG_EXIT, 0, &m);
+	link_forget(&worker, 1);
+	start_under(SECOND_LIFE, "exit 3");
+	expect_of(CUBE_MSG_STARTED, SECOND_LIFE, &m);
+	expect_of(CUBE_MSG_EXIT, SECOND_LIFE, &m);
+	ck_assert_int_eq(m.exit.value, 3);
+}
+END_TEST
+
 START_TEST(slots_and_queue) {
 	struct cube_msg m;
 
@@ -555,6 +688,9 @@ int main(void) {
 	tcase_add_test(tc, unknown_to_the_manager);
 	tcase_add_test(tc, newer_link_replaces);
 	tcase_add_test(tc, start_again_is_harmless);
+	tcase_add_test(tc, epochs_are_kept_apart);
+	tcase_add_test(tc, earlier_epochs_begin_nothing);
+	tcase_add_test(tc, managers_of_other_times);
 	tcase_add_test(tc, slots_and_queue);
 	tcase_add_test(tc, descriptors_run_out);
 	tcase_add_test(tc, descriptor_limit_of_tasks);

@@ -26,6 +26,7 @@
 #include "life.h"
 #include "logs.h"
 #include "manager.h"
+#include "node_uses.h"
 #include "node_wake.h"
 #include "nodes.h"
 #include "prompts.h"
@@ -195,6 +196,7 @@ static void take_down(struct program *p) {
 	cube_api_free(m->api);
 	cube_wake_free(m->wake);
 	cube_tasks_free(m->tasks); /* they are linked into their nodes */
+	cube_uses_free(m);
 	cube_nodes_free(m->nodes);
 	cube_prompts_free(m->prompts);
 	cube_logs_free(m->logs);

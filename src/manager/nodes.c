@@ -10,7 +10,6 @@
 #include "events.h"
 #include "node_check.h"
 #include "node_row.h"
-#include "node_uses.h"
 #include "node_wake.h"
 #include "streams.h"
 #include "tasks.h"
@@ -153,7 +152,6 @@ void cube_nodes_free(struct cube_nodes *nodes) {
 		node_free(node);
 	}
 	cube_streams_free(nodes->m);
-	cube_uses_free(nodes->m);
 	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->ids[i].name);
 	free(nodes->ids);
 	free(nodes);

@@ -151,6 +151,9 @@ const struct cube_command cube_cmd_spawn = {
 		"  cube spawn --workers='localhost*3'                three nodes on this machine\n\n"
 		"A host that cannot be reached does not keep the others waiting; it is named with its\n"
 		"reason, and the exit code is not 0.\n\n"
+		"With a command, nodes stay that were there before, and those that somebody else uses:\n"
+		"another such spawn, whose end takes them down, or a task. What is just being taken\n"
+		"down is waited for.\n\n"
 		"What a host expression says (user@host:port) goes before the options, and these before\n"
 		"the hosts file; but a host's own transport= there goes before --transport. -o is ssh's\n"
 		"option, not an output format.\n",

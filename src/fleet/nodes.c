@@ -13,7 +13,6 @@
 #include "cube/node_wake.h"
 #include "cube/streams.h"
 #include "cube/tasks.h"
-#include "cube/node_uses.h"
 
 #define STALL_NS   (30 * CUBE_NS_PER_S) /* a joining step without progress */
 #define PING_NS    (5 * CUBE_NS_PER_S)
@@ -156,7 +155,6 @@ void cube_nodes_free(struct cube_nodes *nodes) {
 		node_free(node);
 	}
 	cube_streams_free(nodes->m);
-	cube_uses_free(nodes->m);
 	for (uint32_t i = 1; i <= nodes->last_id; i++) free(nodes->ids[i].name);
 	free(nodes->ids);
 	free(nodes);

@@ -25,6 +25,7 @@
 #include "cube/logs.h"
 #include "cube/manager.h"
 #include "cube/node_wake.h"
+#include "cube/node_uses.h"
 #include "cube/nodes.h"
 #include "cube/prompts.h"
 #include "cube/spawn.h"
@@ -214,6 +215,7 @@ static void take_down(struct program *p) {
 	cube_api_free(m->api);
 	cube_wake_free(m->wake);
 	cube_tasks_free(m->tasks); /* they are linked into their nodes */
+	cube_uses_free(m);
 	cube_nodes_free(m->nodes);
 	cube_prompts_free(m->prompts);
 	cube_logs_free(m->logs);

@@ -9,15 +9,15 @@ TESTINC  := -Itests/unit $(foreach l,$(LAYERS),-Isrc/$(call folder,$(l)))
 $(B)/tests/unit/%: tests/unit/%_test.c $(ARCHIVES)
 	$(say) TEST $*
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) $(TESTLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< $(ARCHIVES) $(LIBS) $(TESTLIBS) -o $@
 # A corpus is a plain test: the target is linked with a main that feeds it files.
 $(B)/tests/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/replay_main.c $(ARCHIVES)
 	$(say) TEST 'fuzz corpus $*'
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< tests/fuzz/replay_main.c -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(TESTINC) -MMD -MP -MF $@.d $< tests/fuzz/replay_main.c $(ARCHIVES) $(LIBS) -o $@
 $(B)/tests/bench/%: tests/bench/%.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $< $(ARCHIVES) $(LIBS) -o $@
 -include $(wildcard $(B)/tests/unit/*.d $(B)/tests/fuzz/*.d)
 
 # What the suites need, in both builds; tests/all runs them.
@@ -45,6 +45,6 @@ fuzz:
 	$(Q)build/fuzz/objects/run/$(FUZZ) -max_total_time=$(FUZZTIME) -max_len=65536 build/fuzz/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 $(B)/run/%: tests/fuzz/%_fuzz.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(TESTINC) $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(TESTINC) $< $(ARCHIVES) $(LIBS) -o $@
 
 .PHONY: tests-built test lint unit e2e ssh bench fuzz

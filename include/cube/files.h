@@ -8,13 +8,17 @@
 #define CUBE_FILES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "cube/manager.h"
+#include "cube/err.h"
+
+struct cube_files;
 
 #define CUBE_FILE_SIZE_MAX (4ull << 30)
 
-int cube_files_new(struct cube_manager *m, struct cube_files **ret, struct cube_err *err);
+/* state: the state folder. */
+int cube_files_new(const char *state, struct cube_files **ret, struct cube_err *err);
 void cube_files_free(struct cube_files *files);
 bool cube_files_has(struct cube_files *files, const char *sha256hex);
 struct cube_file_mark { /* how a content looks: compared as bytes */

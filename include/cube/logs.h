@@ -13,9 +13,13 @@
 #include <sys/types.h>
 
 #include "cube/list.h"
-#include "cube/manager.h"
+#include "cube/turn.h"
 
-int cube_logs_new(struct cube_manager *m, struct cube_logs **ret, struct cube_err *err);
+struct cube_logs;
+
+/* state: the state folder. */
+int cube_logs_new(struct cube_turn *turn, const char *state, struct cube_logs **ret,
+		  struct cube_err *err);
 void cube_logs_free(struct cube_logs *logs);
 
 /* Appends within the turn's transaction. offset is the stream's end so far (the caller checks

@@ -11,29 +11,17 @@
 #include <stdbool.h>
 
 #include "cube/err.h"
-#include "cube/msg.h"
-#include "cube/httpd.h"
-#include "cube/nodes.h"
+#include "cube/fleet.h"
 
-struct cube_mstream;
+struct cube_work;
 
 #define CUBE_STREAM_PROTOCOL "cube-stream/1"
 
 /* 0 where a stream to the node can be opened now; else CUBE_ECONFLICT with the reason. */
-int cube_streams_check(const struct cube_mnode *node, struct cube_err *err);
-/* Takes the upgraded connection as cube_upgrade_fn gets it; the stream lives until both sides know
- * its end. */
-void cube_streams_begin(struct cube_mnode *node, struct cube_upgraded *up, int fd,
-			const void *early, size_t n);
-
-/* --- for link.c --- */
-/* STREAM_OUTPUT, STREAM_GRANT, STREAM_CLOSED of the worker. CUBE_EPROTO. */
-int cube_streams_on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err);
-/* Sends one piece of a client's data to the worker; false: there is none now. */
-bool cube_streams_pump(struct cube_mnode *node);
-/* The link is gone: every client is told (how 5) with the reason. */
-void cube_streams_link_down(struct cube_mnode *node, const char *why);
-/* Those that are over and whose clients still read: they are cut. */
-void cube_streams_free(struct cube_manager *m);
+int cube_streams_check(const struct cube_node *node, struct cube_err *err);
+/* Takes a client's connection: a non-blocking socket, which is the stream's from now on, and what
+ * came over it already. over: called once, when the stream has ended and the socket is closed. */
+void cube_streams_begin(struct cube_work *work, struct cube_node *node, int fd, const void *early,
+			size_t n, void (*over)(void *arg), void *arg);
 
 #endif

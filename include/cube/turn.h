@@ -41,6 +41,10 @@ void cube_turn_init(struct cube_turn *t, struct cube_loop *loop, struct cube_sto
 
 /* The store with a transaction open, begun at need. */
 struct cube_store *cube_turn_tx(struct cube_turn *t);
+/* Whether something was written that is not committed. */
+static inline bool cube_turn_open(const struct cube_turn *t) {
+	return t->in_tx;
+}
 /* rc of a write to the store or to a log: negative ends all, by the function above. */
 void cube_turn_must(struct cube_turn *t, int rc, const struct cube_err *err);
 /* Makes the turn's changes so far durable against the end of this process. */

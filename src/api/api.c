@@ -20,36 +20,37 @@ static void healthz(void *arg, struct cube_request *req) {
 
 static void info(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	struct cube_manager *m = api->m;
+	const struct cube_api_parts *is = &api->parts;
+	struct cube_store *store = is->turn->store;
 	struct cube_err err;
 	uint64_t job = 0, task = 0;
 	uint32_t node = 0;
 	char cluster[17];
-	cube_turn_commit(&m->turn);
-	if (m->store->ops->last_ids(m->store, &job, &task, &node, &err)) {
+	cube_turn_commit(api->parts.turn);
+	if (store->ops->last_ids(store, &job, &task, &node, &err)) {
 		cube_reply_error(req, &err);
 		return;
 	}
-	snprintf(cluster, sizeof cluster, "%016" PRIx64, m->cluster);
+	snprintf(cluster, sizeof cluster, "%016" PRIx64, is->cluster);
 	json_t *o = json_object();
 	json_object_set_new(o, "version", json_string(CUBE_VERSION));
 	json_object_set_new(o, "pid", json_integer(getpid()));
 	json_object_set_new(o, "cluster", json_string(cluster));
-	json_object_set_new(o, "name", cube_jv_text(m->paths.cluster));
-	json_object_set_new(o, "socket", cube_jv_text(m->paths.socket));
-	json_object_set_new(o, "state_dir", cube_jv_text(m->paths.state));
-	json_object_set_new(o, "started", cube_jv_time(m->started));
-	json_object_set_new(o, "nodes", json_integer(cube_nodes_count(m->nodes)));
+	json_object_set_new(o, "name", cube_jv_text(is->paths->cluster));
+	json_object_set_new(o, "socket", cube_jv_text(is->paths->socket));
+	json_object_set_new(o, "state_dir", cube_jv_text(is->paths->state));
+	json_object_set_new(o, "started", cube_jv_time(is->started));
+	json_object_set_new(o, "nodes", json_integer(cube_fleet_count(is->fleet)));
 	json_object_set_new(o, "tasks", cube_jv_u64(task));
-	json_object_set_new(o, "event", cube_jv_u64(cube_events_committed(m->events)));
+	json_object_set_new(o, "event", cube_jv_u64(cube_events_committed(is->events)));
 	cube_reply_json(req, 200, o);
 }
 
 static void shut_down(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	cube_reply(req, 202, CUBE_JSON_TYPE, "{}\n", 3);
-	cube_manager_stop(api->m);
+	api->parts.stop(api->parts.stop_arg);
 }
 
 static const struct cube_route routes[] = {
@@ -108,14 +109,15 @@ static void refuse(void *arg, struct cube_request *req) {
 	cube_reply_error(req, &err);
 }
 
-int cube_api_new(struct cube_manager *m, struct cube_api **ret, struct cube_err *err) {
+void cube_api_new(const struct cube_api_parts *parts, struct cube_api **ret) {
 	*ret = cube_alloc(sizeof **ret);
-	(*ret)->m = m;
-	return 0;
+	(*ret)->parts = *parts;
 }
 
 void cube_api_free(struct cube_api *api) {
 	if (!api) return;
+	cube_httpd_free(api->httpd);
+	if (api->httpd) cube_turn_commit(api->parts.turn);
 	for (size_t i = 0; i < CUBE_API_JOBS_CACHED; i++) {
 		json_decref(api->jobs[i].name);
 		json_decref(api->jobs[i].command);
@@ -124,56 +126,19 @@ void cube_api_free(struct cube_api *api) {
 }
 
 int cube_api_serve(struct cube_api *api, int listen_fd, struct cube_err *err) {
-	return cube_httpd_new(api->m->loop, listen_fd, routes, sizeof routes / sizeof routes[0],
-			      refuse, api, &api->m->httpd, err);
+	if (api->httpd) return cube_httpd_listen(api->httpd, listen_fd, err);
+	return cube_httpd_new(api->parts.turn->loop, listen_fd, routes,
+			      sizeof routes / sizeof routes[0], refuse, api, &api->httpd, err);
 }
 
-/* --- answers of any length --- */
-
-static ssize_t pages_pull(void *arg, uint8_t *space, size_t n) {
-	struct cube_pages *p = arg;
-	for (;;) {
-		size_t have = cube_buf_len(&p->out);
-		if (have) {
-			if (have > n) have = n;
-			memcpy(space, cube_buf_data(&p->out), have);
-			cube_buf_consume(&p->out, have);
-			return (ssize_t)have;
-		}
-		if (p->ended) return -1;
-		size_t got = p->direct ? p->direct(p, space, n) : 0;
-		if (got) return (ssize_t)got;
-		if (p->broken) return -2;
-		int rc = p->fill(p);
-		if (rc < 0) p->ended = true;
-		else if (rc == 0 && !cube_buf_len(&p->out)) return 0;
-	}
+bool cube_api_busy(struct cube_api *api) {
+	return cube_httpd_busy(api->httpd);
 }
 
-static void pages_free(void *arg) {
-	struct cube_pages *p = arg;
-	cube_buf_done(&p->out);
-	p->free(p);
+void cube_api_catch_up(struct cube_api *api) {
+	cube_httpd_catch_up(api->httpd);
 }
 
-void cube_pages_reply(struct cube_api *api, struct cube_request *req, const char *content_type,
-		      struct cube_pages *p) {
-	static const struct cube_reply_source source = {pages_pull, pages_free};
-	p->api = api;
-	cube_buf_init(&p->out, CUBE_REPLY_MAX);
-	p->rs = cube_reply_begin(req, 200, content_type, &source, p);
-}
-
-void cube_pages_wake(struct cube_pages *p) {
-	cube_reply_wake(p->rs);
-}
-
-void cube_pages_json(struct cube_pages *p, json_t *taken) {
-	if (cube_json_add(&p->out, taken)) p->broken = true;
-}
-
-void cube_pages_element(struct cube_pages *p, json_t *taken) {
-	if (p->elements && cube_buf_addstr(&p->out, ",")) p->broken = true;
-	p->elements = true;
-	cube_pages_json(p, taken);
+void cube_api_finish(struct cube_api *api) {
+	cube_httpd_finish(api->httpd);
 }

@@ -52,8 +52,8 @@ static const struct cube_doctor_events doctor_events = {.found = on_found, .done
 static void begin_next(struct visit *v) {
 	while (v->next < v->n && v->busy < AT_ONCE) {
 		struct patient *p = &v->patients[v->next++];
-		cube_doctor_new(v->pages.api->m, p->name, &p->set, p->ask, &doctor_events, p,
-				&p->doctor);
+		cube_doctor_new(v->pages.api->parts.fleet, p->name, &p->set, p->ask, &doctor_events,
+				p, &p->doctor);
 		v->busy++;
 	}
 }

@@ -35,7 +35,7 @@ void cube_api_environment_put(void *arg, struct cube_request *req) {
 		return;
 	}
 	json_object_foreach(body, name, value) {
-		if (cube_session_set(api->m->session, name, json_string_value(value)))
+		if (cube_session_set(api->parts.session, name, json_string_value(value)))
 			cube_info("%s is now %s", name,
 				  json_is_null(value) ? "unset" : json_string_value(value));
 	}

@@ -36,7 +36,7 @@ static int add_event(void *arg, const struct cube_event_row *row) {
 	struct sse *sse = page->sse;
 	if (row->seq > page->last) return 1;
 	struct cube_buf *out = &sse->pages.out;
-	const char *node = cube_nodes_name(sse->pages.api->m->nodes, row->node);
+	const char *node = cube_fleet_name(sse->pages.api->parts.fleet, row->node);
 	cube_buf_printf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)row->seq,
 			row->kind);
 	cube_pages_json(
@@ -60,7 +60,7 @@ static void tell_prompt(struct sse *sse, const char *event, json_t *taken) {
 }
 
 static void tell_prompts(struct sse *sse) {
-	const struct cube_prompts *all = sse->pages.api->m->prompts;
+	const struct cube_prompts *all = sse->pages.api->parts.prompts;
 	const struct cube_prompt *q = NULL;
 	uint64_t newest = sse->shown;
 	size_t kept = 0;
@@ -94,8 +94,8 @@ static void on_prompts(void *arg) {
 static int fill(struct cube_pages *p) {
 	struct sse *sse = cube_container(p, struct sse, pages);
 	if (sse->look) tell_prompts(sse);
-	struct cube_store *s = p->api->m->store;
-	struct page page = {sse, cube_events_committed(p->api->m->events)};
+	struct cube_store *s = p->api->parts.turn->store;
+	struct page page = {sse, cube_events_committed(p->api->parts.events)};
 	if (!sse->follow && page.last > sse->until) page.last = sse->until;
 	if (sse->after < page.last) {
 		uint64_t before = sse->after;
@@ -116,7 +116,7 @@ static void on_progress(void *arg, uint32_t node, const char *step, double progr
 	struct cube_buf *out = &sse->pages.out;
 	if (cube_buf_len(out) > PROGRESS_MAX) return;
 	cube_buf_addstr(out, "event: progress\ndata: ");
-	const char *name = cube_nodes_name(sse->pages.api->m->nodes, node);
+	const char *name = cube_fleet_name(sse->pages.api->parts.fleet, node);
 	cube_pages_json(&sse->pages,
 			json_pack("{s:o, s:o, s:o}", "node", cube_jv_text(name), "step",
 				  cube_jv_text(step), "progress",
@@ -130,7 +130,7 @@ static void on_note(void *arg, uint32_t node, const char *text) {
 	struct cube_buf *out = &sse->pages.out;
 	if (cube_buf_len(out) > PROGRESS_MAX) return;
 	cube_buf_addstr(out, "event: note\ndata: ");
-	const char *name = cube_nodes_name(sse->pages.api->m->nodes, node);
+	const char *name = cube_fleet_name(sse->pages.api->parts.fleet, node);
 	cube_pages_json(&sse->pages, json_pack("{s:o, s:o}", "node", cube_jv_text(name), "text",
 					       cube_jv_text(text)));
 	cube_buf_addstr(out, "\n\n");
@@ -148,7 +148,7 @@ static void on_timer(void *arg) {
 static void release(struct cube_pages *p) {
 	struct sse *sse = cube_container(p, struct sse, pages);
 	cube_events_unwatch(&sse->watcher);
-	cube_prompts_unwatch(sse->pages.api->m->prompts, &sse->prompts);
+	cube_prompts_unwatch(sse->pages.api->parts.prompts, &sse->prompts);
 	cube_timer_del(sse->timer);
 	free(sse->open);
 	free(sse);
@@ -163,7 +163,7 @@ static int read_after(struct cube_api *api, struct cube_request *req, uint64_t *
 	if (seen && cube_parse_u64(seen, 0, INT64_MAX, ret, NULL) == 0) return 0;
 	if (!after || strcmp(after, "-1") != 0)
 		return cube_query_u64(req, "after", INT64_MAX, ret, err);
-	*ret = cube_events_last(api->m->events);
+	*ret = cube_events_last(api->parts.events);
 	return 0;
 }
 
@@ -171,7 +171,7 @@ void cube_api_events_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_err err;
 	uint64_t after;
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	if (read_after(api, req, &after, &err)) {
 		cube_reply_error(req, &err);
 		return;
@@ -180,24 +180,24 @@ void cube_api_events_get(void *arg, struct cube_request *req) {
 	*sse = (struct sse){.pages = {.fill = fill, .free = release},
 			    .follow = cube_query_flag(req, "follow"),
 			    .after = after,
-			    .until = cube_events_committed(api->m->events)};
+			    .until = cube_events_committed(api->parts.events)};
 	if (sse->follow) {
 		sse->watcher = (struct cube_events_watcher){.changed = on_changed,
 							    .progress = on_progress,
 							    .note = on_note,
 							    .arg = sse};
-		cube_events_watch(api->m->events, &sse->watcher);
-		sse->timer = cube_timer_add(api->m->loop, on_timer, sse);
+		cube_events_watch(api->parts.events, &sse->watcher);
+		sse->timer = cube_timer_add(api->parts.turn->loop, on_timer, sse);
 		cube_timer_after(sse->timer, KEEP_ALIVE_NS);
 	}
 	if (sse->follow && cube_query_flag(req, "prompts")) {
 		sse->prompts = (struct cube_prompts_watcher){.changed = on_prompts, .arg = sse};
-		cube_prompts_watch(api->m->prompts, &sse->prompts);
+		cube_prompts_watch(api->parts.prompts, &sse->prompts);
 	}
 	cube_pages_reply(api, req, "text/event-stream", &sse->pages);
 	/* The head goes out at once: whoever follows knows then that nothing is missed. */
 	if (sse->follow) {
 		cube_buf_addstr(&sse->pages.out, ":\n\n");
-		cube_events_replay(api->m->events, &sse->watcher, after);
+		cube_events_replay(api->parts.events, &sse->watcher, after);
 	}
 }

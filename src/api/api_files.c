@@ -12,7 +12,7 @@ struct upload {
 
 void cube_api_file_head(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	bool has = cube_files_has(api->m->files, cube_request_segment(req, "sha256"));
+	bool has = cube_files_has(api->parts.files, cube_request_segment(req, "sha256"));
 	cube_reply(req, has ? 200 : 404, "application/octet-stream", NULL, 0);
 }
 
@@ -50,7 +50,7 @@ void cube_api_file_put(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_err err;
 	struct cube_file_in *in;
-	if (cube_file_in_begin(api->m->files, cube_request_segment(req, "sha256"), &in, &err)) {
+	if (cube_file_in_begin(api->parts.files, cube_request_segment(req, "sha256"), &in, &err)) {
 		cube_reply_error(req, &err);
 		return;
 	}

@@ -18,7 +18,7 @@
 #include "cube/mem.h"
 #include "cube/task.h"
 #include "cube/logs.h"
-#include "cube/tasks.h"
+#include "cube/work.h"
 
 #define PAGE 256u
 #define HEAD_MAX \
@@ -53,7 +53,7 @@ struct frames {
 	struct cube_link *buckets; /* struct output, by index */
 	size_t nbuckets, noutputs;
 	struct cube_logs_watcher grew;
-	struct cube_tasks_watcher changed;
+	struct cube_work_watcher changed;
 };
 
 /* --- the queue --- */
@@ -138,7 +138,7 @@ static void open_output(struct frames *f, const struct cube_task_row *row) {
 	if (f->noutputs >= f->nbuckets) grow_outputs(f);
 	o = cube_alloc(sizeof *o);
 	*o = (struct output){.index = index, .attempt = row->attempt, .node = row->node};
-	o->reader = cube_log_reader_new(f->pages.api->m->logs, row->id, row->attempt, 0, 0);
+	o->reader = cube_log_reader_new(f->pages.api->parts.logs, row->id, row->attempt, 0, 0);
 	cube_list_append(bucket(f, index), &o->link);
 	f->noutputs++;
 	bool old = f->flags[index] & OLD;
@@ -153,8 +153,8 @@ static void state_frame(struct frames *f, const struct cube_task_row *row) {
 	struct cube_api *api = f->pages.api;
 	cube_pages_json(&f->pages,
 			json_pack("{s:o, s:o, s:s, s:o}", "task", cube_jv_u64(row->id), "node",
-				  cube_jv_text(cube_nodes_name(api->m->nodes, row->node)), "state",
-				  cube_task_state_name(row->state), "task_row",
+				  cube_jv_text(cube_fleet_name(api->parts.fleet, row->node)),
+				  "state", cube_task_state_name(row->state), "task_row",
 				  cube_api_task_json(api, row)));
 	cube_buf_addstr(&f->pages.out, "\n");
 }
@@ -162,7 +162,7 @@ static void state_frame(struct frames *f, const struct cube_task_row *row) {
 /* The head of a frame with bytes; its length, or 0 where it does not fit (which no name allows). */
 static size_t bytes_head(struct frames *f, const struct output *o,
 			 const struct cube_log_piece *piece, char head[HEAD_MAX]) {
-	const char *node = cube_nodes_name(f->pages.api->m->nodes, o->node);
+	const char *node = cube_fleet_name(f->pages.api->parts.fleet, o->node);
 	char time[32];
 	json_t *v = json_pack("{s:o, s:o, s:s, s:o, s:s, s:o}", "task",
 			      cube_jv_u64(f->first + o->index), "node", cube_jv_text(node),
@@ -242,16 +242,16 @@ static int last_frame(void *arg, const struct cube_task_row *row) {
 
 /* The task at the queue's head has no more bytes. */
 static void settle_head(struct frames *f) {
-	struct cube_store *s = f->pages.api->m->store;
+	struct cube_store *s = f->pages.api->parts.turn->store;
 	uint32_t index = f->queue[f->head];
 	uint64_t id = f->first + index;
 	if (f->flags[index] & LOOK) { /* first the state, then what bytes came before it */
-		cube_turn_commit(&f->pages.api->m->turn);
+		cube_turn_commit(f->pages.api->parts.turn);
 		if (s->ops->task_get(s, id, take_row, f, NULL)) f->pages.broken = true;
 		return;
 	}
-	if (f->pages.api->m->turn.in_tx) { /* then some bytes may just not be readable yet */
-		cube_turn_commit(&f->pages.api->m->turn);
+	if (f->pages.api->parts.turn->in_tx) { /* then some bytes may just not be readable yet */
+		cube_turn_commit(f->pages.api->parts.turn);
 		return;
 	}
 	drop_head(f);
@@ -273,11 +273,11 @@ static int scan_row(void *arg, const struct cube_task_row *row) {
 
 /* The next page of tasks; those in it may now be told about by the watchers. */
 static void scan(struct frames *f) {
-	struct cube_store *s = f->pages.api->m->store;
+	struct cube_store *s = f->pages.api->parts.turn->store;
 	uint64_t end = f->last - f->scanned < PAGE ? f->last + 1 : f->scanned + PAGE;
 	struct cube_task_filter filter = {.after = f->scanned - 1,
 					  .limit = (uint32_t)(end - f->scanned)};
-	cube_turn_commit(&f->pages.api->m->turn);
+	cube_turn_commit(f->pages.api->parts.turn);
 	if (s->ops->task_list(s, &filter, scan_row, f, NULL) < 0) f->pages.broken = true;
 	f->scanned = end;
 }
@@ -317,7 +317,7 @@ static void on_changed(void *arg, uint64_t task) {
 static void release(struct cube_pages *p) {
 	struct frames *f = cube_container(p, struct frames, pages);
 	cube_logs_unwatch(&f->grew);
-	cube_tasks_unwatch(&f->changed);
+	cube_work_unwatch(&f->changed);
 	for (size_t i = 0; i < f->nbuckets; i++) {
 		cube_list_each (&f->buckets[i], o, struct output, link) free_output(f, o);
 	}
@@ -340,11 +340,11 @@ void cube_api_reply_frames(struct cube_api *api, struct cube_request *req, uint6
 	f->flags = cube_alloc(last - first + 1);
 	f->grew =
 		(struct cube_logs_watcher){.first = first, .last = last, .grew = on_grew, .arg = f};
-	f->changed = (struct cube_tasks_watcher){
+	f->changed = (struct cube_work_watcher){
 		.first = first, .last = last, .changed = on_changed, .arg = f};
 	if (follow) {
-		cube_logs_watch(api->m->logs, &f->grew);
-		cube_tasks_watch(api->m->tasks, &f->changed);
+		cube_logs_watch(api->parts.logs, &f->grew);
+		cube_work_watch(api->parts.work, &f->changed);
 	}
 	cube_pages_reply(api, req, "application/vnd.cube.frames", &f->pages);
 }

@@ -85,8 +85,8 @@ static int add_sample(void *arg, const struct cube_metric *m) {
 
 static int history_fill(struct cube_pages *p) {
 	struct history *h = cube_container(p, struct history, pages);
-	struct cube_store *s = p->api->m->store;
-	cube_turn_commit(&p->api->m->turn);
+	struct cube_store *s = p->api->parts.turn->store;
+	cube_turn_commit(p->api->parts.turn);
 	if (!h->begun) cube_buf_addstr(&p->out, "{\"metrics\":[");
 	h->begun = true;
 	h->n = 0;
@@ -131,7 +131,7 @@ static int parse_time(const char *s, int64_t *ret, struct cube_err *err) {
 
 void cube_api_node_metrics(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	struct cube_mnode *node = cube_api_node_find(api, req);
+	struct cube_node *node = cube_api_node_find(api, req);
 	const char *since = cube_request_query(req, "since");
 	struct cube_err err;
 	int64_t from = 0;

@@ -4,9 +4,7 @@
 
 #include "cube/api.h"
 #include "api_util.h"
-#include "cube/httpd.h"
-#include "cube/manager.h"
-#include "cube/nodes.h"
+#include "httpd.h"
 
 #define CUBE_API_JOBS_CACHED 64
 
@@ -17,7 +15,8 @@ struct cube_api_job {
 };
 
 struct cube_api {
-	struct cube_manager *m;
+	struct cube_api_parts parts;
+	struct cube_httpd *httpd; /* NULL: does not serve yet */
 	struct cube_api_job jobs[CUBE_API_JOBS_CACHED];
 	uint64_t failed_tasks; /* counted at failed_at, for /metrics */
 	uint64_t failed_at;
@@ -63,7 +62,7 @@ typedef int cube_api_order_fn(struct cube_request *req, struct cube_api_order *r
 			      struct cube_err *err);
 cube_api_order_fn cube_api_read_stop, cube_api_read_signal;
 /* 1; 0 where it does not apply: the task has ended or, for a signal, was not given to a node; or
- * CUBE_ECONFLICT, see cube_tasks_signal. One on its way to its host counts as given. */
+ * CUBE_ECONFLICT, see cube_work_signal. One on its way to its host counts as given. */
 int cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order,
 		   bool *ret_waits, struct cube_err *err);
 
@@ -86,9 +85,9 @@ int cube_api_nodes_read(struct cube_api *api, const json_t *body, struct cube_ap
 			struct cube_err *err);
 void cube_api_nodes_done(struct cube_api_nodes *nodes);
 /* The node the address names, or NULL: then the request was answered. */
-struct cube_mnode *cube_api_node_find(struct cube_api *api, struct cube_request *req);
+struct cube_node *cube_api_node_find(struct cube_api *api, struct cube_request *req);
 /* METRIC; before: the sample ahead of m, or .wall 0. */
-json_t *cube_api_node_json(struct cube_mnode *node); /* NODE */
+json_t *cube_api_node_json(struct cube_node *node); /* NODE */
 /* Whether all are strings that name nodes. CUBE_EUSAGE, CUBE_ENOTFOUND. */
 int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_err *err);
 json_t *cube_api_metric_json(const struct cube_metric *m, const struct cube_metric *before);

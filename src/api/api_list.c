@@ -43,7 +43,7 @@ static void write_rows(struct listing *l) {
 
 /* The next page's rows, in rising order; false when there are no more. */
 static bool next_rows(struct listing *l) {
-	struct cube_store *s = l->pages.api->m->store;
+	struct cube_store *s = l->pages.api->parts.turn->store;
 	if (l->newest) {
 		if (l->before <= l->floor + 1) return false;
 		uint64_t low = l->before > PAGE ? l->before - 1 - PAGE : 0;
@@ -59,7 +59,7 @@ static bool next_rows(struct listing *l) {
 
 static int fill(struct cube_pages *p) {
 	struct listing *l = cube_container(p, struct listing, pages);
-	cube_turn_commit(&p->api->m->turn);
+	cube_turn_commit(p->api->parts.turn);
 	if (!l->begun) cube_buf_addstr(&p->out, "{\"tasks\":[");
 	l->begun = true;
 	/* Empty stretches of ids are passed over here, but not for ever in one turn's time. */
@@ -112,10 +112,11 @@ static int read_query(struct cube_api *api, struct cube_request *req, struct lis
 	const char *node = cube_request_query(req, "node");
 	uint32_t last_node;
 	uint64_t last_task;
-	rc = api->m->store->ops->last_ids(api->m->store, &none, &last_task, &last_node, err);
+	rc = api->parts.turn->store->ops->last_ids(api->parts.turn->store, &none, &last_task,
+						   &last_node, err);
 	if (rc) return rc;
 	for (uint32_t id = 1; node && *node && id <= last_node; id++) { /* gone ones too */
-		if (strcmp(cube_nodes_name(api->m->nodes, id), node) == 0) l->filter.node = id;
+		if (strcmp(cube_fleet_name(api->parts.fleet, id), node) == 0) l->filter.node = id;
 	}
 	if (node && *node && !l->filter.node)
 		return cube_fail(err, CUBE_ENOTFOUND,
@@ -135,7 +136,7 @@ void cube_api_tasks_get(void *arg, struct cube_request *req) {
 	struct listing *l = cube_alloc(sizeof *l);
 	l->pages.fill = fill;
 	l->pages.free = release;
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	if (read_query(api, req, l, &err)) {
 		cube_reply_error(req, &err);
 		release(&l->pages);

@@ -8,7 +8,7 @@
 #include "cube/mem.h"
 #include "cube/task.h"
 #include "cube/logs.h"
-#include "cube/tasks.h"
+#include "cube/work.h"
 
 struct raw {
 	struct cube_pages pages;
@@ -19,7 +19,7 @@ struct raw {
 	uint32_t attempt;
 	struct cube_log_reader *reader;
 	struct cube_logs_watcher grew;
-	struct cube_tasks_watcher changed;
+	struct cube_work_watcher changed;
 };
 
 static size_t direct(struct cube_pages *p, uint8_t *space, size_t n) {
@@ -54,7 +54,7 @@ static int fill(struct cube_pages *p) {
 	if (row.attempt != r->attempt) {
 		cube_log_reader_free(r->reader);
 		r->attempt = row.attempt;
-		r->reader = cube_log_reader_new(p->api->m->logs, r->task, row.attempt, r->stream,
+		r->reader = cube_log_reader_new(p->api->parts.logs, r->task, row.attempt, r->stream,
 						r->offset);
 		r->offset = 0; /* of the first attempt that is read */
 	}
@@ -64,7 +64,7 @@ static int fill(struct cube_pages *p) {
 static void release(struct cube_pages *p) {
 	struct raw *r = cube_container(p, struct raw, pages);
 	cube_logs_unwatch(&r->grew);
-	cube_tasks_unwatch(&r->changed);
+	cube_work_unwatch(&r->changed);
 	cube_log_reader_free(r->reader);
 	free(r);
 }
@@ -83,11 +83,11 @@ static void reply_raw(struct cube_api *api, struct cube_request *req, uint64_t t
 			  .follow = follow};
 	r->grew = (struct cube_logs_watcher){
 		.first = task, .last = task, .grew = on_news, .arg = &r->pages};
-	r->changed = (struct cube_tasks_watcher){
+	r->changed = (struct cube_work_watcher){
 		.first = task, .last = task, .changed = on_news, .arg = &r->pages};
 	if (follow) {
-		cube_logs_watch(api->m->logs, &r->grew);
-		cube_tasks_watch(api->m->tasks, &r->changed);
+		cube_logs_watch(api->parts.logs, &r->grew);
+		cube_work_watch(api->parts.work, &r->changed);
 	}
 	cube_pages_reply(api, req, "application/octet-stream", &r->pages);
 }

@@ -5,7 +5,7 @@
 #include "api_impl.h"
 #include "cube/clock.h"
 #include "cube/task.h"
-#include "cube/tasks.h"
+#include "cube/work.h"
 
 #define COUNT_NS (5 * CUBE_NS_PER_S)
 
@@ -32,7 +32,7 @@ static void sample(struct cube_buf *out, const char *name, const char *key, cons
 
 static void nodes_by_state(struct cube_api *api, struct cube_buf *out) {
 	unsigned counts[CUBE_NODE_STATES] = {0};
-	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 		counts[node->state]++;
 	}
 	family(out, "cube_nodes", "gauge", "Nodes by state.");
@@ -52,8 +52,9 @@ static int count_row(void *arg, const struct cube_task_row *row) {
 
 /* Failed ones are few and have an index; what is neither active nor failed is completed. */
 static void tasks_by_state(struct cube_api *api, struct cube_buf *out) {
-	struct cube_store *s = api->m->store;
-	uint64_t counts[CUBE_TASK_STATES] = {0}, job, last = 0, now = cube_loop_now(api->m->loop);
+	struct cube_store *s = api->parts.turn->store;
+	uint64_t counts[CUBE_TASK_STATES] = {0}, job, last = 0,
+		 now = cube_loop_now(api->parts.turn->loop);
 	uint32_t node;
 	if (!api->failed_at || now - api->failed_at > COUNT_NS) {
 		struct cube_task_filter filter = {.states = 1u << CUBE_TASK_FAILED};
@@ -62,7 +63,7 @@ static void tasks_by_state(struct cube_api *api, struct cube_buf *out) {
 		api->failed_at = now;
 	}
 	s->ops->last_ids(s, &job, &last, &node, NULL);
-	cube_tasks_each(api->m->tasks, count_active, counts);
+	cube_work_each(api->parts.work, count_active, counts);
 	counts[CUBE_TASK_FAILED] = api->failed_tasks;
 	uint64_t known = 0;
 	for (int i = 0; i < CUBE_TASK_STATES; i++)
@@ -137,7 +138,7 @@ static void hosts(struct cube_api *api, struct cube_buf *out) {
 	for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++) {
 		const struct gauge *g = &gauges[i];
 		family(out, g->name, g->type, g->help);
-		cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+		cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 			uint64_t v = figure(g, &node->metric);
 			if (!node->metric.wall || v == UINT64_MAX) continue;
 			sample(out, g->name, "node", node->name,
@@ -149,7 +150,7 @@ static void hosts(struct cube_api *api, struct cube_buf *out) {
 void cube_api_metrics_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_buf out;
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	cube_buf_init(&out, CUBE_REPLY_MAX);
 	nodes_by_state(api, &out);
 	tasks_by_state(api, &out);

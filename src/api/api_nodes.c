@@ -7,13 +7,12 @@
 #include "cube/mem.h"
 #include "cube/task.h"
 #include "cube/events.h"
-#include "cube/node_check.h"
-#include "cube/tasks.h"
-#include "cube/node_uses.h"
+#include "cube/work.h"
+#include "cube/uses.h"
 
 /* --- NODE --- */
 
-static json_t *facts_json(const struct cube_mnode *node) {
+static json_t *facts_json(const struct cube_node *node) {
 	if (!node->has_facts) return json_null();
 	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "hostname",
 			 cube_jv_text(node->facts.hostname), "kernel",
@@ -22,19 +21,15 @@ static json_t *facts_json(const struct cube_mnode *node) {
 			 "memory", cube_jv_u64(node->facts.memory));
 }
 
-static void add_counts(json_t *o, struct cube_mnode *node) {
-	uint64_t running = 0, queued = 0;
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
-		if (task->row.state == CUBE_TASK_RUNNING) running++;
-		else queued++;
-	}
-	cube_list_each (&node->bound, task, struct cube_task, queue) queued += task != NULL;
+static void add_counts(json_t *o, struct cube_node *node) {
+	unsigned running, queued;
+	cube_work_counts(node, &running, &queued);
 	json_object_set_new(o, "slots", cube_jv_u64(node->slots));
 	json_object_set_new(o, "running", cube_jv_u64(running));
 	json_object_set_new(o, "queued", cube_jv_u64(queued));
 }
 
-json_t *cube_api_node_json(struct cube_mnode *node) {
+json_t *cube_api_node_json(struct cube_node *node) {
 	double took = (double)node->join_took / 1e9;
 	json_t *o = json_object();
 	json_object_set_new(o, "id", cube_jv_u64(node->id));
@@ -70,16 +65,16 @@ json_t *cube_api_node_json(struct cube_mnode *node) {
 void cube_api_nodes_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	json_t *nodes = json_array();
-	cube_turn_commit(&api->m->turn);
-	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+	cube_turn_commit(api->parts.turn);
+	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 		json_array_append_new(nodes, cube_api_node_json(node));
 	}
 	cube_reply_json(req, 200, json_pack("{s:o}", "nodes", nodes));
 }
 
-struct cube_mnode *cube_api_node_find(struct cube_api *api, struct cube_request *req) {
+struct cube_node *cube_api_node_find(struct cube_api *api, struct cube_request *req) {
 	const char *name = cube_request_segment(req, "name");
-	struct cube_mnode *node = cube_nodes_find(api->m->nodes, name);
+	struct cube_node *node = cube_fleet_find(api->parts.fleet, name);
 	struct cube_err err;
 	if (node) return node;
 	cube_fail(&err, CUBE_ENOTFOUND, "there is no node '%.80s'", name);
@@ -89,9 +84,9 @@ struct cube_mnode *cube_api_node_find(struct cube_api *api, struct cube_request 
 
 void cube_api_node_show(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	struct cube_mnode *node = cube_api_node_find(api, req);
+	struct cube_node *node = cube_api_node_find(api, req);
 	if (!node) return;
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	cube_reply_json(req, 200, cube_api_node_json(node));
 }
 
@@ -196,7 +191,7 @@ int cube_api_nodes_read(struct cube_api *api, const json_t *body, struct cube_ap
 	ret->v = cube_realloc_array(NULL, json_array_size(join.nodes) + 1, sizeof *ret->v);
 	json_array_foreach(join.nodes, i, v) {
 		rc = read_one(&join, v, &ret->v[i], err);
-		if (!rc) rc = cube_nodes_check(api->m->nodes, &ret->v[i], err);
+		if (!rc) rc = cube_fleet_check(api->parts.fleet, &ret->v[i], err);
 		if (rc) return rc;
 		ret->n++;
 	}
@@ -212,9 +207,9 @@ void cube_api_nodes_done(struct cube_api_nodes *nodes) {
 static int add_nodes(struct cube_api *api, const struct cube_api_nodes *list, struct cube_use *use,
 		     json_t *nodes, json_t *added, struct cube_err *err) {
 	for (size_t i = 0; i < list->n; i++) {
-		struct cube_mnode *node = cube_nodes_find(api->m->nodes, list->v[i].name);
+		struct cube_node *node = cube_fleet_find(api->parts.fleet, list->v[i].name);
 		bool is_new, stays = node && node->state != CUBE_NODE_FAILED && !node->once;
-		int rc = cube_nodes_add(api->m->nodes, &list->v[i], &node, &is_new, err);
+		int rc = cube_fleet_add(api->parts.fleet, &list->v[i], &node, &is_new, err);
 		if (rc) return rc;
 		node->once = use && !stays;
 		if (use) cube_use_add(use, node);
@@ -233,14 +228,14 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 	struct cube_err err;
 	json_t *body = NULL, *nodes = json_array(), *added = json_array(), *reply;
 	struct cube_use *use = NULL;
-	uint64_t event = cube_events_last(api->m->events);
+	uint64_t event = cube_events_last(api->parts.events);
 	int rc = cube_body_json(req, &body, &err);
 	/* All are checked before any is added. */
 	if (!rc) rc = cube_api_nodes_read(api, body, &list, &err);
-	cube_uses_prune(api->m);
-	if (!rc && list.once) use = cube_use_new(api->m, cube_request_client(req));
+	cube_uses_prune(api->parts.work);
+	if (!rc && list.once) use = cube_use_new(api->parts.work, cube_request_client(req));
 	if (!rc) rc = add_nodes(api, &list, use, nodes, added, &err);
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	if (rc) {
 		cube_use_free(use);
 		cube_reply_error(req, &err);
@@ -276,7 +271,7 @@ int cube_api_check_names(struct cube_api *api, const json_t *names, struct cube_
 	json_array_foreach(names, i, v) {
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
-		if (!cube_nodes_find(api->m->nodes, name))
+		if (!cube_fleet_find(api->parts.fleet, name))
 			return cube_fail(err, CUBE_ENOTFOUND,
 					 "nodes: there is no node '%.80s'; `cube nodes` lists them",
 					 name);
@@ -290,15 +285,15 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 	bool purge = cube_query_flag(req, "purge");
 	json_t *left = json_array(), *v;
 	size_t i;
-	cube_turn_commit(&api->m->turn);
-	uint64_t event = cube_events_last(api->m->events);
+	cube_turn_commit(api->parts.turn);
+	uint64_t event = cube_events_last(api->parts.events);
 	json_array_foreach(names, i, v) {
-		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
+		struct cube_node *node = cube_fleet_find(api->parts.fleet, json_string_value(v));
 		if (!node) continue; /* named twice */
 		json_array_append_new(left, cube_jv_text(node->name));
-		cube_nodes_leave(api->m->nodes, node, purge || node->purge_once, ask);
+		cube_node_leave(node, purge || node->purge_once, ask);
 	}
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	json_t *reply = json_pack("{s:o, s:o}", "nodes", left, "event", cube_jv_u64(event));
 	if (kept) json_object_set_new(reply, "kept", kept);
 	cube_reply_json(req, 202, reply);
@@ -310,16 +305,16 @@ static void end_use(struct cube_api *api, struct cube_request *req, const struct
 	json_t *names = json_array(), *kept = json_array(), *v;
 	bool purge = cube_query_flag(req, "purge");
 	size_t i;
-	cube_uses_prune(api->m);
-	struct cube_use *use = cube_use_find(api->m, leave->use);
+	cube_uses_prune(api->parts.work);
+	struct cube_use *use = cube_use_find(api->parts.work, leave->use);
 	json_t *asked = use ? json_array() : json_incref(leave->nodes);
-	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 		if (use && cube_use_has(use, node) && node->once)
 			json_array_append_new(asked, json_string_nocheck(node->name));
 	}
 	cube_use_free(use);
 	json_array_foreach(asked, i, v) {
-		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
+		struct cube_node *node = cube_fleet_find(api->parts.fleet, json_string_value(v));
 		if (!node) continue; /* taken down meanwhile */
 		bool used = cube_node_is_used(node, leave->job);
 		if (used && purge) node->purge_once = true;
@@ -334,11 +329,11 @@ static void end_use(struct cube_api *api, struct cube_request *req, const struct
 static int bring_back(struct cube_api *api, const json_t *names, struct cube_err *err) {
 	size_t i;
 	json_t *v;
-	if (!names) return cube_nodes_bring_back(api->m, NULL, err);
+	if (!names) return cube_fleet_bring_back(api->parts.fleet, NULL, err);
 	json_array_foreach(names, i, v) {
 		const char *name = json_string_value(v);
-		if (!name || cube_nodes_find(api->m->nodes, name)) continue;
-		if (!cube_nodes_left_worker(api->m->nodes, name))
+		if (!name || cube_fleet_find(api->parts.fleet, name)) continue;
+		if (!cube_fleet_left_worker(api->parts.fleet, name))
 			return cube_fail(
 				err, CUBE_ENOTFOUND,
 				"nodes: there is no node '%.80s', and none of that name left "
@@ -349,8 +344,8 @@ static int bring_back(struct cube_api *api, const json_t *names, struct cube_err
 	int rc = 0;
 	json_array_foreach(names, i, v) {
 		const char *name = json_string_value(v);
-		if (!rc && name && !cube_nodes_find(api->m->nodes, name))
-			rc = cube_nodes_bring_back(api->m, name, err);
+		if (!rc && name && !cube_fleet_find(api->parts.fleet, name))
+			rc = cube_fleet_bring_back(api->parts.fleet, name, err);
 	}
 	return rc;
 }
@@ -359,12 +354,13 @@ void cube_api_node_delete(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	const char *name = cube_request_segment(req, "name");
 	struct cube_err err;
-	if (cube_query_flag(req, "purge") && cube_nodes_left_worker(api->m->nodes, name) &&
-	    !cube_nodes_find(api->m->nodes, name) && cube_nodes_bring_back(api->m, name, &err)) {
+	if (cube_query_flag(req, "purge") && cube_fleet_left_worker(api->parts.fleet, name) &&
+	    !cube_fleet_find(api->parts.fleet, name) &&
+	    cube_fleet_bring_back(api->parts.fleet, name, &err)) {
 		cube_reply_error(req, &err);
 		return;
 	}
-	struct cube_mnode *node = cube_api_node_find(api, req);
+	struct cube_node *node = cube_api_node_find(api, req);
 	if (!node) return;
 	json_t *names = json_array();
 	json_array_append_new(names, json_string_nocheck(node->name));
@@ -384,7 +380,7 @@ void cube_api_nodes_delete(void *arg, struct cube_request *req) {
 	if (!rc && !leave.use && cube_query_flag(req, "purge"))
 		rc = bring_back(api, leave.nodes, &err);
 	if (!rc && !leave.use) rc = cube_api_check_names(api, leave.nodes, &err);
-	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 		json_array_append_new(all, json_string_nocheck(node->name));
 	}
 	if (rc) cube_reply_error(req, &err);

@@ -29,7 +29,7 @@ void cube_api_prompts_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	const struct cube_prompt *q = NULL;
 	json_t *list = json_array();
-	while ((q = cube_prompts_next(api->m->prompts, q)))
+	while ((q = cube_prompts_next(api->parts.prompts, q)))
 		json_array_append_new(list, cube_api_prompt_json(q));
 	cube_reply_json(req, 200, json_pack("{s:o}", "prompts", list));
 }
@@ -58,7 +58,7 @@ static int take_answers(struct cube_api *api, uint64_t id, const json_t *list,
 		    strchr(answers[i], '\n'))
 			return cube_fail(err, CUBE_EUSAGE, "answers: strings of one line");
 	}
-	return cube_prompts_answer(api->m->prompts, id, answers, n, err);
+	return cube_prompts_answer(api->parts.prompts, id, answers, n, err);
 }
 
 static int answer(struct cube_api *api, struct cube_request *req, struct cube_err *err) {
@@ -72,7 +72,7 @@ static int answer(struct cube_api *api, struct cube_request *req, struct cube_er
 		rc = cube_fail(err, CUBE_EUSAGE, "answers: either these, or refuse");
 	if (!rc)
 		rc = a.answers ? take_answers(api, id, a.answers, err)
-			       : cube_prompts_answer(api->m->prompts, id, NULL, 0, err);
+			       : cube_prompts_answer(api->parts.prompts, id, NULL, 0, err);
 	json_decref(body);
 	return rc;
 }
@@ -105,7 +105,7 @@ static const struct cube_field login_fields[] = {
 
 static json_t *parked(struct cube_api *api) {
 	json_t *names = json_array();
-	cube_list_each (cube_nodes_list(api->m->nodes), node, struct cube_mnode, link) {
+	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 		if (node->state == CUBE_NODE_NEEDS_LOGIN)
 			json_array_append_new(names, json_string_nocheck(node->name));
 	}
@@ -113,17 +113,17 @@ static json_t *parked(struct cube_api *api) {
 }
 
 static void log_in(struct cube_api *api, struct cube_request *req, const json_t *names, bool ask) {
-	uint64_t event = cube_events_last(api->m->events);
+	uint64_t event = cube_events_last(api->parts.events);
 	json_t *nodes = json_array(), *added = json_array(), *v;
 	size_t i;
 	json_array_foreach(names, i, v) {
-		struct cube_mnode *node = cube_nodes_find(api->m->nodes, json_string_value(v));
+		struct cube_node *node = cube_fleet_find(api->parts.fleet, json_string_value(v));
 		bool is_new;
-		cube_nodes_login(api->m->nodes, node, ask, &is_new);
+		cube_node_login(node, ask, &is_new);
 		json_array_append_new(nodes, cube_api_node_json(node));
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
 	}
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	cube_reply_json(req, 202,
 			json_pack("{s:o, s:o, s:o}", "nodes", nodes, "added", added, "event",
 				  cube_jv_u64(event)));
@@ -137,7 +137,7 @@ void cube_api_login_post(void *arg, struct cube_request *req) {
 	int rc = cube_body_json(req, &body, &err);
 	if (!rc) rc = cube_fields_read(body, login_fields, 2, &login, &err);
 	if (!rc) rc = cube_api_check_names(api, login.nodes, &err);
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	if (rc) cube_reply_error(req, &err);
 	else log_in(api, req, login.nodes ? login.nodes : all, login.ask);
 	json_decref(all);

@@ -4,7 +4,7 @@
 #include "api_impl.h"
 #include "cube/mem.h"
 #include "cube/task.h"
-#include "cube/tasks.h"
+#include "cube/work.h"
 
 struct input {
 	struct cube_api *api;
@@ -12,7 +12,7 @@ struct input {
 	uint64_t task;
 	bool ended; /* the body is in; answered when the task has taken all */
 	bool answered;
-	struct cube_tasks_watcher watcher;
+	struct cube_work_watcher watcher;
 };
 
 static void refuse(struct input *in, const struct cube_err *err) {
@@ -24,7 +24,7 @@ static void refuse(struct input *in, const struct cube_err *err) {
 /* The task while it can take input; else the request is answered. */
 static struct cube_task *find(struct input *in) {
 	struct cube_err err;
-	struct cube_task *task = cube_tasks_find(in->api->m->tasks, in->task);
+	struct cube_task *task = cube_work_find(in->api->parts.work, in->task);
 	if (task && !cube_task_final(task->row.state)) return task;
 	cube_fail(&err, CUBE_ECONFLICT, "task %llu ended before it had taken all of its input",
 		  (unsigned long long)in->task);
@@ -37,14 +37,14 @@ static size_t on_data(void *arg, struct cube_request *req, const uint8_t *bytes,
 	struct cube_err err;
 	struct cube_task *task = find(in);
 	if (!task) return n;
-	ssize_t took = cube_tasks_input(in->api->m->tasks, task, bytes, n, &err);
+	ssize_t took = cube_work_input(in->api->parts.work, task, bytes, n, &err);
 	if (took < 0) refuse(in, &err);
 	return took < 0 ? n : (size_t)took;
 }
 
 /* The body is in: done when the task's pipe has it too, or will not take any more. */
 static void conclude(struct input *in) {
-	struct cube_task *task = cube_tasks_find(in->api->m->tasks, in->task);
+	struct cube_task *task = cube_work_find(in->api->parts.work, in->task);
 	if (task && cube_buf_len(&task->input)) return;
 	in->answered = true;
 	cube_reply(in->req, 200, CUBE_JSON_TYPE, "{}\n", 3);
@@ -56,22 +56,21 @@ static void on_end(void *arg, struct cube_request *req) {
 	struct cube_task *task = in->answered ? NULL : find(in);
 	if (!task) return;
 	/* Nothing was put in so far where the body is empty: this tells whether it may be. */
-	if (cube_tasks_input(in->api->m->tasks, task, "", 0, &err) < 0) {
+	if (cube_work_input(in->api->parts.work, task, "", 0, &err) < 0) {
 		refuse(in, &err);
 		return;
 	}
-	cube_tasks_input_end(in->api->m->tasks, task);
+	cube_work_input_end(in->api->parts.work, task);
 	in->ended = true;
 	conclude(in);
 }
 
 static void on_gone(void *arg, struct cube_request *req) {
 	struct input *in = arg;
-	struct cube_tasks *tasks = in->api->m->tasks;
-	struct cube_task *task =
-		in->ended || in->answered ? NULL : cube_tasks_find(tasks, in->task);
-	if (task) cube_tasks_input_end(tasks, task); /* whoever fed it left: no more will come */
-	cube_tasks_unwatch(&in->watcher);
+	struct cube_work *tasks = in->api->parts.work;
+	struct cube_task *task = in->ended || in->answered ? NULL : cube_work_find(tasks, in->task);
+	if (task) cube_work_input_end(tasks, task); /* whoever fed it left: no more will come */
+	cube_work_unwatch(&in->watcher);
 	free(in);
 }
 
@@ -91,18 +90,18 @@ void cube_api_task_stdin(void *arg, struct cube_request *req) {
 	int rc = cube_segment_id(req, "id", "task", &id, &err);
 	if (!rc) rc = cube_api_task_get(api, id, &row, &err);
 	if (!rc) free((char *)row.reason);
-	struct cube_task *task = rc ? NULL : cube_tasks_find(api->m->tasks, id);
+	struct cube_task *task = rc ? NULL : cube_work_find(api->parts.work, id);
 	if (!rc && !task)
 		rc = cube_fail(&err, CUBE_ECONFLICT, "task %llu has ended", (unsigned long long)id);
-	if (!rc && cube_tasks_input(api->m->tasks, task, "", 0, &err) < 0) rc = err.code;
+	if (!rc && cube_work_input(api->parts.work, task, "", 0, &err) < 0) rc = err.code;
 	if (rc) {
 		cube_reply_error(req, &err);
 		return;
 	}
 	struct input *in = cube_alloc(sizeof *in);
 	*in = (struct input){.api = api, .req = req, .task = id};
-	in->watcher = (struct cube_tasks_watcher){
+	in->watcher = (struct cube_work_watcher){
 		.first = id, .last = id, .changed = on_changed, .arg = in};
-	cube_tasks_watch(api->m->tasks, &in->watcher);
+	cube_work_watch(api->parts.work, &in->watcher);
 	cube_request_sink(req, &sink, in);
 }

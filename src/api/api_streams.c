@@ -5,13 +5,18 @@
 #include "api_impl.h"
 #include "cube/streams.h"
 
+static void on_over(void *arg) {
+	cube_upgraded_close(arg);
+}
+
 /* The node may be gone by now. */
 static void begin(void *arg, struct cube_request *req, struct cube_upgraded *up, int fd,
 		  const void *early, size_t n) {
 	struct cube_api *api = arg;
-	struct cube_mnode *node = cube_nodes_find(api->m->nodes, cube_request_segment(req, "name"));
+	struct cube_node *node =
+		cube_fleet_find(api->parts.fleet, cube_request_segment(req, "name"));
 	if (node) {
-		cube_streams_begin(node, up, fd, early, n);
+		cube_streams_begin(api->parts.work, node, fd, early, n, on_over, up);
 		return;
 	}
 	close(fd);
@@ -22,7 +27,7 @@ void cube_api_node_stream(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_err err;
 	const char *wanted = cube_request_header(req, "Upgrade");
-	struct cube_mnode *node = cube_api_node_find(api, req);
+	struct cube_node *node = cube_api_node_find(api, req);
 	if (!node) return;
 	int rc = 0;
 	if (!wanted || strcasecmp(wanted, CUBE_STREAM_PROTOCOL) != 0)

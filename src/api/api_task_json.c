@@ -7,7 +7,7 @@
 #include "cube/spec.h"
 #include "cube/task.h"
 #include "cube/text.h"
-#include "cube/spec_json.h"
+#include "spec_json.h"
 
 #define COMMAND_MAX 512
 
@@ -52,7 +52,7 @@ static const struct cube_api_job *find_job(struct cube_api *api, uint64_t id) {
 	json_decref(job->name);
 	json_decref(job->command);
 	*job = (struct cube_api_job){0};
-	struct cube_store *s = api->m->store;
+	struct cube_store *s = api->parts.turn->store;
 	if (s->ops->job_get(s, id, take_job, job, NULL) == 0) job->id = id;
 	return job;
 }
@@ -81,14 +81,14 @@ static void add_end(json_t *o, const struct cube_task_row *row) {
 
 static bool is_lost(struct cube_api *api, const struct cube_task_row *row) {
 	if (cube_task_final(row->state) || row->state == CUBE_TASK_PENDING) return false;
-	struct cube_mnode *node = cube_nodes_by_id(api->m->nodes, row->node);
+	struct cube_node *node = cube_fleet_by_id(api->parts.fleet, row->node);
 	return node && (node->state == CUBE_NODE_LOST || node->state == CUBE_NODE_NEEDS_LOGIN ||
 			node->state == CUBE_NODE_FAILED);
 }
 
 json_t *cube_api_task_json(struct cube_api *api, const struct cube_task_row *row) {
 	const struct cube_api_job *job = find_job(api, row->job);
-	const char *node = cube_nodes_name(api->m->nodes, row->node);
+	const char *node = cube_fleet_name(api->parts.fleet, row->node);
 	json_t *o = json_object();
 	json_object_set_new(o, "id", cube_jv_u64(row->id));
 	json_object_set_new(o, "job", cube_jv_u64(row->job));
@@ -121,8 +121,8 @@ static int take_row(void *arg, const struct cube_task_row *row) {
 
 int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
 		      struct cube_err *err) {
-	struct cube_store *s = api->m->store;
-	cube_turn_commit(&api->m->turn);
+	struct cube_store *s = api->parts.turn->store;
+	cube_turn_commit(api->parts.turn);
 	int rc = s->ops->task_get(s, id, take_row, ret, err);
 	if (rc == CUBE_ENOTFOUND)
 		cube_fail(err, rc, "there is no task %llu; `cube ps -a` lists them",

@@ -8,8 +8,8 @@
 #include "cube/spec.h"
 #include "cube/task.h"
 #include "cube/files.h"
-#include "cube/spec_json.h"
-#include "cube/tasks.h"
+#include "spec_json.h"
+#include "cube/work.h"
 
 #define COUNT_MAX 1000000
 #define KEY_MAX   128
@@ -23,7 +23,7 @@ struct post {
 	json_t *nodes;
 	uint32_t *ids;
 	size_t nids;
-	struct cube_tasks_request request;
+	struct cube_work_request request;
 	char *text;
 };
 
@@ -53,14 +53,14 @@ static bool has_id(const struct post *p, uint32_t id) {
 
 /* Named nodes are each meant, as by pdsh, unless so many tasks are asked for. */
 static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err) {
-	struct cube_nodes *nodes = api->m->nodes;
-	size_t n = p->nodes ? json_array_size(p->nodes) : cube_nodes_count(nodes), i;
+	struct cube_fleet *nodes = api->parts.fleet;
+	size_t n = p->nodes ? json_array_size(p->nodes) : cube_fleet_count(nodes), i;
 	json_t *v;
 	p->ids = cube_realloc_array(NULL, n + 1, sizeof *p->ids);
 	json_array_foreach(p->nodes, i, v) {
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
-		struct cube_mnode *node = cube_nodes_find(nodes, name);
+		struct cube_node *node = cube_fleet_find(nodes, name);
 		if (!node)
 			return cube_fail(err, CUBE_ENOTFOUND,
 					 "nodes: there is no node '%.80s'; `cube nodes` lists them",
@@ -70,7 +70,7 @@ static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err
 	if (p->nids > 1 && !p->counted) p->all = true;
 	if (p->nodes && !p->nids) return cube_fail(err, CUBE_EUSAGE, "nodes: is empty");
 	if (!p->all || p->nodes) return 0;
-	cube_list_each (cube_nodes_list(nodes), node, struct cube_mnode, link) {
+	cube_list_each (cube_fleet_list(nodes), node, struct cube_node, hook) {
 		if (node->state != CUBE_NODE_LEAVING) p->ids[p->nids++] = node->id;
 	}
 	return 0;
@@ -80,7 +80,7 @@ static int check_files(struct cube_api *api, const struct cube_spec *spec, struc
 	char hex[CUBE_SHA256_HEX];
 	for (uint32_t i = 0; i < spec->nfiles; i++) {
 		cube_sha256_hex(spec->files[i].sha256, hex);
-		if (!cube_files_has(api->m->files, hex))
+		if (!cube_files_has(api->parts.files, hex))
 			return cube_fail(err, CUBE_ECONFLICT,
 					 "files: content %s is not here; send it first", hex);
 	}
@@ -145,7 +145,7 @@ static int read_key(struct cube_request *req, const char **ret, struct cube_err 
  * may be gone meanwhile. */
 static int find_earlier(struct cube_api *api, const struct post *p, struct submitted *ret,
 			struct cube_err *err) {
-	struct cube_store *s = api->m->store;
+	struct cube_store *s = api->parts.turn->store;
 	struct earlier e = {.text = p->text};
 	uint64_t last;
 	if (!*p->request.request) return 0;
@@ -172,7 +172,8 @@ static int submit(struct cube_api *api, struct post *p, struct submitted *ret,
 	p->request.all = p->all;
 	p->request.nodes = p->ids;
 	p->request.nnodes = p->nids;
-	return cube_tasks_add(api->m->tasks, &p->request, &ret->job, &ret->first, &ret->count, err);
+	return cube_work_add(api->parts.work, &p->request, &ret->job, &ret->first, &ret->count,
+			     err);
 }
 
 void cube_api_tasks_post(void *arg, struct cube_request *req) {
@@ -187,7 +188,7 @@ void cube_api_tasks_post(void *arg, struct cube_request *req) {
 	if (!rc) rc = find_earlier(api, &p, &is, &err);
 	bool again = rc > 0;
 	if (!rc) rc = submit(api, &p, &is, &err);
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	if (rc < 0) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, again ? 200 : 201,
@@ -208,7 +209,7 @@ static int add_spec(void *arg, const struct cube_job_row *row) {
 
 void cube_api_task_show(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	struct cube_store *s = api->m->store;
+	struct cube_store *s = api->parts.turn->store;
 	struct cube_task_row row;
 	struct cube_err err;
 	uint64_t id;
@@ -262,15 +263,15 @@ int cube_api_read_signal(struct cube_request *req, struct cube_api_order *ret,
 
 int cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_order *order,
 		   bool *ret_waits, struct cube_err *err) {
-	struct cube_task *task = cube_tasks_find(api->m->tasks, id);
+	struct cube_task *task = cube_work_find(api->parts.work, id);
 	*ret_waits = false;
 	if (!task || cube_task_final(task->row.state)) return 0;
 	if (!order->signo) {
-		cube_tasks_stop(api->m->tasks, task, order->grace_ms);
+		cube_work_stop(api->parts.work, task, order->grace_ms);
 		return 1;
 	}
 	if (task->row.state == CUBE_TASK_PENDING) return 0;
-	int rc = cube_tasks_signal(api->m->tasks, task, order->signo, ret_waits, err);
+	int rc = cube_work_signal(api->parts.work, task, order->signo, ret_waits, err);
 	return rc ? rc : 1;
 }
 
@@ -317,7 +318,7 @@ void cube_api_task_signal(void *arg, struct cube_request *req) {
 	if (!done)
 		rc = cube_fail(&err, CUBE_ECONFLICT, "task %llu is not running but %s",
 			       (unsigned long long)row.id, cube_task_state_name(row.state));
-	cube_turn_commit(&api->m->turn);
+	cube_turn_commit(api->parts.turn);
 	if (rc) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, 202,

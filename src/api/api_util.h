@@ -10,7 +10,7 @@
 #include "cube/buf.h"
 #include "cube/err.h"
 #include "cube/metric.h"
-#include "cube/httpd.h"
+#include "httpd.h"
 
 /* --- bodies: one table of fields a kind of object --- */
 

@@ -6,7 +6,7 @@
 #include <microhttpd.h>
 
 #include "cube/list.h"
-#include "cube/httpd.h"
+#include "httpd.h"
 
 #define CUBE_HTTPD_CONNECTIONS 1000         /* at most; fewer where descriptors are few */
 #define CUBE_HTTPD_SPARE       8            /* descriptors held back for when there are no others */

@@ -1,4 +1,6 @@
-#include "cube/spec_json.h"
+#include "spec_json.h"
+
+#include "cube/api.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -243,4 +245,16 @@ json_t *cube_spec_to_json(const struct cube_spec *spec) {
 	if (spec->login) json_object_set_new(o, "login", json_true());
 	if (spec->nfiles) json_object_set_new(o, "files", files_to_json(spec));
 	return o;
+}
+
+int cube_api_spec_read(const char *text, struct cube_spec *ret, struct cube_strv *ret_nodes,
+		       struct cube_err *err) {
+	json_t *o = json_loads(text, 0, NULL), *name;
+	size_t i;
+	int rc = cube_spec_from_json(ret, o, err);
+	if (!json_is_true(json_object_get(o, "all")))
+		json_array_foreach(json_object_get(o, "nodes"), i, name) cube_strv_add(
+			ret_nodes, json_is_string(name) ? json_string_value(name) : "");
+	json_decref(o);
+	return rc;
 }

@@ -1,4 +1,4 @@
-#include "cube/node_check.h"
+#include "node_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,12 +103,12 @@ static bool other_options(const struct cube_strv *has, const struct cube_strv *w
 }
 
 /* The account there: as it was asked for, or as the configuration turned out to have it. */
-static bool other_user(const struct cube_mnode *node, const struct cube_node_request *r) {
+static bool other_user(const struct cube_node *node, const struct cube_node_request *r) {
 	const char *has = node->set.user ? node->set.user : node->login;
 	return !r->set.local && other(has, r->set.user);
 }
 
-static bool other_host(const struct cube_mnode *node, const struct cube_node_request *r) {
+static bool other_host(const struct cube_node *node, const struct cube_node_request *r) {
 	const char *has = node->set.host ? node->set.host : node->name, *wants = r->set.host;
 	return r->set.local != node->set.local || (other(wants, node->name) && other(has, wants));
 }
@@ -120,7 +120,7 @@ static size_t add_row(char *out, size_t used, bool differs, const char *name) {
 }
 
 /* What r asks for and the node does not have; same_way: also how it is reached. */
-static void differences(const struct cube_mnode *node, const struct cube_node_request *r,
+static void differences(const struct cube_node *node, const struct cube_node_request *r,
 			bool same_way, char out[DIFFERS_MAX]) {
 	const struct cube_node_settings *has = &node->set, *wants = &r->set;
 	const struct {
@@ -147,7 +147,7 @@ static void differences(const struct cube_mnode *node, const struct cube_node_re
 			used = add_row(out, used, rows[i].differs, rows[i].name);
 }
 
-int cube_node_check_same(const struct cube_mnode *node, const struct cube_node_request *r,
+int cube_node_check_same(const struct cube_node *node, const struct cube_node_request *r,
 			 bool same_way, struct cube_err *err) {
 	char what[DIFFERS_MAX];
 	const char *user = node->set.user ? node->set.user : node->login;
@@ -159,11 +159,11 @@ int cube_node_check_same(const struct cube_mnode *node, const struct cube_node_r
 			 node->name, *user ? ", logged in to as " : "", user, what, node->name);
 }
 
-bool cube_node_kept(const struct cube_mnode *node, const struct cube_node_request *r) {
+bool cube_node_kept(const struct cube_node *node, const struct cube_node_request *r) {
 	return r->slots && (node->auto_slots || node->slots != r->slots);
 }
 
-void cube_node_take(struct cube_mnode *node, const struct cube_node_request *r) {
+void cube_node_take(struct cube_node *node, const struct cube_node_request *r) {
 	struct cube_node_settings now = r->set;
 	struct cube_node_settings old = node->set;
 	/* What may be left on the host is the account's it was put there by. */

@@ -14,7 +14,7 @@ static void set_text(json_t *o, const char *key, const char *text) {
 	if (text) json_object_set_new(o, key, json_string(text));
 }
 
-static void add_settings(json_t *o, const struct cube_mnode *node) {
+static void add_settings(json_t *o, const struct cube_node *node) {
 	set_text(o, "jump", node->set.jump);
 	set_text(o, "transport", node->set.transport);
 	set_text(o, "fallback", node->fallback);
@@ -26,15 +26,15 @@ static void add_settings(json_t *o, const struct cube_mnode *node) {
 	json_object_set_new(o, "options", list);
 }
 
-static char *facts_to_json(const struct cube_mnode *node) {
+static char *facts_to_json(const struct cube_node *node) {
 	char boot[CUBE_ID_HEX];
 	const struct cube_node_facts *f = &node->facts;
 	json_t *o = json_pack("{s:s*, s:s*, s:b, s:I}", "ssh_config", node->set.ssh_config, "boot",
-			      node->boot ? cube_id_hex(node->boot, boot) : NULL, "strict_host_keys",
-			      node->set.strict_host_keys, "connect_timeout_ms",
+			      node->link->boot ? cube_id_hex(node->link->boot, boot) : NULL,
+			      "strict_host_keys", node->set.strict_host_keys, "connect_timeout_ms",
 			      (json_int_t)(node->set.connect_timeout_ns / CUBE_NS_PER_MS));
-	if (o && node->touched) json_object_set_new(o, "touched", json_true());
-	if (o && (node->by_person || node->by_jump))
+	if (o && node->link->touched) json_object_set_new(o, "touched", json_true());
+	if (o && (node->link->by_person || node->link->by_jump))
 		json_object_set_new(o, "by_person", json_true());
 	if (o) add_settings(o, node);
 	if (o && node->has_facts) {
@@ -58,7 +58,7 @@ static char *fresh_text(const json_t *o, const char *key) {
 	return *text_of(o, key) ? cube_strdup(text_of(o, key)) : NULL;
 }
 
-static void settings_from_json(struct cube_mnode *node, const json_t *o) {
+static void settings_from_json(struct cube_node *node, const json_t *o) {
 	size_t i;
 	json_t *v;
 	node->set.jump = fresh_text(o, "jump");
@@ -70,16 +70,16 @@ static void settings_from_json(struct cube_mnode *node, const json_t *o) {
 	}
 }
 
-static void facts_from_json(struct cube_mnode *node, const char *text) {
+static void facts_from_json(struct cube_node *node, const char *text) {
 	json_t *o = json_loads(text, 0, NULL);
 	if (!o) return;
 	struct cube_node_facts *f = &node->facts;
 	node->set.ssh_config = fresh_text(o, "ssh_config");
 	settings_from_json(node, o);
-	cube_id_unhex(text_of(o, "boot"), &node->boot);
+	cube_id_unhex(text_of(o, "boot"), &node->link->boot);
 	node->set.strict_host_keys = json_is_true(json_object_get(o, "strict_host_keys"));
-	node->touched = json_is_true(json_object_get(o, "touched"));
-	node->by_person = json_is_true(json_object_get(o, "by_person"));
+	node->link->touched = json_is_true(json_object_get(o, "touched"));
+	node->link->by_person = json_is_true(json_object_get(o, "by_person"));
 	json_int_t ms = json_integer_value(json_object_get(o, "connect_timeout_ms"));
 	if (ms > 0) node->set.connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;
 	if (json_object_get(o, "hostname")) {
@@ -97,7 +97,7 @@ static const char *or_empty(const char *s) {
 	return s ? s : "";
 }
 
-int cube_node_to_row(const struct cube_mnode *node, struct cube_store *s, struct cube_err *err) {
+int cube_node_to_row(const struct cube_node *node, struct cube_store *s, struct cube_err *err) {
 	cube_autofree char *facts = facts_to_json(node);
 	struct cube_node_row row = {
 		.id = node->id,
@@ -123,7 +123,7 @@ static char *or_null(const char *s) {
 	return s && *s ? cube_strdup(s) : NULL;
 }
 
-void cube_node_from_row(struct cube_mnode *node, const struct cube_node_row *row) {
+void cube_node_from_row(struct cube_node *node, const struct cube_node_row *row) {
 	node->state = row->state < CUBE_NODE_STATES ? row->state : CUBE_NODE_FAILED;
 	node->set.host = or_null(row->host);
 	node->set.user = or_null(row->user);

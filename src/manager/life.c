@@ -6,14 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cube/api.h"
 #include "cube/clock.h"
 #include "cube/listen.h"
 #include "cube/log.h"
 #include "cube/mem.h"
-#include "cube/httpd.h"
-#include "cube/nodes.h"
-#include "cube/tasks.h"
 
 #define LOOK_NS   (1 * CUBE_NS_PER_S)
 #define QUIET     3 /* looks in a row that find nothing to do */
@@ -42,7 +38,7 @@ static int listen_here(struct cube_life *l, struct cube_err *err) {
 	int fd, rc = cube_listen_unix_fd(m->paths.socket, &fd, err);
 	if (rc) return rc;
 	if (lstat(m->paths.socket, &l->socket) < 0) l->socket = (struct stat){0};
-	return m->httpd ? cube_httpd_listen(m->httpd, fd, err) : cube_api_serve(m->api, fd, err);
+	return cube_api_serve(m->api, fd, err);
 }
 
 static bool socket_is_there(const struct cube_life *l) {
@@ -129,8 +125,8 @@ static void on_minute(void *arg) {
 
 static bool is_busy(const struct cube_life *l) {
 	struct cube_manager *m = l->m;
-	if (cube_httpd_busy(m->httpd) || cube_tasks_active(m->tasks)) return true;
-	cube_list_each (cube_nodes_list(m->nodes), node, struct cube_mnode, link) {
+	if (cube_api_busy(m->api) || cube_work_active(m->work)) return true;
+	cube_list_each (cube_fleet_list(m->fleet), node, struct cube_node, hook) {
 		if (node->state != CUBE_NODE_FAILED && node->state != CUBE_NODE_NEEDS_LOGIN)
 			return true;
 	}
@@ -142,12 +138,12 @@ static bool leave(struct cube_life *l) {
 	struct cube_manager *m = l->m;
 	struct cube_err err;
 	if (socket_is_there(l)) unlink(m->paths.socket);
-	cube_httpd_catch_up(m->httpd);
+	cube_api_catch_up(m->api);
 	if (is_busy(l)) {
 		if (listen_here(l, &err)) cube_error("cannot listen anew: %s", err.msg);
 		return false;
 	}
-	cube_httpd_finish(m->httpd);
+	cube_api_finish(m->api);
 	cube_info("nothing to do: the manager ends");
 	cube_manager_stop(m);
 	return true;

@@ -12,7 +12,7 @@
 #ifndef CUBE_MANAGER_LIFE_H
 #define CUBE_MANAGER_LIFE_H
 
-#include "cube/manager.h"
+#include "manager.h"
 
 struct cube_life;
 

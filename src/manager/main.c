@@ -11,27 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cube/api.h"
-#include "cube/builds.h"
 #include "cube/clock.h"
 #include "cube/id.h"
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/program.h"
-#include "cube/session.h"
-#include "cube/events.h"
-#include "cube/files.h"
-#include "cube/httpd.h"
-#include "cube/logs.h"
-#include "cube/manager.h"
-#include "cube/node_wake.h"
-#include "cube/node_uses.h"
-#include "cube/nodes.h"
-#include "cube/prompts.h"
 #include "cube/spawn.h"
 #include "life.h"
+#include "manager.h"
 #include "replace.h"
-#include "cube/tasks.h"
 
 struct options {
 	const char *cluster;
@@ -127,17 +115,20 @@ static int start_turn(struct cube_manager *m, struct cube_err *err) {
 	return s->ops->meta_put(s, "cluster", cube_id_hex(m->cluster, hex), err);
 }
 
-static void tick(void *arg) {
-	cube_tasks_tick(((struct cube_manager *)arg)->tasks);
+/* The order of a turn: cube/turn.h. */
+static void decide(void *arg) {
+	struct cube_manager *m = arg;
+	cube_work_tick(m->work);
 }
 static void commit(void *arg) {
-	cube_turn_commit(arg);
+	struct cube_manager *m = arg;
+	cube_turn_commit(&m->turn);
 }
 static void flush(void *arg) {
 	struct cube_manager *m = arg;
 	if (m->turn.dead) return;
-	cube_tasks_flush(m->tasks);
-	cube_nodes_flush(m->nodes);
+	cube_work_flush(m->work);
+	cube_fleet_flush(m->fleet);
 	cube_prompts_flush(m->prompts);
 	cube_logs_flush(m->logs);
 	cube_events_flush(m->events);
@@ -172,6 +163,58 @@ static int keep_secrets(struct cube_err *err) {
 	return 0;
 }
 
+/* The fleet below, the work above it. */
+static int start_work(struct cube_manager *m, struct cube_err *err) {
+	struct cube_fleet_parts fleet = {
+		.turn = &m->turn,
+		.events = m->events,
+		.prompts = m->prompts,
+		.builds = m->builds,
+		.reach = &m->reach,
+		.cluster = m->cluster,
+		.epoch = m->epoch,
+	};
+	cube_reach_init(&m->reach, m->loop, m->ssh);
+	cube_fleet_new(&fleet, &m->fleet);
+	struct cube_work_parts work = {
+		.turn = &m->turn,
+		.events = m->events,
+		.fleet = m->fleet,
+		.files = m->files,
+		.logs = m->logs,
+		.folder = m->kept ? m->paths.state : NULL,
+		.cluster = m->cluster,
+		.epoch = m->epoch,
+		.spec_read = cube_api_spec_read,
+	};
+	int rc = cube_work_new(&work, &m->work, err);
+	if (!rc) rc = cube_fleet_load(m->fleet, err);
+	return rc ? rc : cube_work_load(m->work, err);
+}
+
+static void on_stop(void *arg) {
+	cube_manager_stop(arg);
+}
+
+static void start_api(struct cube_manager *m) {
+	struct cube_api_parts parts = {
+		.turn = &m->turn,
+		.events = m->events,
+		.prompts = m->prompts,
+		.fleet = m->fleet,
+		.work = m->work,
+		.files = m->files,
+		.logs = m->logs,
+		.session = m->session,
+		.paths = &m->paths,
+		.cluster = m->cluster,
+		.started = cube_clock_wall(),
+		.stop = on_stop,
+		.stop_arg = m,
+	};
+	cube_api_new(&parts, &m->api);
+}
+
 static int build(struct program *p, struct cube_err *err) {
 	struct cube_manager *m = &p->m;
 	int rc;
@@ -183,12 +226,11 @@ static int build(struct program *p, struct cube_err *err) {
 	    (rc = start_turn(m, err)) || (rc = open_ssh(m, err)) ||
 	    (rc = cube_prompts_new(m->loop, &m->prompts, err)) ||
 	    (rc = cube_events_new(&m->turn, &m->events, err)) ||
-	    (rc = cube_files_new(m, &m->files, err)) || (rc = cube_logs_new(m, &m->logs, err)) ||
-	    (rc = cube_nodes_new(m, &m->nodes, err)) || (rc = cube_tasks_new(m, &m->tasks, err)) ||
-	    (rc = cube_nodes_load(m->nodes, err)) || (rc = cube_tasks_load(m->tasks, err)) ||
-	    (rc = cube_api_new(m, &m->api, err)))
+	    (rc = cube_files_new(m->paths.state, &m->files, err)) ||
+	    (rc = cube_logs_new(&m->turn, m->paths.state, &m->logs, err)) ||
+	    (rc = start_work(m, err)))
 		return rc;
-	cube_wake_new(m, &m->wake);
+	start_api(m);
 	cube_loop_forgive_stops(m->loop);
 	rc = cube_life_new(m, p->lock_fd, p->o.ready_fd >= 0, &p->life, err);
 	p->lock_fd = -1;
@@ -202,21 +244,17 @@ static int hook(struct program *p, struct cube_err *err) {
 	int rc = cube_loop_on_signal(m->loop, SIGTERM, on_signal, m, err);
 	if (!rc) rc = cube_loop_on_signal(m->loop, SIGINT, on_signal, m, err);
 	if (rc) return rc;
-	cube_loop_before_sleep(m->loop, 5, tick, m);
-	cube_loop_before_sleep(m->loop, 10, commit, &m->turn);
+	cube_loop_before_sleep(m->loop, 5, decide, m);
+	cube_loop_before_sleep(m->loop, 10, commit, m);
 	cube_loop_before_sleep(m->loop, 20, flush, m);
 	return 0;
 }
 
 static void take_down(struct program *p) {
 	struct cube_manager *m = &p->m;
-	cube_httpd_free(m->httpd);
-	if (m->httpd) cube_turn_commit(&m->turn); /* of the requests that came in last */
 	cube_api_free(m->api);
-	cube_wake_free(m->wake);
-	cube_tasks_free(m->tasks); /* they are linked into their nodes */
-	cube_uses_free(m);
-	cube_nodes_free(m->nodes);
+	cube_fleet_free(m->fleet);
+	cube_work_free(m->work);
 	cube_prompts_free(m->prompts);
 	cube_logs_free(m->logs);
 	cube_files_free(m->files);
@@ -254,7 +292,6 @@ int cube_manager_main(int argc, char **argv) {
 	int rc = parse_options(argc, argv, &p.o);
 	if (rc) return rc == 1 ? 0 : rc;
 	struct cube_err err = {0};
-	p.m.started = cube_clock_wall();
 	p.m.session = cube_session_new();
 	rc = build(&p, &err);
 	if (!rc) rc = hook(&p, &err);

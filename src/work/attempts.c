@@ -10,15 +10,16 @@
 #include "cube/task.h"
 #include "cube/events.h"
 #include "cube/logs.h"
-#include "cube/nodes.h"
-#include "tasks_impl.h"
+#include "cube/fleet.h"
+#include "push.h"
+#include "work_impl.h"
 
 #define OFFSET_MAX  (1ull << 60) /* of a stream; more is a lie */
 #define ATTEMPT_MAX (1u << 20)   /* so many times nothing is tried; likewise */
 
-static struct cube_task *find(struct cube_tasks *t, const struct cube_mnode *node,
+static struct cube_task *find(struct cube_work *t, const struct cube_node *node,
 			      const struct cube_msg *msg) {
-	struct cube_task *task = cube_tasks_find(t, msg->task);
+	struct cube_task *task = cube_work_find(t, msg->task);
 	if (!task || task->row.attempt != msg->attempt || task->row.epoch != msg->epoch ||
 	    task->row.node != node->id)
 		return NULL;
@@ -34,8 +35,8 @@ static int take_start(void *arg, const struct cube_task_row *row) {
 
 /* A later attempt than the database has, or the same of another epoch: it was started by what this
  * database lost. (An earlier one may have been given up.) */
-static bool is_stranger(struct cube_tasks *t, const struct cube_msg *msg) {
-	struct cube_store *s = t->m->store;
+static bool is_stranger(struct cube_work *t, const struct cube_msg *msg) {
+	struct cube_store *s = t->is.turn->store;
 	struct cube_task_row row = {0};
 	if (s->ops->task_get(s, msg->task, take_start, &row, NULL) < 0) return true;
 	return msg->attempt > row.attempt ||
@@ -43,30 +44,31 @@ static bool is_stranger(struct cube_tasks *t, const struct cube_msg *msg) {
 }
 
 /* What this manager starts is to have a number that no worker knows. */
-static void on_stranger(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg) {
-	struct cube_task *task = cube_tasks_find(t, msg->task);
+static void on_stranger(struct cube_work *t, struct cube_node *node, const struct cube_msg *msg) {
+	struct cube_task *task = cube_work_find(t, msg->task);
 	cube_ids_above(t->ids, msg->task);
 	if (task && msg->attempt > task->above && msg->attempt <= ATTEMPT_MAX)
 		task->above = msg->attempt;
-	if (!node->strangers++) node->stranger = msg->task;
+	if (!cube_seat_of(node)->strangers++) cube_seat_of(node)->stranger = msg->task;
 }
 
-void cube_tasks_tell_strangers(struct cube_tasks *t, struct cube_mnode *node) {
+void cube_attempts_tell_strangers(struct cube_work *t, struct cube_node *node) {
 	const char *state = cube_node_state_name(node->state);
 	char text[240];
-	if (!node->strangers) return;
+	if (!cube_seat_of(node)->strangers) return;
 	snprintf(text, sizeof text,
 		 "%u attempt%s found that this database never started (the first of task %llu) and "
 		 "stopped: the database was taken back to an earlier state, or is in use twice",
-		 (unsigned)node->strangers, node->strangers == 1 ? " was" : "s were",
-		 (unsigned long long)node->stranger);
+		 (unsigned)cube_seat_of(node)->strangers,
+		 cube_seat_of(node)->strangers == 1 ? " was" : "s were",
+		 (unsigned long long)cube_seat_of(node)->stranger);
 	cube_warn("%s: %s", node->name, text);
-	cube_events_node(t->m->events, node->id, state, state, text);
-	node->strangers = 0;
+	cube_events_node(t->is.events, node->id, state, state, text);
+	cube_seat_of(node)->strangers = 0;
 }
 
 /* An attempt that this manager does not follow: it is to end, and its output is not waited for. */
-static void on_unknown(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg) {
+static void on_unknown(struct cube_work *t, struct cube_node *node, const struct cube_msg *msg) {
 	struct cube_msg reply = {.task = msg->task, .attempt = msg->attempt, .epoch = msg->epoch};
 	switch (msg->type) {
 	case CUBE_MSG_ATTEMPT:
@@ -87,7 +89,7 @@ static void on_unknown(struct cube_tasks *t, struct cube_mnode *node, const stru
 
 /* The worker no longer has bytes that this manager acknowledged and then lost: a power cut took its
  * newest commits. The task goes on with a hole in its log, said as its reason. */
-static int skip_lost(struct cube_tasks *t, struct cube_task *task, uint8_t stream, uint64_t begin,
+static int skip_lost(struct cube_work *t, struct cube_task *task, uint8_t stream, uint64_t begin,
 		     struct cube_err *err) {
 	uint64_t *end = stream == CUBE_STDOUT ? &task->row.out_end : &task->row.err_end;
 	char text[120];
@@ -105,7 +107,7 @@ static int skip_lost(struct cube_tasks *t, struct cube_task *task, uint8_t strea
 	return 0;
 }
 
-static int on_known(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
+static int on_known(struct cube_work *t, struct cube_task *task, const struct cube_msg *msg,
 		    struct cube_err *err) {
 	int rc = skip_lost(t, task, CUBE_STDOUT, msg->known.out_begin, err);
 	if (!rc) rc = skip_lost(t, task, CUBE_STDERR, msg->known.err_begin, err);
@@ -116,14 +118,14 @@ static int on_known(struct cube_tasks *t, struct cube_task *task, const struct c
 	return 0;
 }
 
-static void on_started(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg) {
+static void on_started(struct cube_work *t, struct cube_task *task, const struct cube_msg *msg) {
 	if (task->row.state != CUBE_TASK_SCHEDULED) return; /* said again after a reconnect */
 	task->row.started = cube_clock_wall();
 	cube_task_set(t, task, CUBE_TASK_RUNNING, "");
 	cube_task_send_signals(t, task);
 }
 
-static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cube_msg *msg,
+static int on_log(struct cube_work *t, struct cube_task *task, const struct cube_msg *msg,
 		  struct cube_err *err) {
 	bool is_out = msg->data.stream == CUBE_STDOUT;
 	uint64_t *end = is_out ? &task->row.out_end : &task->row.err_end;
@@ -137,10 +139,10 @@ static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cub
 	uint64_t overlap = *end - msg->data.offset;
 	if (overlap < n) {
 		struct cube_err disk;
-		int rc = cube_logs_append(t->m->logs, task->row.id, task->row.attempt,
+		int rc = cube_logs_append(t->is.logs, task->row.id, task->row.attempt,
 					  msg->data.stream, *end, bytes + overlap,
 					  n - (size_t)overlap, &disk);
-		cube_turn_must(&t->m->turn, rc, &disk);
+		cube_turn_must(t->is.turn, rc, &disk);
 		*end += n - (size_t)overlap;
 	}
 	*(is_out ? &task->ack_out : &task->ack_err) = true;
@@ -149,10 +151,13 @@ static int on_log(struct cube_tasks *t, struct cube_task *task, const struct cub
 }
 
 /* A moving mean over about the last eight; feeds the prefetch. */
-static void learn(struct cube_mnode *node, uint64_t took) {
+static void learn(struct cube_node *node, uint64_t took) {
 	if (!took) return;
-	node->mean_ns = node->mean_ns ? node->mean_ns - node->mean_ns / 8 + took / 8 : took;
-	if (!node->mean_ns) node->mean_ns = 1;
+	cube_seat_of(node)->mean_ns =
+		cube_seat_of(node)->mean_ns
+			? cube_seat_of(node)->mean_ns - cube_seat_of(node)->mean_ns / 8 + took / 8
+			: took;
+	if (!cube_seat_of(node)->mean_ns) cube_seat_of(node)->mean_ns = 1;
 }
 
 /* How long it ran by the host's clock; 0 where that makes no sense. */
@@ -168,7 +173,7 @@ static uint64_t figure(uint64_t v) {
 
 /* The host had one of its files and has it no more, or somebody changed it there: the files are
  * sent again, and the task, of which nothing has run, gets another attempt. */
-static bool send_files_again(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
+static bool send_files_again(struct cube_work *t, struct cube_node *node, struct cube_task *task,
 			     const struct cube_msg *msg) {
 	const struct cube_spec *spec = &task->job->spec;
 	if (msg->exit.how != CUBE_EXIT_NOT_STARTED || msg->exit.value != ESTALE) return false;
@@ -185,7 +190,7 @@ static bool send_files_again(struct cube_tasks *t, struct cube_mnode *node, stru
 	return true;
 }
 
-static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_task *task,
+static int on_exit_(struct cube_work *t, struct cube_node *node, struct cube_task *task,
 		    const struct cube_msg *msg, struct cube_err *err) {
 	if (msg->exit.out_end != task->row.out_end || msg->exit.err_end != task->row.err_end)
 		return cube_fail(
@@ -214,8 +219,9 @@ static int on_exit_(struct cube_tasks *t, struct cube_mnode *node, struct cube_t
 	return 0;
 }
 
-int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
-		      struct cube_err *err) {
+int cube_attempts_message(void *arg, struct cube_node *node, const struct cube_msg *msg,
+			  struct cube_err *err) {
+	struct cube_work *t = arg;
 	struct cube_task *task = find(t, node, msg);
 	if (!task) {
 		on_unknown(t, node, msg);
@@ -237,20 +243,20 @@ int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struc
 
 /* It was sent no START that is known of on its node. Where that may have been lost with this
  * database's newest commits, rather than on its way, it is another attempt. */
-static void start_again(struct cube_tasks *t, struct cube_task *task, struct cube_mnode *node) {
+static void start_again(struct cube_work *t, struct cube_task *task, struct cube_node *node) {
 	if (!task->sent) cube_task_next_attempt(t, task, node);
 	cube_task_send_start(t, task, node);
-	if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+	if (task->stopping) cube_work_stop(t, task, task->stop_grace_ms);
 	cube_task_resend_input(task, node);
 }
 
 /* The worker has listed what it knows. What it does not know it either never got, or lost with a
  * daemon that died: a task that may have run is not run again. */
-void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot) {
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+void cube_attempts_ready(struct cube_work *t, struct cube_node *node, bool new_boot) {
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		if (task->known) {
 			cube_task_send_signals(t, task);
-			if (task->stopping) cube_tasks_stop(t, task, task->stop_grace_ms);
+			if (task->stopping) cube_work_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
 		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
 			start_again(t, task, node);
@@ -263,9 +269,9 @@ void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new
 	}
 }
 
-void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const uint8_t *sha256,
+void cube_attempts_refused(struct cube_work *t, struct cube_node *node, const uint8_t *sha256,
 			   const char *why) {
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		const struct cube_spec *spec = &task->job->spec;
 		if (task->row.state != CUBE_TASK_SCHEDULED) continue;
 		if (!cube_push_among(sha256, spec->files, spec->nfiles)) continue;
@@ -274,21 +280,21 @@ void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const 
 	}
 }
 
-void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node) {
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+void cube_attempts_down(struct cube_node *node) {
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		task->known = false;
 		task->signalled = 0;
 		task->ack_out = task->ack_err = false;
 	}
 }
 
-void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason) {
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+void cube_attempts_end(struct cube_work *t, struct cube_node *node, const char *reason) {
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST, 0,
 			      reason);
 	}
-	cube_list_each (&node->bound, task, struct cube_task, queue) {
+	cube_list_each (&cube_seat_of(node)->bound, task, struct cube_task, queue) {
 		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, reason);
 	}
-	cube_tasks_check_jobs(t, reason);
+	cube_jobs_check(t, reason);
 }

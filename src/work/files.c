@@ -11,6 +11,7 @@
 
 #include "cube/id.h"
 #include "cube/mem.h"
+#include "cube/paths.h"
 #include "cube/sha256.h"
 
 #define WRITE_OUT (8u << 20) /* so much is on its way to the disk at a time */
@@ -55,9 +56,8 @@ static void sweep(int dir) {
 	closedir(d);
 }
 
-int cube_files_new(struct cube_manager *m, struct cube_files **ret, struct cube_err *err) {
-	char path[sizeof m->paths.state + 8];
-	snprintf(path, sizeof path, "%s/files", m->paths.state);
+int cube_files_new(const char *state, struct cube_files **ret, struct cube_err *err) {
+	cube_autofree char *path = cube_strf("%s/files", state);
 	int rc = cube_paths_make(path, err);
 	if (rc) return rc;
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "cube/task.h"
-#include "cube/nodes.h"
-#include "tasks_impl.h"
+#include "cube/fleet.h"
+#include "work_impl.h"
 
-static void send_input(struct cube_task *task, struct cube_mnode *node, uint64_t offset,
+static void send_input(struct cube_task *task, struct cube_node *node, uint64_t offset,
 		       const uint8_t *bytes, size_t n, bool eof) {
 	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_STDIN);
 	msg.data.offset = offset;
@@ -15,13 +15,13 @@ static void send_input(struct cube_task *task, struct cube_mnode *node, uint64_t
 	cube_task_send(task, node, &msg);
 }
 
-static struct cube_mnode *reachable(struct cube_tasks *t, const struct cube_task *task) {
-	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, task->row.node);
-	return node && node->linked && task->known ? node : NULL;
+static struct cube_node *reachable(struct cube_work *t, const struct cube_task *task) {
+	struct cube_node *node = cube_fleet_by_id(t->is.fleet, task->row.node);
+	return node && cube_node_linked(node) && task->known ? node : NULL;
 }
 
-ssize_t cube_tasks_input(struct cube_tasks *t, struct cube_task *task, const void *bytes, size_t n,
-			 struct cube_err *err) {
+ssize_t cube_work_input(struct cube_work *t, struct cube_task *task, const void *bytes, size_t n,
+			struct cube_err *err) {
 	if (!task->job->spec.has_stdin)
 		return cube_fail(err, CUBE_ECONFLICT,
 				 "task %llu was not given a standard input (stdin: true)",
@@ -36,13 +36,13 @@ ssize_t cube_tasks_input(struct cube_tasks *t, struct cube_task *task, const voi
 	if (rc)
 		return cube_fail(err, rc, "no memory for the input of task %llu",
 				 (unsigned long long)task->row.id);
-	struct cube_mnode *node = reachable(t, task);
+	struct cube_node *node = reachable(t, task);
 	if (node && n) send_input(task, node, offset, bytes, n, false);
 	return (ssize_t)n;
 }
 
-void cube_tasks_input_end(struct cube_tasks *t, struct cube_task *task) {
-	struct cube_mnode *node = reachable(t, task);
+void cube_work_input_end(struct cube_work *t, struct cube_task *task) {
+	struct cube_node *node = reachable(t, task);
 	if (task->input_end) return;
 	task->input_end = true;
 	if (node)
@@ -50,14 +50,14 @@ void cube_tasks_input_end(struct cube_tasks *t, struct cube_task *task) {
 			   true);
 }
 
-void cube_task_resend_input(struct cube_task *task, struct cube_mnode *node) {
+void cube_task_resend_input(struct cube_task *task, struct cube_node *node) {
 	if (!task->job->spec.has_stdin) return;
 	if (cube_buf_len(&task->input) || task->input_end)
 		send_input(task, node, task->input_acked, cube_buf_data(&task->input),
 			   cube_buf_len(&task->input), task->input_end);
 }
 
-void cube_task_input_acked(struct cube_tasks *t, struct cube_task *task, uint64_t offset) {
+void cube_task_input_acked(struct cube_work *t, struct cube_task *task, uint64_t offset) {
 	uint64_t held = cube_buf_len(&task->input);
 	if (offset <= task->input_acked) return;
 	uint64_t n = offset - task->input_acked;

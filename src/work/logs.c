@@ -11,6 +11,7 @@
 
 #include "cube/clock.h"
 #include "cube/mem.h"
+#include "cube/paths.h"
 #include "logs_impl.h"
 
 #define SEGMENT_MAX (1ull << 30)
@@ -60,15 +61,15 @@ static int open_segment(struct cube_logs *logs, uint32_t segment, struct cube_er
 	return 0;
 }
 
-int cube_logs_new(struct cube_manager *m, struct cube_logs **ret, struct cube_err *err) {
-	char path[sizeof m->paths.state + 8];
-	snprintf(path, sizeof path, "%s/logs", m->paths.state);
+int cube_logs_new(struct cube_turn *turn, const char *state, struct cube_logs **ret,
+		  struct cube_err *err) {
+	cube_autofree char *path = cube_strf("%s/logs", state);
 	int rc = cube_paths_make(path, err);
 	if (rc) return rc;
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0) return cube_fail_sys(err, errno, "%s", path);
 	struct cube_logs *logs = cube_alloc(sizeof *logs);
-	*logs = (struct cube_logs){.m = m, .dir = dir, .fd = -1, .segment_max = SEGMENT_MAX};
+	*logs = (struct cube_logs){.turn = turn, .dir = dir, .fd = -1, .segment_max = SEGMENT_MAX};
 	cube_list_init(&logs->watchers);
 	logs->segment = last_segment(dir);
 	*ret = logs;
@@ -148,7 +149,7 @@ static void settle(struct cube_logs *logs) {
 }
 
 uint64_t cube_logs_limit(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream) {
-	if (!logs->m->turn.in_tx) return UINT64_MAX;
+	if (!cube_turn_open(logs->turn)) return UINT64_MAX;
 	struct cube_log_dirty *d = find_dirty(logs, task, attempt, stream);
 	return d ? d->committed : UINT64_MAX;
 }
@@ -191,8 +192,8 @@ int cube_logs_append(struct cube_logs *logs, uint64_t task, uint32_t attempt, ui
 		.pos = logs->pos,
 		.wall = cube_clock_wall(),
 	};
-	if (!logs->m->turn.in_tx) settle(logs);
-	struct cube_store *s = cube_turn_tx(&logs->m->turn);
+	if (!cube_turn_open(logs->turn)) settle(logs);
+	struct cube_store *s = cube_turn_tx(logs->turn);
 	rc = s->ops->chunk_add(s, &row, err);
 	if (rc) return rc;
 	logs->pos += n;

@@ -15,7 +15,7 @@ struct cube_log_dirty {
 };
 
 struct cube_logs {
-	struct cube_manager *m;
+	struct cube_turn *turn;
 	int dir, fd; /* fd: the segment that is written; -1 until needed */
 	uint32_t segment;
 	uint64_t pos, segment_max;

@@ -66,7 +66,7 @@ static int add_row(void *arg, const struct cube_chunk_row *row) {
 }
 
 static int look_ahead(struct cube_log_reader *r, struct cursor *c, struct cube_err *err) {
-	struct cube_store *s = r->logs->m->store;
+	struct cube_store *s = r->logs->turn->store;
 	/* version + 1, so that 0 means never. A limit moves without an append. */
 	uint64_t limit = cube_logs_limit(r->logs, r->task, r->attempt, c->stream);
 	if (c->version == r->logs->version + 1 && limit == UINT64_MAX) return 0;
@@ -162,7 +162,7 @@ static int any_row(void *arg, const struct cube_chunk_row *row) {
  */
 static int find_end(struct cube_log_reader *r, struct cursor *c, uint64_t *ret,
 		    struct cube_err *err) {
-	struct cube_store *s = r->logs->m->store;
+	struct cube_store *s = r->logs->turn->store;
 	uint64_t low = 0, high = INT64_MAX, row;
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
@@ -178,7 +178,7 @@ static int find_end(struct cube_log_reader *r, struct cursor *c, uint64_t *ret,
 }
 
 static int open_window(struct back *b, uint64_t size, struct cube_err *err) {
-	struct cube_store *s = b->r->logs->m->store;
+	struct cube_store *s = b->r->logs->turn->store;
 	b->nrows = 0;
 	b->at = b->end;
 	b->from = b->end > size ? b->end - size : 0;

@@ -1,4 +1,3 @@
-/* Files on their way to a node: one at a time, between the control frames. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +7,11 @@
 #include "cube/mem.h"
 #include "cube/sha256.h"
 #include "cube/files.h"
-#include "cube/nodes.h"
-#include "cube/tasks.h"
+#include "push.h"
+#include "work_impl.h"
 
 struct cube_push {
-	struct cube_link link; /* in cube_mnode.files, in the order of sending */
+	struct cube_link link; /* in cube_node.files, in the order of sending */
 	uint8_t sha256[CUBE_SHA256_LEN];
 	int fd; /* -1: all of it was sent */
 	uint64_t size, sent;
@@ -31,31 +30,31 @@ static void push_free(struct cube_push *p) {
 }
 
 /* What was sent may have been lost with the link; only what the worker confirmed is there. */
-void cube_push_reset(struct cube_mnode *node, bool forget_all) {
-	cube_list_each (&node->files, p, struct cube_push, link) {
+void cube_push_reset(struct cube_node *node, bool forget_all) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
 		if (forget_all || !p->stored) push_free(p);
 	}
 }
 
-void cube_push_forget(struct cube_mnode *node, const struct cube_msg_file *files, uint32_t nfiles) {
-	cube_list_each (&node->files, p, struct cube_push, link) {
+void cube_push_forget(struct cube_node *node, const struct cube_msg_file *files, uint32_t nfiles) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
 		if (p->stored && cube_push_among(p->sha256, files, nfiles)) push_free(p);
 	}
 }
 
-static struct cube_push *find(struct cube_mnode *node, const uint8_t *sha256) {
-	cube_list_each (&node->files, p, struct cube_push, link) {
+static struct cube_push *find(struct cube_node *node, const uint8_t *sha256) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
 		if (memcmp(p->sha256, sha256, CUBE_SHA256_LEN) == 0) return p;
 	}
 	return NULL;
 }
 
-static int begin(struct cube_mnode *node, const uint8_t *sha256, struct cube_push **ret,
+static int begin(struct cube_node *node, const uint8_t *sha256, struct cube_push **ret,
 		 struct cube_err *err) {
 	char hex[CUBE_SHA256_HEX];
 	struct cube_file_open o;
 	cube_sha256_hex(sha256, hex);
-	int rc = cube_files_open(node->m->files, hex, &o, err);
+	int rc = cube_files_open(cube_seat_of(node)->work->is.files, hex, &o, err);
 	if (rc) return rc;
 	struct cube_push *p = cube_alloc(sizeof *p);
 	memcpy(p->sha256, sha256, CUBE_SHA256_LEN);
@@ -65,12 +64,12 @@ static int begin(struct cube_mnode *node, const uint8_t *sha256, struct cube_pus
 	p->hashing = !o.trusted;
 	cube_sha256_init(&p->hash);
 	cube_buf_init(&p->after, 64u << 20);
-	cube_list_append(&node->files, &p->link);
+	cube_list_append(&cube_seat_of(node)->files, &p->link);
 	*ret = p;
 	return 0;
 }
 
-struct cube_buf *cube_push_need(struct cube_mnode *node, const struct cube_msg_file *files,
+struct cube_buf *cube_push_need(struct cube_node *node, const struct cube_msg_file *files,
 				uint32_t nfiles, struct cube_err *err) {
 	for (uint32_t i = 0; i < nfiles; i++) {
 		struct cube_push *p = find(node, files[i].sha256);
@@ -87,19 +86,21 @@ bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, u
 }
 
 /* They are sent one after the other, so the last one in that order decides. */
-struct cube_buf *cube_push_behind(struct cube_mnode *node, const struct cube_msg_file *files,
+struct cube_buf *cube_push_behind(struct cube_node *node, const struct cube_msg_file *files,
 				  uint32_t nfiles) {
-	if (!nfiles) return &node->outbox;
-	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
+	if (!nfiles) return cube_node_outbox(node);
+	for (struct cube_link *l = cube_seat_of(node)->files.prev; l != &cube_seat_of(node)->files;
+	     l = l->prev) {
 		struct cube_push *p = cube_container(l, struct cube_push, link);
 		if (p->fd >= 0 && cube_push_among(p->sha256, files, nfiles)) return &p->after;
 	}
-	return &node->outbox;
+	return cube_node_outbox(node);
 }
 
-size_t cube_push_waiting(struct cube_mnode *node) {
+size_t cube_push_waiting(const struct cube_node *node) {
 	size_t n = 0;
-	for (struct cube_link *l = node->files.prev; l != &node->files; l = l->prev) {
+	for (struct cube_link *l = cube_seat_of(node)->files.prev; l != &cube_seat_of(node)->files;
+	     l = l->prev) {
 		struct cube_push *p = cube_container(l, struct cube_push, link);
 		if (p->fd < 0) break; /* it and those before it are sent */
 		n += cube_buf_len(&p->after);
@@ -108,40 +109,40 @@ size_t cube_push_waiting(struct cube_mnode *node) {
 }
 
 /* No more of it is sent; what waits for it goes. */
-static void finish(struct cube_mnode *node, struct cube_push *p) {
+static void finish(struct cube_node *node, struct cube_push *p) {
 	close(p->fd);
 	p->fd = -1;
-	if (cube_buf_add(&node->outbox, cube_buf_data(&p->after), cube_buf_len(&p->after)))
+	if (cube_buf_add(cube_node_outbox(node), cube_buf_data(&p->after), cube_buf_len(&p->after)))
 		cube_node_choke(node);
 	cube_buf_done(&p->after);
 }
 
-static struct cube_push *current(struct cube_mnode *node) {
-	cube_list_each (&node->files, p, struct cube_push, link) {
+static struct cube_push *current(struct cube_node *node) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
 		if (p->fd >= 0) return p;
 	}
 	return NULL;
 }
 
 /* At the last byte: whether it is what its name says. What is wrong the worker refuses as well. */
-static int check(struct cube_mnode *node, struct cube_push *p, struct cube_err *err) {
+static int check(struct cube_node *node, struct cube_push *p, struct cube_err *err) {
 	char hex[CUBE_SHA256_HEX];
 	uint8_t digest[CUBE_SHA256_LEN];
 	cube_sha256_hex(p->sha256, hex);
 	cube_sha256_final(&p->hash, digest);
 	if (memcmp(digest, p->sha256, sizeof digest) != 0)
-		return cube_files_damaged(node->m->files, hex, &p->mark, err);
-	cube_files_checked(node->m->files, hex, &p->mark);
+		return cube_files_damaged(cube_seat_of(node)->work->is.files, hex, &p->mark, err);
+	cube_files_checked(cube_seat_of(node)->work->is.files, hex, &p->mark);
 	return 0;
 }
 
 /* The next piece into the outbox. */
-static int piece(struct cube_mnode *node, struct cube_push *p, struct cube_err *err) {
+static int piece(struct cube_node *node, struct cube_push *p, struct cube_err *err) {
 	struct cube_msg msg = {.type = CUBE_MSG_PUSH, .push.size = p->size};
 	if (!p->announced) {
 		memcpy(msg.push.sha256, p->sha256, CUBE_SHA256_LEN);
 		p->announced = true;
-		cube_msg_encode(&node->outbox, &msg);
+		cube_msg_encode(cube_node_outbox(node), &msg);
 	}
 	cube_autofree uint8_t *bytes = cube_alloc(CUBE_DATA_MAX);
 	size_t want =
@@ -154,41 +155,40 @@ static int piece(struct cube_mnode *node, struct cube_push *p, struct cube_err *
 	memcpy(msg.data.sha256, p->sha256, CUBE_SHA256_LEN);
 	msg.data.offset = p->sent;
 	msg.data.bytes = (struct cube_slice){bytes, (size_t)got};
-	if (got && cube_msg_encode(&node->outbox, &msg))
+	if (got && cube_msg_encode(cube_node_outbox(node), &msg))
 		return cube_fail_sys(err, ENOMEM, "no room to send it");
 	p->sent += (uint64_t)got;
 	return p->hashing && p->sent == p->size ? check(node, p, err) : 0;
 }
 
-bool cube_push_pump(struct cube_mnode *node) {
+bool cube_push_pump(void *arg, struct cube_node *node) {
 	struct cube_push *p = current(node);
 	if (!p) return false;
 	struct cube_err err;
 	int rc = piece(node, p, &err);
 	if (rc) {
 		cube_warn("%s: a file is not pushed: %s", node->name, err.msg);
-		cube_tasks_on_refused(node->m->tasks, node, p->sha256, err.msg);
+		cube_attempts_refused(cube_seat_of(node)->work, node, p->sha256, err.msg);
 	}
 	if (rc || p->sent == p->size) finish(node, p);
 	if (rc) push_free(p);
-	size_t n = cube_buf_len(&node->outbox);
-	if (n > (1u << 20)) n = 512u << 10;
-	if (n && cube_transport_write(node->transport, cube_buf_data(&node->outbox), n) == 0)
-		cube_buf_consume(&node->outbox, n);
+	cube_node_outbox_out(node);
 	return true;
 }
 
 /* A refused content (full disk) is sent again for the next task that needs it. */
-void cube_push_done(struct cube_mnode *node, const struct cube_msg *msg) {
+int cube_push_message(void *arg, struct cube_node *node, const struct cube_msg *msg,
+		      struct cube_err *err) {
 	struct cube_push *p = find(node, msg->push.sha256);
-	if (!p || !p->announced) return;
-	if (!msg->push.ok) {
-		cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
-		cube_tasks_on_refused(node->m->tasks, node, p->sha256, msg->push.message);
-		if (p->fd >= 0) finish(node, p);
-		push_free(p);
-		return;
+	if (!p || !p->announced) return 0;
+	if (msg->push.ok) {
+		p->stored = true;
+		if (p->fd >= 0) finish(node, p); /* it was there already */
+		return 0;
 	}
-	p->stored = true;
-	if (p->fd >= 0) finish(node, p); /* it was there already */
+	cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
+	cube_attempts_refused(arg, node, p->sha256, msg->push.message);
+	if (p->fd >= 0) finish(node, p);
+	push_free(p);
+	return 0;
 }

@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "cube/task.h"
-#include "cube/nodes.h"
-#include "tasks_impl.h"
+#include "cube/fleet.h"
+#include "work_impl.h"
 
 enum { BITS = 7 }; /* of a signal number in the row's value */
 
 /* While a task has not ended, how and value of its row say what it is owed: see tasks.h. */
-static void note(struct cube_tasks *t, struct cube_task *task) {
+static void note(struct cube_work *t, struct cube_task *task) {
 	int32_t value = 0;
 	if (task->stopping) return;
 	for (unsigned i = task->nsignals; i-- > 0;) value = value << BITS | task->signals[i];
@@ -25,23 +25,23 @@ void cube_task_load_signals(struct cube_task *task) {
 		task->signals[task->nsignals++] = v & ((1 << BITS) - 1);
 }
 
-static struct cube_mnode *reachable(struct cube_tasks *t, const struct cube_task *task) {
-	struct cube_mnode *node = cube_nodes_by_id(t->m->nodes, task->row.node);
+static struct cube_node *reachable(struct cube_work *t, const struct cube_task *task) {
+	struct cube_node *node = cube_fleet_by_id(t->is.fleet, task->row.node);
 	bool runs = task->row.state == CUBE_TASK_RUNNING && task->known;
-	return node && runs && node->linked && !node->choked ? node : NULL;
+	return node && runs && cube_node_linked(node) ? node : NULL;
 }
 
-static void send_signal(struct cube_task *task, struct cube_mnode *node, int signo) {
+static void send_signal(struct cube_task *task, struct cube_node *node, int signo) {
 	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_SIGNAL);
 	msg.signal.signo = signo;
 	cube_task_send(task, node, &msg);
-	task->signalled = cube_loop_now(node->m->loop);
-	node->signalled = true;
+	task->signalled = cube_loop_now(cube_seat_of(node)->work->is.turn->loop);
+	cube_seat_of(node)->signalled = true;
 }
 
-int cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo, bool *ret_waits,
-		      struct cube_err *err) {
-	struct cube_mnode *node = reachable(t, task);
+int cube_work_signal(struct cube_work *t, struct cube_task *task, int signo, bool *ret_waits,
+		     struct cube_err *err) {
+	struct cube_node *node = reachable(t, task);
 	*ret_waits = !node;
 	if (!memchr(task->signals, signo, task->nsignals)) {
 		if (task->nsignals == CUBE_TASK_SIGNALS)
@@ -55,16 +55,16 @@ int cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo, b
 	return 0;
 }
 
-void cube_task_send_signals(struct cube_tasks *t, struct cube_task *task) {
-	struct cube_mnode *node = reachable(t, task);
+void cube_task_send_signals(struct cube_work *t, struct cube_task *task) {
+	struct cube_node *node = reachable(t, task);
 	for (unsigned i = 0; node && i < task->nsignals; i++)
 		send_signal(task, node, task->signals[i]);
 }
 
-void cube_tasks_on_answer(struct cube_tasks *t, struct cube_mnode *node, uint64_t asked) {
+void cube_signals_answered(struct cube_work *t, struct cube_node *node, uint64_t asked) {
 	bool more = false;
-	if (!node->signalled) return;
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+	if (!cube_seat_of(node)->signalled) return;
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		if (!task->signalled) continue;
 		if (task->signalled >= asked) {
 			more = true;
@@ -73,5 +73,5 @@ void cube_tasks_on_answer(struct cube_tasks *t, struct cube_mnode *node, uint64_
 		task->signalled = task->nsignals = 0;
 		note(t, task);
 	}
-	node->signalled = more;
+	cube_seat_of(node)->signalled = more;
 }

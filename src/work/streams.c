@@ -1,10 +1,11 @@
-#include "cube/streams.h"
+#include "streams.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cube/mem.h"
+#include "work_impl.h"
 #include "cube/stream.h"
 
 #define BULK_MAX  (512u << 10) /* held of a client while its turn has not come */
@@ -13,21 +14,22 @@
 #define BATCH     (128u << 10) /* of one stream goes out before the next one's */
 
 struct cube_mstream {
-	struct cube_link link;   /* in cube_mnode.streams; in cube_manager.streams_over */
-	struct cube_link bulk;   /* in cube_mnode.stream_bulk: the frame at the front of in waits */
-	struct cube_mnode *node; /* NULL: over; the client still gets what is queued */
-	struct cube_manager *m;
-	struct cube_upgraded *up;
+	struct cube_link link;  /* in cube_node.streams; in cube_manager.streams_over */
+	struct cube_link bulk;  /* in cube_node.stream_bulk: the frame at the front of in waits */
+	struct cube_node *node; /* NULL: over; the client still gets what is queued */
+	struct cube_work *work;
+	void (*over)(void *arg);
+	void *arg;
 	struct cube_stream *io;
 	struct cube_buf in;
 	uint64_t id;        /* 0: OPEN has not come */
 	uint32_t input;     /* granted by the worker and not used */
 	uint32_t output[2]; /* the same by the client, of fds 1 and 2 */
-	bool eof, over[2];  /* ends of file that came: of input, and of fds 1 and 2 */
+	bool eof, ended[2]; /* ends of file that came: of input, and of fds 1 and 2 */
 };
 
-int cube_streams_check(const struct cube_mnode *node, struct cube_err *err) {
-	if (node->state == CUBE_NODE_READY && node->linked && !node->choked) return 0;
+int cube_streams_check(const struct cube_node *node, struct cube_err *err) {
+	if (node->state == CUBE_NODE_READY && cube_node_linked(node)) return 0;
 	return cube_fail(err, CUBE_ECONFLICT, "%.80s is %s%s%.120s", node->name,
 			 cube_node_state_name(node->state), *node->reason ? ": " : "",
 			 node->reason);
@@ -38,8 +40,7 @@ int cube_streams_check(const struct cube_mnode *node, struct cube_err *err) {
 static void detach(struct cube_mstream *st) {
 	cube_list_remove(&st->bulk);
 	cube_list_remove(&st->link);
-	if (!st->m->streams_over.next) cube_list_init(&st->m->streams_over);
-	cube_list_append(&st->m->streams_over, &st->link);
+	cube_list_append(&st->work->streams_over, &st->link);
 	st->node = NULL;
 	cube_buf_done(&st->in);
 }
@@ -49,7 +50,7 @@ static void stream_free(struct cube_mstream *st) {
 	cube_list_remove(&st->link);
 	cube_buf_done(&st->in);
 	cube_stream_free(st->io);
-	if (st->up) cube_upgraded_close(st->up);
+	st->over(st->arg);
 	free(st);
 }
 
@@ -87,10 +88,9 @@ static void refuse(struct cube_mstream *st, const char *why) {
 
 /* The frame at p, n bytes, goes to the worker as it is but for the id. */
 static void relay(struct cube_mstream *st, uint8_t *p, size_t n) {
-	struct cube_mnode *node = st->node;
+	struct cube_node *node = st->node;
 	cube_msg_set_stream(p, st->id);
-	if (!node->transport || node->deploy || !node->linked || node->choked) return;
-	if (cube_buf_add(&node->outbox, p, n)) cube_node_choke(node);
+	cube_node_send_bytes(node, p, n);
 }
 
 /* Words are checked here, so that the worker sees no client's mistake as the manager's. */
@@ -110,7 +110,7 @@ static const char *check_frame(struct cube_mstream *st, const struct cube_msg *m
 	switch (msg->type) {
 	case CUBE_MSG_OPEN:
 		wrong = check_open(msg);
-		if (!wrong) st->id = ++st->node->stream_last;
+		if (!wrong) st->id = ++cube_seat_of(st->node)->stream_last;
 		return wrong;
 	case CUBE_MSG_STREAM_WINDOW:
 		if (msg->stream.window > CUBE_WINDOW_MAX - st->output[msg->stream.fd - 1])
@@ -134,7 +134,7 @@ static const char *check_frame(struct cube_mstream *st, const struct cube_msg *m
 /* Data waits for its turn; the rest goes at once, but while a link is slow not without end. */
 static bool has_to_wait(const struct cube_mstream *st, enum cube_msg_type type) {
 	return (type == CUBE_MSG_STREAM_INPUT && st->id) ||
-	       cube_buf_len(&st->node->outbox) > WAITS_MAX;
+	       cube_buf_len(cube_node_outbox(st->node)) > WAITS_MAX;
 }
 
 /* Takes frames from the front up to one that has to wait. */
@@ -148,7 +148,7 @@ static void take_frames(struct cube_mstream *st) {
 		if (rc == CUBE_AGAIN) return;
 		if (rc == 0 && has_to_wait(st, msg.type)) {
 			if (!cube_link_linked(&st->bulk))
-				cube_list_append(&st->node->stream_bulk, &st->bulk);
+				cube_list_append(&cube_seat_of(st->node)->stream_bulk, &st->bulk);
 			return;
 		}
 		const char *wrong = rc ? err.msg : check_frame(st, &msg);
@@ -182,10 +182,11 @@ static const char *gather(struct cube_mstream *st, size_t *ret_n) {
 	return n ? NULL : wrong;
 }
 
-bool cube_streams_pump(struct cube_mnode *node) {
+bool cube_streams_pump(void *arg, struct cube_node *node) {
 	size_t n;
-	if (cube_list_empty(&node->stream_bulk)) return false;
-	struct cube_mstream *st = cube_container(node->stream_bulk.next, struct cube_mstream, bulk);
+	if (cube_list_empty(&cube_seat_of(node)->stream_bulk)) return false;
+	struct cube_mstream *st =
+		cube_container(cube_seat_of(node)->stream_bulk.next, struct cube_mstream, bulk);
 	uint8_t *p = (uint8_t *)cube_buf_data(&st->in);
 	cube_list_remove(&st->bulk);
 	const char *wrong = gather(st, &n);
@@ -195,7 +196,7 @@ bool cube_streams_pump(struct cube_mnode *node) {
 	}
 	/* what the transport may not take at once goes out in pieces */
 	if (n > CUBE_STREAM_HEAD + CUBE_DATA_MAX) relay(st, p, n);
-	else if (cube_transport_write(node->transport, p, n)) cube_node_choke(node);
+	else cube_node_send_now(node, p, n);
 	cube_buf_consume(&st->in, n);
 	take_frames(st);
 	if (st->node) cube_stream_resume(st->io);
@@ -225,30 +226,31 @@ static void on_closed(void *arg, const struct cube_err *err) {
 	stream_free(st);
 }
 
-void cube_streams_begin(struct cube_mnode *node, struct cube_upgraded *up, int fd,
-			const void *early, size_t n) {
+void cube_streams_begin(struct cube_work *work, struct cube_node *node, int fd, const void *early,
+			size_t n, void (*over)(void *arg), void *arg) {
 	static const struct cube_stream_ops ops = {.data = on_data, .closed = on_closed};
 	static const struct cube_stream_limits limits = {
 		.max_in = 64u << 10, .max_out = OUT_MAX, .low_out = 0};
 	struct cube_mstream *st = cube_alloc(sizeof *st);
 	struct cube_err err;
-	st->m = node->m;
-	st->up = up;
+	st->work = work;
+	st->over = over;
+	st->arg = arg;
 	cube_buf_init(&st->in, CUBE_FRAME_MAX + 4);
-	if (cube_stream_new(node->m->loop, fd, fd, &ops, st, &limits, &st->io, &err)) {
+	if (cube_stream_new(work->is.turn->loop, fd, fd, &ops, st, &limits, &st->io, &err)) {
 		stream_free(st);
 		return;
 	}
 	st->node = node;
-	cube_list_append(&node->streams, &st->link);
+	cube_list_append(&cube_seat_of(node)->streams, &st->link);
 	if (cube_streams_check(node, &err)) finish(st, CUBE_EXIT_NOT_STARTED, 0, err.msg);
 	else if (n) on_data(st, early, n);
 }
 
 /* --- what the worker says --- */
 
-static struct cube_mstream *find(struct cube_mnode *node, uint64_t id) {
-	cube_list_each (&node->streams, st, struct cube_mstream, link) {
+static struct cube_mstream *find(struct cube_node *node, uint64_t id) {
+	cube_list_each (&cube_seat_of(node)->streams, st, struct cube_mstream, link) {
 		if (st->id == id && id) return st;
 	}
 	return NULL;
@@ -258,7 +260,7 @@ static int on_output(struct cube_mstream *st, const struct cube_msg *msg, struct
 	uint8_t head[CUBE_STREAM_HEAD];
 	struct cube_slice data = msg->stream.bytes;
 	uint32_t *granted = &st->output[msg->stream.fd - 1], cost = cube_msg_stream_cost(data.n);
-	bool *over = &st->over[msg->stream.fd - 1];
+	bool *over = &st->ended[msg->stream.fd - 1];
 	if (cost > *granted || *over)
 		return cube_fail(err, CUBE_EPROTO, "stream %llu sends more than was granted",
 				 (unsigned long long)st->id);
@@ -282,7 +284,8 @@ static int on_grant(struct cube_mstream *st, const struct cube_msg *msg, struct 
 	return 0;
 }
 
-int cube_streams_on_msg(struct cube_mnode *node, const struct cube_msg *msg, struct cube_err *err) {
+int cube_streams_message(void *arg, struct cube_node *node, const struct cube_msg *msg,
+			 struct cube_err *err) {
 	struct cube_mstream *st = find(node, msg->task);
 	if (!st) return 0; /* closed on this side already */
 	switch (msg->type) {
@@ -292,12 +295,12 @@ int cube_streams_on_msg(struct cube_mnode *node, const struct cube_msg *msg, str
 	}
 }
 
-void cube_streams_link_down(struct cube_mnode *node, const char *why) {
-	cube_list_each (&node->streams, st, struct cube_mstream, link)
+void cube_streams_link_down(struct cube_node *node, const char *why) {
+	cube_list_each (&cube_seat_of(node)->streams, st, struct cube_mstream, link)
 		finish(st, CUBE_EXIT_LOST, 0, why);
-	node->stream_last = 0;
+	cube_seat_of(node)->stream_last = 0;
 }
 
-void cube_streams_free(struct cube_manager *m) {
-	cube_list_each (&m->streams_over, st, struct cube_mstream, link) stream_free(st);
+void cube_streams_free(struct cube_work *work) {
+	cube_list_each (&work->streams_over, st, struct cube_mstream, link) stream_free(st);
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cube/spec_json.h"
+#include "../../src/api/spec_json.h"
 
 static int same(const char *a, const char *b) {
 	return a && b ? !strcmp(a, b) : a == b;

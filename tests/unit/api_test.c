@@ -18,10 +18,10 @@
 #include "cube/api.h"
 #include "cube/events.h"
 #include "cube/files.h"
-#include "cube/httpd.h"
+#include "../../src/api/httpd.h"
 #include "cube/logs.h"
-#include "cube/nodes.h"
-#include "../../src/work/tasks_impl.h"
+#include "cube/fleet.h"
+#include "../../src/work/work_impl.h"
 #include "cube/clock.h"
 #include "cube/listen.h"
 #include "cube/session.h"
@@ -35,14 +35,14 @@ static size_t answer_len;
 static int status;
 
 static void tick(void *arg) {
-	cube_tasks_tick(m.tasks);
+	cube_work_tick(m.tasks);
 }
 static void commit(void *arg) {
 	cube_turn_commit(&m.turn);
 }
 static void flush(void *arg) {
-	cube_tasks_flush(m.tasks);
-	cube_nodes_flush(m.nodes);
+	cube_work_flush(m.tasks);
+	cube_fleet_flush(m.nodes);
 	cube_logs_flush(m.logs);
 	cube_events_flush(m.events);
 }
@@ -65,9 +65,9 @@ static void setup(void) {
 	ck_assert_int_eq(cube_events_new(&m.turn, &m.events, NULL), 0);
 	ck_assert_int_eq(cube_files_new(&m, &m.files, NULL), 0);
 	ck_assert_int_eq(cube_logs_new(&m, &m.logs, NULL), 0);
-	ck_assert_int_eq(cube_nodes_new(&m, &m.nodes, NULL), 0);
-	ck_assert_int_eq(cube_tasks_new(&m, &m.tasks, NULL), 0);
-	ck_assert_int_eq(cube_tasks_load(m.tasks, NULL), 0);
+	ck_assert_int_eq(cube_fleet_new(&m, &m.nodes, NULL), 0);
+	ck_assert_int_eq(cube_work_new(&m, &m.tasks, NULL), 0);
+	ck_assert_int_eq(cube_work_load(m.tasks, NULL), 0);
 	ck_assert_int_eq(cube_api_new(&m, &m.api, NULL), 0);
 	ck_assert_int_eq(cube_listen_unix_fd(m.paths.socket, &fd, NULL), 0);
 	ck_assert_int_eq(cube_api_serve(m.api, fd, NULL), 0);
@@ -89,8 +89,8 @@ static void empty_dir(const char *sub) {
 static void teardown(void) {
 	cube_httpd_free(m.httpd);
 	cube_api_free(m.api);
-	cube_nodes_free(m.nodes);
-	cube_tasks_free(m.tasks);
+	cube_fleet_free(m.nodes);
+	cube_work_free(m.tasks);
 	cube_logs_free(m.logs);
 	cube_files_free(m.files);
 	cube_events_free(m.events);
@@ -203,7 +203,7 @@ static uint64_t add(const char *body) {
 }
 
 static void set(uint64_t id, enum cube_task_state state) {
-	struct cube_task *task = cube_tasks_find(m.tasks, id);
+	struct cube_task *task = cube_work_find(m.tasks, id);
 	ck_assert_ptr_nonnull(task);
 	if (state == CUBE_TASK_SCHEDULED) task->row.attempt = 1;
 	if (state == CUBE_TASK_RUNNING) task->row.started = cube_clock_wall();
@@ -212,7 +212,7 @@ static void set(uint64_t id, enum cube_task_state state) {
 }
 
 static void print(uint64_t id, uint8_t stream, const char *text, size_t n) {
-	struct cube_task *task = cube_tasks_find(m.tasks, id);
+	struct cube_task *task = cube_work_find(m.tasks, id);
 	uint64_t *end = stream == CUBE_STDOUT ? &task->row.out_end : &task->row.err_end;
 	ck_assert_int_eq(cube_logs_append(m.logs, id, 1, stream, *end, text, n, NULL), 0);
 	*end += n;
@@ -676,8 +676,8 @@ START_TEST(events) {
 	int fd = begin("GET", "/v1/events?after=-1&follow=1", "", 0);
 	hear(fd, ":\n\n");
 	ck_assert_ptr_null(strstr(answer, "id:"));
-	struct cube_task *task = cube_tasks_find(m.tasks, 2);
-	cube_tasks_stop(m.tasks, task, 0);
+	struct cube_task *task = cube_work_find(m.tasks, 2);
+	cube_work_stop(m.tasks, task, 0);
 	hear(fd, "\"new\":\"failed\"");
 	cube_events_progress(m.events, 0, "pushing", 0.25);
 	hear(fd,
@@ -728,7 +728,7 @@ START_TEST(files_and_stdin) {
 			 sizeof big);
 	put(fd, head, (size_t)n);
 	size_t sent = 0, taken = 0;
-	struct cube_task *task = cube_tasks_find(m.tasks, id);
+	struct cube_task *task = cube_work_find(m.tasks, id);
 	for (int i = 0; taken < sizeof big; i++) {
 		ssize_t w = send(fd, big + sent, sizeof big - sent, MSG_NOSIGNAL);
 		if (w > 0) sent += (size_t)w;
@@ -750,7 +750,7 @@ START_TEST(files_and_stdin) {
 	id = add("{\"argv\":[\"cat\"],\"stdin\":true}");
 	fd = begin("POST", "/v1/tasks/3/stdin", big, 1000);
 	for (int i = 0; i < 10; i++) turn();
-	cube_tasks_stop(m.tasks, cube_tasks_find(m.tasks, id), 0);
+	cube_work_stop(m.tasks, cube_work_find(m.tasks, id), 0);
 	hear(fd, NULL);
 	close(fd);
 	unchunk();
@@ -763,7 +763,7 @@ START_TEST(files_and_stdin) {
 		"3\r\nabc\r\n");
 	put(fd, head, (size_t)n);
 	for (int i = 0; i < 10; i++) turn();
-	cube_tasks_stop(m.tasks, cube_tasks_find(m.tasks, id), 0);
+	cube_work_stop(m.tasks, cube_work_find(m.tasks, id), 0);
 	answer_len = 0;
 	hear(fd, NULL);
 	close(fd);

@@ -24,7 +24,7 @@ enum { SHELLS = sizeof shells / sizeof shells[0] };
 
 static char root[64], line[4096];
 static struct cube_manager manager = {.cluster = 0x1234};
-static struct cube_mnode node = {.m = &manager, .id = 7, .state = CUBE_NODE_LEAVING};
+static struct cube_node node = {.m = &manager, .id = 7, .state = CUBE_NODE_LEAVING};
 
 /* ---- what deploy.c calls ----------------------------------------------------------------------
  */
@@ -51,22 +51,22 @@ static struct cube_transport transport = {&ops};
 static bool begun;
 static char failed[240], noted[400];
 static int failed_code, asked;
-void cube_node_ask(struct cube_mnode *n, const struct cube_ask *ask) {
+void cube_node_ask(struct cube_node *n, const struct cube_ask *ask) {
 	asked += ask->kind == CUBE_ASK_BECOME;
 }
-const char *cube_node_transport(const struct cube_mnode *n) {
+const char *cube_node_transport(const struct cube_node *n) {
 	return "ssh";
 }
-void cube_link_begin(struct cube_mnode *n) {
+void cube_link_begin(struct cube_node *n) {
 	begun = true;
 }
 void cube_events_note(struct cube_events *ev, uint32_t id, const char *text) {
 	snprintf(noted, sizeof noted, "%s", text);
 }
-void cube_node_step(struct cube_mnode *n, const char *step, double progress) {}
-void cube_node_set(struct cube_mnode *n, enum cube_node_state state, const char *reason) {}
-void cube_node_left_clean(struct cube_mnode *n, const char *note) {}
-void cube_node_fail(struct cube_mnode *n, const struct cube_err *err) {
+void cube_node_step(struct cube_node *n, const char *step, double progress) {}
+void cube_node_set(struct cube_node *n, enum cube_node_state state, const char *reason) {}
+void cube_node_left_clean(struct cube_node *n, const char *note) {}
+void cube_node_fail(struct cube_node *n, const struct cube_err *err) {
 	snprintf(failed, sizeof failed, "%s", err->msg);
 	failed_code = err->code;
 	cube_deploy_free(n->deploy);

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "cube/httpd.h"
+#include "../../src/api/httpd.h"
 #include "cube/listen.h"
 #include "cube/loop.h"
 #include "cube/mem.h"

@@ -7,7 +7,7 @@
 #include "cube/store.h"
 #include "node_row.h"
 
-static struct cube_mnode got;
+static struct cube_node got;
 
 static int take(void *arg, const struct cube_node_row *row) {
 	cube_node_from_row(&got, row);
@@ -15,10 +15,10 @@ static int take(void *arg, const struct cube_node_row *row) {
 }
 
 /* Through a store. */
-static void there_and_back(const struct cube_mnode *node) {
+static void there_and_back(const struct cube_node *node) {
 	struct cube_store *s;
 	struct cube_err err;
-	got = (struct cube_mnode){0};
+	got = (struct cube_node){0};
 	ck_assert_int_eq(cube_store_memory(&s, &err), 0);
 	ck_assert_int_eq(s->ops->begin(s, &err), 0);
 	ck_assert_int_eq(cube_node_to_row(node, s, &err), 0);
@@ -34,20 +34,20 @@ static void done(void) {
 }
 
 START_TEST(all_settings) {
-	struct cube_mnode node = {.id = 3,
-				  .name = (char *)"n3",
-				  .fallback = (char *)"RSA keys",
-				  .set = {.host = (char *)"10.0.0.3",
-					  .user = (char *)"u",
-					  .identity = (char *)"/k",
-					  .labels = (char *)"a=b",
-					  .ssh_config = (char *)"/c",
-					  .jump = (char *)"j@[::1]:22,b",
-					  .transport = (char *)"docker exec -i {host}",
-					  .port = 2222,
-					  .strict_host_keys = true,
-					  .become = true,
-					  .connect_timeout_ns = 3500000000}};
+	struct cube_node node = {.id = 3,
+				 .name = (char *)"n3",
+				 .fallback = (char *)"RSA keys",
+				 .set = {.host = (char *)"10.0.0.3",
+					 .user = (char *)"u",
+					 .identity = (char *)"/k",
+					 .labels = (char *)"a=b",
+					 .ssh_config = (char *)"/c",
+					 .jump = (char *)"j@[::1]:22,b",
+					 .transport = (char *)"docker exec -i {host}",
+					 .port = 2222,
+					 .strict_host_keys = true,
+					 .become = true,
+					 .connect_timeout_ns = 3500000000}};
 	cube_strv_add(&node.set.options, "Port=1");
 	cube_strv_add(&node.set.options, "ProxyCommand=nc \"%h\" '\xc3\xa9' %p");
 	there_and_back(&node);
@@ -71,7 +71,7 @@ START_TEST(all_settings) {
 END_TEST
 
 START_TEST(no_settings) {
-	struct cube_mnode node = {.id = 1, .name = (char *)"n", .set.local = true};
+	struct cube_node node = {.id = 1, .name = (char *)"n", .set.local = true};
 	there_and_back(&node);
 	ck_assert_ptr_null(got.set.host);
 	ck_assert_ptr_null(got.set.user);

@@ -1,11 +1,16 @@
-/* Tasks that have not ended: placing them, following their attempts, ending them.
+/* The work: what runs on the fleet's nodes and what it says. Tasks are added, placed, followed and
+ * ended; their files, input and output go along, and clients' streams.
+ *
+ *   where a task is placed          cube_work_tick, place.c
+ *   what a worker says of one       attempts.c
+ *   what becomes of a node's tasks  seat.c
  *
  * In memory are only the tasks that are not final; everything about the others is read from the
  * store, which holds each change of all tasks. One setter changes a state: it checks the
  * transition, persists, and adds the event.
  */
-#ifndef CUBE_TASKS_H
-#define CUBE_TASKS_H
+#ifndef CUBE_WORK_H
+#define CUBE_WORK_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,13 +19,18 @@
 #include "cube/list.h"
 #include "cube/msg.h"
 #include "cube/spec.h"
-#include "cube/manager.h"
+#include "cube/events.h"
+#include "cube/files.h"
+#include "cube/fleet.h"
+#include "cube/logs.h"
+#include "cube/store.h"
 
-struct cube_mnode;
+struct cube_work;
 
 struct cube_job {
 	struct cube_link link;    /* among the jobs in memory, rising ids */
 	struct cube_link pending; /* struct cube_task.queue: its tasks without a node, in order */
+	struct cube_link waiting; /* among the jobs that have some */
 	uint64_t id;
 	struct cube_spec spec;
 	uint32_t *nodes; /* where its tasks may run, or NULL: anywhere */
@@ -39,7 +49,7 @@ struct cube_task {
 	char *reason;
 	char *refused; /* why a file it needs was not taken by the host; NULL: none was refused */
 	bool resent;   /* its files were sent again, since the host had lost one; once is enough */
-	bool stopping; /* stop was asked for; the row keeps it, see cube_tasks_stop */
+	bool stopping; /* stop was asked for; the row keeps it, see cube_work_stop */
 	uint32_t stop_grace_ms;
 	uint8_t signals[CUBE_TASK_SIGNALS]; /* not known to have arrived, in order */
 	unsigned nsignals;
@@ -53,12 +63,26 @@ struct cube_task {
 	bool input_end;
 };
 
-int cube_tasks_new(struct cube_manager *m, struct cube_tasks **ret, struct cube_err *err);
-void cube_tasks_free(struct cube_tasks *t);
+struct cube_work_parts { /* borrowed, and there as long as the work */
+	struct cube_turn *turn;
+	struct cube_events *events;
+	struct cube_fleet *fleet;
+	struct cube_files *files;
+	struct cube_logs *logs;
+	const char *folder; /* where the file of numbers is (ids.h); NULL: nothing is kept */
+	uint64_t cluster, epoch;
+	/* The spec, and the names of the nodes that it may run on, of a job's row. */
+	int (*spec_read)(const char *text, struct cube_spec *ret, struct cube_strv *ret_nodes,
+			 struct cube_err *err);
+};
+/* Begins to listen to the fleet, which is to have no nodes yet. */
+int cube_work_new(const struct cube_work_parts *parts, struct cube_work **ret,
+		  struct cube_err *err);
+void cube_work_free(struct cube_work *t); /* after the fleet; NULL is fine */
 /* Brings back what had not ended before the last manager stopped. After nodes were loaded. */
-int cube_tasks_load(struct cube_tasks *t, struct cube_err *err);
+int cube_work_load(struct cube_work *t, struct cube_err *err);
 
-struct cube_tasks_request {
+struct cube_work_request {
 	struct cube_spec spec; /* moved out: zeroed when taken */
 	const char *spec_json; /* canonical text, kept in the job row */
 	const char *request;   /* the client's name for it, of no job yet, or "" */
@@ -68,62 +92,45 @@ struct cube_tasks_request {
 	size_t nnodes;         /* 0: any node */
 };
 /* CUBE_ESYS where the disk takes no new numbers (ids.h). */
-int cube_tasks_add(struct cube_tasks *t, struct cube_tasks_request *request, uint64_t *ret_job,
-		   uint64_t *ret_first, uint32_t *ret_count, struct cube_err *err);
+int cube_work_add(struct cube_work *t, struct cube_work_request *request, uint64_t *ret_job,
+		  uint64_t *ret_first, uint32_t *ret_count, struct cube_err *err);
 
-struct cube_task *cube_tasks_find(struct cube_tasks *t, uint64_t id); /* NULL: ended or unknown */
-unsigned cube_tasks_active(const struct cube_tasks *t);
-void cube_tasks_each(struct cube_tasks *t, void (*fn)(void *arg, struct cube_task *task),
-		     void *arg);
+struct cube_task *cube_work_find(struct cube_work *t, uint64_t id); /* NULL: ended or unknown */
+unsigned cube_work_active(const struct cube_work *t);
+void cube_work_each(struct cube_work *t, void (*fn)(void *arg, struct cube_task *task), void *arg);
 
 /* Ask for an end: a pending task ends at once, others get STOP, if need be when their node is
  * back: until then row.how is STOPPED and row.value the grace in ms. grace_ms UINT32_MAX: the
  * spec's. */
-void cube_tasks_stop(struct cube_tasks *t, struct cube_task *task, uint32_t grace_ms);
+void cube_work_stop(struct cube_work *t, struct cube_task *task, uint32_t grace_ms);
 /* To a task that was given to a node. *ret_waits: it is delivered when the node is back, or has
  * started the task; until then row.how is SIGNALED and row.value has the signals (at most
  * CUBE_TASK_SIGNALS, one of each kind, as a process's pending ones; a stop takes their place
  * there), 7 bits each, the first lowest. One that was under way when its link broke may come twice.
  * CUBE_ECONFLICT when no more can wait. */
-int cube_tasks_signal(struct cube_tasks *t, struct cube_task *task, int signo, bool *ret_waits,
-		      struct cube_err *err);
-/* The worker has answered what was asked at that time, so it has got what was sent before. */
-void cube_tasks_on_answer(struct cube_tasks *t, struct cube_mnode *node, uint64_t asked);
-
+int cube_work_signal(struct cube_work *t, struct cube_task *task, int signo, bool *ret_waits,
+		     struct cube_err *err);
 /* Standard input: takes up to n bytes now and returns how many (0: wait for `input` watchers).
  * end: no more will come. CUBE_ECONFLICT when the task has no input or ended. */
-ssize_t cube_tasks_input(struct cube_tasks *t, struct cube_task *task, const void *bytes, size_t n,
-			 struct cube_err *err);
-void cube_tasks_input_end(struct cube_tasks *t, struct cube_task *task);
+ssize_t cube_work_input(struct cube_work *t, struct cube_task *task, const void *bytes, size_t n,
+			struct cube_err *err);
+void cube_work_input_end(struct cube_work *t, struct cube_task *task);
 
 /* Called from flush for each task that changed state (final included) or took input. */
-struct cube_tasks_watcher {
+struct cube_work_watcher {
 	struct cube_link link; /* zero-initialise */
 	uint64_t first, last;
 	void (*changed)(void *arg, uint64_t task);
 	void *arg;
 };
-void cube_tasks_watch(struct cube_tasks *t, struct cube_tasks_watcher *w);
-void cube_tasks_unwatch(struct cube_tasks_watcher *w);
+void cube_work_watch(struct cube_work *t, struct cube_work_watcher *w);
+void cube_work_unwatch(struct cube_work_watcher *w);
 
-/* For nodes: what a worker said about an attempt; messages about unknown attempts are answered
- * as PROTOCOL section 5 says. CUBE_EPROTO ends the link. */
-int cube_tasks_on_msg(struct cube_tasks *t, struct cube_mnode *node, const struct cube_msg *msg,
-		      struct cube_err *err);
-/* Before it: tells by an event of attempts that were listed and that this database cannot have
- * started. */
-void cube_tasks_tell_strangers(struct cube_tasks *t, struct cube_mnode *node);
-/* After the READY message; new_boot: of another daemon than the one these tasks were given to. */
-void cube_tasks_on_ready(struct cube_tasks *t, struct cube_mnode *node, bool new_boot);
-/* A content was refused by the host (full disk) or is not to be had here: the tasks waiting for it
- * there will not start. */
-void cube_tasks_on_refused(struct cube_tasks *t, struct cube_mnode *node, const uint8_t *sha256,
-			   const char *why);
-void cube_tasks_on_link_down(struct cube_tasks *t, struct cube_mnode *node);
-/* The node will not come (back): its tasks fail with the reason; bound ones too. */
-void cube_tasks_on_node_end(struct cube_tasks *t, struct cube_mnode *node, const char *reason);
+/* A node's tasks: those that run, and those that were given to it, or are bound to it, and do not.
+ */
+void cube_work_counts(const struct cube_node *node, unsigned *ret_running, unsigned *ret_queued);
 
-void cube_tasks_tick(struct cube_tasks *t);  /* order 5 */
-void cube_tasks_flush(struct cube_tasks *t); /* order 20 */
+void cube_work_tick(struct cube_work *t);  /* places what waits */
+void cube_work_flush(struct cube_work *t); /* after the commit: ACK, FORGET; watchers */
 
 #endif

@@ -1,4 +1,4 @@
-#include "cube/node_wake.h"
+#include "wake.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
@@ -21,7 +21,7 @@
 #define RENEWED_CS   200 /* hundredths of a second after the address came */
 
 struct cube_wake {
-	struct cube_manager *m;
+	struct cube_fleet *fleet;
 	int fd; /* netlink, or -1 */
 	struct cube_io *io;
 	struct cube_timer *settle;
@@ -31,56 +31,56 @@ struct cube_wake {
 };
 
 /* Hosts that were lost together do not all come at once. */
-void cube_node_retry_later(struct cube_mnode *node) {
-	uint64_t pause = CUBE_NS_PER_S << (node->retries < 5 ? node->retries : 5);
-	if (node->retries < 31) node->retries++;
+void cube_node_retry_later(struct cube_node *node) {
+	uint64_t pause = CUBE_NS_PER_S << (node->link->retries < 5 ? node->link->retries : 5);
+	if (node->link->retries < 31) node->link->retries++;
 	if (pause > RETRY_MAX_NS) pause = RETRY_MAX_NS;
-	cube_timer_after(node->timer, pause * 3 / 4 + cube_id_u64() % (pause / 4));
+	cube_timer_after(node->link->timer, pause * 3 / 4 + cube_id_u64() % (pause / 4));
 }
 
 /* One that refuses us, as by another host key, has no timer and waits for its user. */
-static void try_soon(struct cube_mnode *node) {
-	if (node->state != CUBE_NODE_LOST || node->transport || !cube_timer_armed(node->timer))
+static void try_soon(struct cube_node *node) {
+	if (node->state != CUBE_NODE_LOST || node->link->transport ||
+	    !cube_timer_armed(node->link->timer))
 		return;
-	node->retries = 0;
-	cube_timer_after(node->timer, cube_id_u64() % SPREAD_NS);
+	node->link->retries = 0;
+	cube_timer_after(node->link->timer, cube_id_u64() % SPREAD_NS);
 }
 
-static void doubt(struct cube_mnode *node) {
-	uint64_t now = cube_loop_now(node->m->loop);
+static void doubt(struct cube_node *node) {
+	uint64_t now = cube_loop_now(node->fleet->is.turn->loop);
 	if (node->state != CUBE_NODE_READY) return;
-	node->doubted = now;
-	cube_timer_after(node->timer, DOUBT_NS);
+	node->link->doubted = now;
+	cube_timer_after(node->link->timer, DOUBT_NS);
 	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
 }
 
 /* A login that needs a person is not given up in haste. */
-bool cube_node_is_deaf(struct cube_mnode *node) {
-	uint64_t doubted = node->doubted;
-	if (!doubted || cube_loop_now(node->m->loop) - doubted < DOUBT_NS) return false;
-	node->doubted = 0;
-	return !node->by_person && !node->by_jump && node->heard <= doubted;
+bool cube_node_is_deaf(struct cube_node *node) {
+	uint64_t doubted = node->link->doubted;
+	if (!doubted || cube_loop_now(node->fleet->is.turn->loop) - doubted < DOUBT_NS)
+		return false;
+	node->link->doubted = 0;
+	return !node->link->by_person && !node->link->by_jump && node->link->heard <= doubted;
 }
 
 static void nudge(struct cube_wake *w, bool links) {
-	uint64_t now = cube_loop_now(w->m->loop);
+	uint64_t now = cube_loop_now(w->fleet->is.turn->loop);
 	bool more = links && !w->links; /* a host that is back is no reason to overlook a network */
 	if (w->nudged && now - w->nudged < NUDGE_MIN_NS && !more) return;
 	w->nudged = now;
 	w->links = links;
-	cube_list_each (cube_nodes_list(w->m->nodes), node, struct cube_mnode, link) {
+	cube_list_each (&w->fleet->list, node, struct cube_node, hook) {
 		try_soon(node);
 		if (links) doubt(node);
 	}
 }
 
-void cube_wake_back(struct cube_manager *m) {
-	if (m->wake) nudge(m->wake, false);
+void cube_wake_back(struct cube_wake *w) {
+	nudge(w, false);
 }
 
-void cube_wake_check(struct cube_manager *m) {
-	struct cube_wake *w = m->wake;
-	if (!w) return;
+void cube_wake_check(struct cube_wake *w) {
 	uint64_t asleep = cube_clock_asleep();
 	if (asleep > w->asleep + SLEPT_NS) {
 		cube_info("this machine slept for %llu s",
@@ -146,17 +146,17 @@ static void watch_network(struct cube_wake *w) {
 	w->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (w->fd < 0) return;
 	if (bind(w->fd, (const struct sockaddr *)&at, sizeof at) == 0 &&
-	    cube_io_add(w->m->loop, w->fd, EPOLLIN, on_netlink, w, &w->io, &err) == 0)
+	    cube_io_add(w->fleet->is.turn->loop, w->fd, EPOLLIN, on_netlink, w, &w->io, &err) == 0)
 		return;
 	close(w->fd);
 	w->fd = -1;
 }
 
-void cube_wake_new(struct cube_manager *m, struct cube_wake **ret) {
+void cube_wake_new(struct cube_fleet *fleet, struct cube_wake **ret) {
 	struct cube_wake *w = cube_alloc(sizeof *w);
-	w->m = m;
+	w->fleet = fleet;
 	w->asleep = cube_clock_asleep();
-	w->settle = cube_timer_add(m->loop, on_settled, w);
+	w->settle = cube_timer_add(fleet->is.turn->loop, on_settled, w);
 	watch_network(w);
 	*ret = w;
 }

@@ -1,4 +1,4 @@
-#include "cube/node_uses.h"
+#include "cube/uses.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -7,26 +7,24 @@
 
 #include "cube/id.h"
 #include "cube/mem.h"
-#include "cube/tasks.h"
+#include "work_impl.h"
 
 #define ID_BITS 48 /* fits any JSON number */
 
 struct cube_use {
-	struct cube_link link; /* in cube_manager.uses */
-	struct cube_manager *m;
+	struct cube_link link; /* in cube_work.uses */
 	uint64_t id;
 	int client; /* a pidfd, or -1 */
 	uint32_t *nodes;
 	size_t n;
 };
 
-struct cube_use *cube_use_new(struct cube_manager *m, pid_t client) {
+struct cube_use *cube_use_new(struct cube_work *work, pid_t client) {
 	struct cube_use *use = cube_alloc(sizeof *use);
-	*use = (struct cube_use){.m = m, .client = -1};
+	*use = (struct cube_use){.client = -1};
 	use->id = (cube_id_u64() >> (64 - ID_BITS)) | 1;
 	if (client > 0) use->client = (int)syscall(SYS_pidfd_open, client, 0);
-	if (!m->uses.next) cube_list_init(&m->uses);
-	cube_list_append(&m->uses, &use->link);
+	cube_list_append(&work->uses, &use->link);
 	return use;
 }
 
@@ -34,19 +32,19 @@ uint64_t cube_use_id(const struct cube_use *use) {
 	return use->id;
 }
 
-void cube_use_add(struct cube_use *use, const struct cube_mnode *node) {
+void cube_use_add(struct cube_use *use, const struct cube_node *node) {
 	use->nodes = cube_realloc_array(use->nodes, use->n + 1, sizeof *use->nodes);
 	use->nodes[use->n++] = node->id;
 }
 
-struct cube_use *cube_use_find(struct cube_manager *m, uint64_t id) {
-	cube_list_each (&m->uses, use, struct cube_use, link) {
+struct cube_use *cube_use_find(struct cube_work *work, uint64_t id) {
+	cube_list_each (&work->uses, use, struct cube_use, link) {
 		if (use->id == id) return use;
 	}
 	return NULL;
 }
 
-bool cube_use_has(const struct cube_use *use, const struct cube_mnode *node) {
+bool cube_use_has(const struct cube_use *use, const struct cube_node *node) {
 	for (size_t i = 0; i < use->n; i++)
 		if (use->nodes[i] == node->id) return true;
 	return false;
@@ -65,11 +63,11 @@ static bool is_gone(const struct cube_use *use) {
 	return use->client >= 0 && poll(&p, 1, 0) > 0;
 }
 
-void cube_uses_prune(struct cube_manager *m) {
-	cube_list_each (&m->uses, use, struct cube_use, link) {
+void cube_uses_prune(struct cube_work *work) {
+	cube_list_each (&work->uses, use, struct cube_use, link) {
 		if (!is_gone(use)) continue;
 		for (size_t i = 0; i < use->n; i++) {
-			struct cube_mnode *node = cube_nodes_by_id(m->nodes, use->nodes[i]);
+			struct cube_node *node = cube_fleet_by_id(work->is.fleet, use->nodes[i]);
 			if (node) node->once = false;
 		}
 		cube_use_free(use);
@@ -80,19 +78,19 @@ static bool needs(const struct cube_task *task, uint64_t but_job) {
 	return task->job->id != but_job && !task->stopping;
 }
 
-bool cube_node_is_used(const struct cube_mnode *node, uint64_t but_job) {
-	cube_list_each (&node->m->uses, use, struct cube_use, link) {
+bool cube_node_is_used(const struct cube_node *node, uint64_t but_job) {
+	cube_list_each (&cube_seat_of(node)->work->uses, use, struct cube_use, link) {
 		if (cube_use_has(use, node)) return true;
 	}
-	cube_list_each (&node->attempts, task, struct cube_task, queue) {
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		if (needs(task, but_job)) return true;
 	}
-	cube_list_each (&node->bound, task, struct cube_task, queue) {
+	cube_list_each (&cube_seat_of(node)->bound, task, struct cube_task, queue) {
 		if (needs(task, but_job)) return true;
 	}
 	return false;
 }
 
-void cube_uses_free(struct cube_manager *m) {
-	cube_list_each (&m->uses, use, struct cube_use, link) cube_use_free(use);
+void cube_uses_free(struct cube_work *work) {
+	cube_list_each (&work->uses, use, struct cube_use, link) cube_use_free(use);
 }

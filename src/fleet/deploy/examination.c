@@ -15,7 +15,7 @@
 #include "cube/clock.h"
 #include "cube/logind.h"
 #include "cube/mem.h"
-#include "cube/doctor.h"
+#include "cube/examination.h"
 
 #define FOLDERS_MAX 8
 #define TEXT_MAX    512

@@ -11,7 +11,7 @@
 #include "cube/id.h"
 #include "cube/mem.h"
 #include "cube/text.h"
-#include "cube/prompts.h"
+#include "node_link.h"
 
 #define NOISE_MAX (1u << 20)
 #define LINE_MAX_ 4096u
@@ -19,7 +19,7 @@
 #define HOST_NS   (20 * CUBE_NS_PER_S) /* for the answers, which take a moment */
 
 struct cube_doctor {
-	struct cube_manager *m;
+	struct cube_fleet *fleet;
 	const struct cube_doctor_events *events;
 	void *arg;
 	char *name;
@@ -48,7 +48,7 @@ const char *cube_verdict_name(enum cube_verdict v) {
 /* What hosts say goes to terminals. */
 static void found(void *arg, const struct cube_finding *f) {
 	struct cube_doctor *d = arg;
-	uint64_t now = cube_loop_now(d->m->loop);
+	uint64_t now = cube_loop_now(d->fleet->is.turn->loop);
 	struct cube_buf text;
 	struct cube_finding copy = *f;
 	if (d->gone) return;
@@ -68,7 +68,7 @@ static void tell(struct cube_doctor *d, enum cube_verdict verdict, const char *c
 }
 
 static void hang_up(struct cube_doctor *d, int code) {
-	cube_prompts_end(d->m->prompts, &d->asker, code);
+	cube_prompts_end(d->fleet->is.prompts, &d->asker, code);
 	cube_transport_free(d->transport);
 	d->transport = NULL;
 	cube_timer_disarm(d->timer);
@@ -142,7 +142,7 @@ static void on_fail(void *arg, const struct cube_err *err) {
 		     "none needed: OpenSSH's ssh is used instead");
 		d->by_openssh = true;
 		hang_up(d, err->code);
-		cube_loop_defer(d->m->loop, reopen, d);
+		cube_loop_defer(d->fleet->is.turn->loop, reopen, d);
 		return;
 	}
 	const char *check = err->code == CUBE_EHOSTKEY ? "host key" : checks[d->step];
@@ -156,8 +156,8 @@ static void ask_host(struct cube_doctor *d) {
 	char line[CUBE_DOCTOR_LINE];
 	struct cube_err err;
 	cube_id_hex(cube_id_u64(), d->nonce);
-	cube_doctor_line(d->m->builds, d->nonce, d->set.become, line, sizeof line);
-	d->exam = cube_examination_new(d->m->builds, cube_clock_wall());
+	cube_doctor_line(d->fleet->is.builds, d->nonce, d->set.become, line, sizeof line);
+	d->exam = cube_examination_new(d->fleet->is.builds, cube_clock_wall());
 	cube_timer_after(d->timer, HOST_NS);
 	if (cube_transport_exec(d->transport, line, &err) < 0) on_fail(d, &err);
 	else cube_transport_end_write(d->transport);
@@ -165,7 +165,7 @@ static void ask_host(struct cube_doctor *d) {
 
 static void on_open(void *arg) {
 	struct cube_doctor *d = arg;
-	cube_prompts_passed(d->m->prompts, &d->asker);
+	cube_prompts_passed(d->fleet->is.prompts, &d->asker);
 	ask_host(d);
 }
 
@@ -238,7 +238,7 @@ static void on_end(void *arg, int status) {
 static void on_ask(void *arg, const struct cube_ask *ask) {
 	struct cube_doctor *d = arg;
 	cube_timer_disarm(d->timer);
-	cube_prompts_ask(d->m->prompts, &d->asker, ask);
+	cube_prompts_ask(d->fleet->is.prompts, &d->asker, ask);
 }
 
 static void on_answer(void *arg, const char *const *answers, const char *why) {
@@ -270,17 +270,19 @@ static void on_timer(void *arg) {
 
 static void open_transport(struct cube_doctor *d) {
 	struct cube_err err;
-	cube_prompts_begin(d->m->prompts, &d->asker, d->ask);
-	int rc = cube_node_open(d->m, d->name, &d->set, d->by_openssh, d->ask, false,
-				&transport_events, d, &d->transport, &err);
+	cube_prompts_begin(d->fleet->is.prompts, &d->asker, d->ask);
+	struct cube_reach *reach = d->fleet->is.reach;
+	struct cube_reach_how how = {.by_openssh = d->by_openssh, .ask = d->ask};
+	int rc = reach->open(reach, d->name, &d->set, &how, &transport_events, d, &d->transport,
+			     &err);
 	if (rc < 0) on_fail(d, &err);
 }
 
-void cube_doctor_new(struct cube_manager *m, const char *name,
+void cube_doctor_new(struct cube_fleet *fleet, const char *name,
 		     const struct cube_node_settings *settings, bool ask,
 		     const struct cube_doctor_events *events, void *arg, struct cube_doctor **ret) {
 	struct cube_doctor *d = cube_alloc(sizeof *d);
-	d->m = m;
+	d->fleet = fleet;
 	d->events = events;
 	d->arg = arg;
 	d->name = cube_strdup(name);
@@ -288,9 +290,9 @@ void cube_doctor_new(struct cube_manager *m, const char *name,
 	d->ask = ask;
 	cube_node_settings_copy(&d->set, settings);
 	cube_buf_init(&d->line, LINE_MAX_);
-	d->timer = cube_timer_add(m->loop, on_timer, d);
-	d->last = cube_loop_now(m->loop);
-	cube_loop_defer(m->loop, reopen, d);
+	d->timer = cube_timer_add(fleet->is.turn->loop, on_timer, d);
+	d->last = cube_loop_now(fleet->is.turn->loop);
+	cube_loop_defer(fleet->is.turn->loop, reopen, d);
 	*ret = d;
 }
 
@@ -308,5 +310,5 @@ void cube_doctor_free(struct cube_doctor *d) {
 	d->gone = true;
 	hang_up(d, CUBE_ECANCELED);
 	cube_timer_del(d->timer);
-	cube_loop_defer(d->m->loop, destroy, d);
+	cube_loop_defer(d->fleet->is.turn->loop, destroy, d);
 }

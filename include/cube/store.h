@@ -32,6 +32,7 @@ struct cube_job_row { /* what was asked for with one request: one spec, one or m
 	const char *name; /* "" when none */
 	const char *spec; /* JSON, as in API.md */
 	uint32_t tasks;
+	uint64_t stop;       /* asked to end: 1 + the grace in ms; 0: not */
 	const char *request; /* the client's name for the request, of one job only; "" for none */
 };
 

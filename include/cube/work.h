@@ -30,7 +30,9 @@ struct cube_work;
 struct cube_job {
 	struct cube_link link;    /* among the jobs in memory, rising ids */
 	struct cube_link pending; /* struct cube_task.queue: its tasks without a node, in order */
-	struct cube_link waiting; /* among the jobs that have some */
+	struct cube_link waiting; /* among the jobs that have some and may place them */
+	struct cube_link ending;  /* among those whose pending tasks are being stopped */
+	uint64_t stop;            /* as in its row */
 	uint64_t id;
 	struct cube_spec spec;
 	uint32_t *nodes; /* where its tasks may run, or NULL: anywhere */
@@ -103,6 +105,10 @@ void cube_work_each(struct cube_work *t, void (*fn)(void *arg, struct cube_task 
  * back: until then row.how is STOPPED and row.value the grace in ms. grace_ms UINT32_MAX: the
  * spec's. */
 void cube_work_stop(struct cube_work *t, struct cube_task *task, uint32_t grace_ms);
+/* The same of all tasks of a job, kept with it: those that were given to a node get STOP now, those
+ * that wait end a few at a time in the turns to come, so that nobody else has to wait for that.
+ * Returns how many had not ended. */
+uint64_t cube_work_stop_job(struct cube_work *t, uint64_t job, uint32_t grace_ms);
 /* To a task that was given to a node. *ret_waits: it is delivered when the node is back, or has
  * started the task; until then row.how is SIGNALED and row.value has the signals (at most
  * CUBE_TASK_SIGNALS, one of each kind, as a process's pending ones; a stop takes their place

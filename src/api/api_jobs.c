@@ -42,7 +42,8 @@ static void order_all(struct cube_api *api, struct cube_request *req, cube_api_o
 		cube_reply_error(req, &err);
 		return;
 	}
-	for (uint64_t id = first; id <= last; id++) {
+	if (!order.signo) n = cube_work_stop_job(api->parts.work, job, order.grace_ms);
+	for (uint64_t id = first; order.signo && id <= last; id++) {
 		n += cube_api_order(api, id, &order, &waits, &err) > 0;
 		waiting += waits;
 	}

@@ -148,6 +148,7 @@ static const char *const steps[] = {
 	/* Rows of before were started without an epoch, and nobody asks for their requests. */
 	"ALTER TABLE tasks ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE jobs ADD COLUMN request TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE jobs ADD COLUMN stop INTEGER NOT NULL DEFAULT 0;"
 	"CREATE UNIQUE INDEX jobs_request ON jobs (request) WHERE request <> '';",
 };
 

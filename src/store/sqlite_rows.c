@@ -39,13 +39,13 @@ int cube_sqlite_meta_get(struct cube_store *store, const char *key, char **ret,
 
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
-#define JOB_COLUMNS "id, created, name, spec, tasks, request"
+#define JOB_COLUMNS "id, created, name, spec, tasks, request, stop"
 
 int cube_sqlite_job_put(struct cube_store *store, const struct cube_job_row *row,
 			struct cube_err *err) {
 	static const char sql[] =
-		"INSERT INTO jobs (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
-		"ON CONFLICT (id) DO UPDATE SET created=?2, name=?3, spec=?4, tasks=?5, request=?6";
+		"INSERT INTO jobs (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+		"ON CONFLICT (id) DO UPDATE SET created=?2, name=?3, spec=?4, tasks=?5, request=?6, stop=?7";
 	struct cube_sqlite_query q;
 	int r = cube_store_check_job(store, row, err);
 
@@ -59,6 +59,7 @@ int cube_sqlite_job_put(struct cube_store *store, const struct cube_job_row *row
 	cube_sqlite_text(&q, 4, row->spec);
 	cube_sqlite_int(&q, 5, row->tasks);
 	cube_sqlite_text(&q, 6, row->request);
+	cube_sqlite_int(&q, 7, row->stop);
 	return cube_sqlite_finish(&q, err);
 }
 
@@ -75,6 +76,7 @@ static int give_job(struct cube_sqlite_query *q, int (*fn)(void *, const struct 
 			.spec = cube_sqlite_str(q, 3),
 			.tasks = (uint32_t)sqlite3_column_int64(q->st, 4),
 			.request = cube_sqlite_str(q, 5),
+			.stop = (uint64_t)sqlite3_column_int64(q->st, 6),
 		};
 		*ret = fn(arg, &row);
 	}

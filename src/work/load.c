@@ -14,6 +14,7 @@ static int load_job(void *arg, const struct cube_job_row *row) {
 	struct load *l = arg;
 	struct cube_strv names = {0};
 	struct cube_job *job = l->job = cube_job_new(l->t, row->id);
+	job->stop = row->stop;
 	l->rc = l->t->is.spec_read(row->spec, &job->spec, &names, &l->err);
 	job->nodes = names.len ? cube_realloc_array(NULL, names.len, sizeof *job->nodes) : NULL;
 	for (size_t i = 0; i < names.len; i++) {

@@ -144,6 +144,7 @@ static void place_free(struct cube_work *t, struct board *b) {
 /* Nothing to be done where nothing waits, however many nodes there are. */
 void cube_work_tick(struct cube_work *t) {
 	struct board b = {0};
+	cube_jobs_end_some(t);
 	if (!t->pending || !cube_fleet_count(t->is.fleet)) return;
 	board_make(t, &b);
 	if (b.room) {

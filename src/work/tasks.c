@@ -32,6 +32,9 @@ static void persist(void *arg) {
 
 /* --- the set --- */
 
+/* Only to have another turn. */
+static void nothing(void *arg) {}
+
 int cube_work_new(const struct cube_work_parts *parts, struct cube_work **ret,
 		  struct cube_err *err) {
 	uint32_t node;
@@ -44,6 +47,8 @@ int cube_work_new(const struct cube_work_parts *parts, struct cube_work **ret,
 	for (size_t i = 0; i < t->nbuckets; i++) cube_list_init(&t->buckets[i]);
 	cube_list_init(&t->jobs);
 	cube_list_init(&t->waiting);
+	cube_list_init(&t->ending);
+	t->again = cube_timer_add(parts->turn->loop, nothing, t);
 	cube_list_init(&t->changed);
 	cube_list_init(&t->watchers);
 	cube_list_init(&t->uses);
@@ -124,6 +129,8 @@ struct cube_job *cube_job_new(struct cube_work *t, uint64_t id) {
 
 static void job_free(struct cube_job *job) {
 	cube_list_remove(&job->link);
+	cube_list_remove(&job->waiting);
+	cube_list_remove(&job->ending);
 	cube_spec_done(&job->spec);
 	free(job->nodes);
 	free(job);
@@ -144,6 +151,7 @@ void cube_work_free(struct cube_work *t) {
 	if (!t) return;
 	cube_streams_free(t);
 	cube_uses_free(t);
+	cube_timer_del(t->again);
 	cube_turn_hook_remove(&t->hook);
 	for (size_t i = 0; i < t->nbuckets; i++) {
 		cube_list_each (&t->buckets[i], task, struct cube_task, bucket) task_free(task);
@@ -304,14 +312,19 @@ void cube_task_queue(struct cube_work *t, struct cube_task *task) {
 	struct cube_node *node =
 		task->row.pinned ? cube_fleet_by_id(t->is.fleet, task->row.node) : NULL;
 	cube_list_append(node ? &cube_seat_of(node)->bound : &job->pending, &task->queue);
-	if (!node && !cube_link_linked(&job->waiting)) cube_list_append(&t->waiting, &job->waiting);
+	struct cube_link *in = job->stop ? &job->ending : &job->waiting;
+	if (!node && !cube_link_linked(in))
+		cube_list_append(job->stop ? &t->ending : &t->waiting, in);
 	t->pending++;
 }
 
 void cube_task_unqueue(struct cube_work *t, struct cube_task *task) {
 	if (!cube_link_linked(&task->queue)) return;
 	cube_list_remove(&task->queue);
-	if (cube_list_empty(&task->job->pending)) cube_list_remove(&task->job->waiting);
+	if (cube_list_empty(&task->job->pending)) {
+		cube_list_remove(&task->job->waiting);
+		cube_list_remove(&task->job->ending);
+	}
 	t->pending--;
 }
 
@@ -354,24 +367,4 @@ int cube_work_add(struct cube_work *t, struct cube_work_request *r, uint64_t *re
 	}
 	check_job(t, job, "no node is left that it may run on", true);
 	return 0;
-}
-
-/* --- ends on request --- */
-
-void cube_work_stop(struct cube_work *t, struct cube_task *task, uint32_t grace_ms) {
-	struct cube_node *node = cube_fleet_by_id(t->is.fleet, task->row.node);
-	task->stopping = true;
-	task->stop_grace_ms = grace_ms == UINT32_MAX ? task->job->spec.grace_ms : grace_ms;
-	if (task->row.state == CUBE_TASK_PENDING) {
-		cube_task_end(t, task, CUBE_EXIT_STOPPED, 0, "stopped before it started");
-		return;
-	}
-	task->row.how = CUBE_EXIT_STOPPED;
-	task->row.value =
-		task->stop_grace_ms < INT32_MAX ? (int32_t)task->stop_grace_ms : INT32_MAX;
-	cube_task_changed(t, task);
-	if (!node || !task->known) return; /* told when the link is back: see attempts.c */
-	struct cube_msg msg = cube_task_msg(task, CUBE_MSG_STOP);
-	msg.stop.grace_ms = task->stop_grace_ms;
-	cube_task_send(task, node, &msg);
 }

@@ -68,6 +68,9 @@ struct cube_task *cube_task_new(struct cube_work *t, struct cube_job *job,
 void cube_task_queue(struct cube_work *t, struct cube_task *task);
 void cube_task_unqueue(struct cube_work *t, struct cube_task *task);
 
+/* stop.c: some of what is being stopped ends. */
+void cube_jobs_end_some(struct cube_work *t);
+
 /* seat.c: what nodes tell. */
 void cube_seats_listen(struct cube_work *t);
 /* The task is the node's from now on. */

@@ -14,7 +14,7 @@ sock() { echo "$CUBE_STATE_DIR/${1:-default}/sock"; }
 # A client that connects to cluster $1's manager, sends $2, and stays, without reading, until it is
 # killed; $3: it says no more ("half").
 holds() {
-	python3 -c 'import signal, socket, sys
+	exec python3 -c 'import signal, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 s.send(sys.argv[2].encode().decode("unicode_escape").encode())

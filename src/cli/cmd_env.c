@@ -29,12 +29,16 @@ struct asking {
 	struct cube_buf text, complaint;
 };
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct asking *a = arg;
 	size_t room = cube_buf_room(&a->complaint);
 	cube_rstream_grant(a->stream, fd, n);
-	if (fd == 2) return cube_buf_add(&a->complaint, bytes, n < room ? n : room);
-	return cube_buf_add(&a->text, bytes, n);
+	if (fd == 2) {
+		cube_buf_add(&a->complaint, bytes, n < room ? n : room);
+		return 0;
+	}
+	if (!cube_buf_add(&a->text, bytes, n)) return 0;
+	return cube_fail(err, CUBE_ETOOBIG, "more than 8 MiB of environment");
 }
 
 /* What kept it from starting was told. */
@@ -61,7 +65,6 @@ static int ask(struct cube_cli *cli, const char *node, bool login, struct asking
 	while (!rc && !cube_rstream_closed(a->stream)) {
 		struct pollfd p = {cube_rstream_fd(a->stream), cube_rstream_events(a->stream), 0};
 		if (poll(&p, 1, -1) > 0) rc = cube_rstream_step(a->stream, err);
-		if (rc == CUBE_ETOOBIG) cube_fail(err, rc, "more than 8 MiB of environment");
 	}
 	if (!rc) *ret_code = cube_rstream_exit(a->stream, node);
 	if (!rc && *ret_code) tell_complaint(a, node);

@@ -52,9 +52,11 @@ struct session {
 
 /* ---- output ---- */
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct session *s = arg;
 	cube_rstream_grant(s->stream, fd, cube_sink_put(&s->out[fd - 1], bytes, n));
+	if (s->out[fd - 1].sys == ENOBUFS)
+		return cube_fail(err, CUBE_EPROTO, "more came than was granted");
 	return 0;
 }
 

@@ -72,7 +72,7 @@ static void shut_out(struct conn *c) {
 	shutdown(c->sock, SHUT_WR);
 }
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct conn *c = arg;
 	size_t room = cube_buf_room(&c->said);
 	if (fd == 2) {
@@ -81,7 +81,9 @@ static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
 		return 0;
 	}
 	if (!n) c->out_eof = true;
+	else if (c->out_eof) return cube_fail(err, CUBE_EPROTO, "more came after the end");
 	else cube_rstream_grant(c->stream, fd, cube_sink_put(&c->out, bytes, n));
+	if (c->out.sys == ENOBUFS) return cube_fail(err, CUBE_EPROTO, "more came than was granted");
 	shut_out(c);
 	return 0;
 }

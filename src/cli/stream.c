@@ -181,15 +181,15 @@ void cube_rstream_grant(struct cube_rstream *s, int fd, size_t n) {
 
 /* ---- receiving ---- */
 
-static int on_output(struct cube_rstream *s, const struct cube_msg *msg) {
+static int on_output(struct cube_rstream *s, const struct cube_msg *msg, struct cube_err *err) {
 	struct cube_slice data = msg->stream.bytes;
 	if (data.n) cube_rstream_grant(s, msg->stream.fd, CUBE_STREAM_COST);
-	return s->ops->data(s->arg, msg->stream.fd, data.p, data.n);
+	return s->ops->data(s->arg, msg->stream.fd, data.p, data.n, err);
 }
 
 static int on_msg(struct cube_rstream *s, const struct cube_msg *msg, struct cube_err *err) {
 	switch (msg->type) {
-	case CUBE_MSG_STREAM_OUTPUT: return on_output(s, msg);
+	case CUBE_MSG_STREAM_OUTPUT: return on_output(s, msg, err);
 	case CUBE_MSG_STREAM_GRANT:
 		if (msg->stream.window <= CUBE_WINDOW_MAX - s->input) {
 			s->input += msg->stream.window;

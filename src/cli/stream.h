@@ -34,9 +34,11 @@ struct cube_rstream_open {
 };
 
 struct cube_rstream_ops {
-	/* What the process wrote on fd 1 or 2; n 0: its end of file. Not 0 stops cube_rstream_step,
-	 * which returns it. The bytes are gone after the call. */
-	int (*data)(void *arg, int fd, const uint8_t *bytes, size_t n);
+	/* What the process wrote on fd 1 or 2; n 0: its end of file. The bytes are gone after the
+	 * call. It may grant and write, but never frees the stream, which is in use: a failure
+	 * (not 0, with *err filled) stops cube_rstream_step, which returns it, and the owner frees
+	 * the stream after that. */
+	int (*data)(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err);
 };
 
 /* CUBE_ENOTFOUND: no such node; CUBE_ECONFLICT: it is not ready, with the reason. That the process
@@ -63,8 +65,8 @@ void cube_rstream_free(struct cube_rstream *s); /* NULL is fine; hangs up a proc
 
 int cube_rstream_fd(const struct cube_rstream *s);
 short cube_rstream_events(const struct cube_rstream *s); /* POLLIN, POLLOUT */
-/* Reads and writes what can be done now, a bounded amount. 0, what `data` returned, or
- * CUBE_ECONNECT when the manager is gone. */
+/* Reads and writes what can be done now, a bounded amount. 0, CUBE_ECONNECT when the
+ * manager is gone, or what `data` returned; *err says it. */
 int cube_rstream_step(struct cube_rstream *s, struct cube_err *err);
 
 /* So many more bytes may come on fd 1 or 2. Small grants are gathered. */

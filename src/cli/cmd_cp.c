@@ -224,6 +224,7 @@ static int copy(const struct args *a, struct cube_cp *cp, int code) {
 	cp->hide = cube_cp_hide;
 	cp->arg = &show;
 	cp->wait = a->wait;
+	cp->silence = CUBE_RSTREAM_SILENCE;
 	cp->fanout = a->fanout;
 	allow_files();
 	int signo = drive(cp, &show);

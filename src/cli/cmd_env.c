@@ -1,4 +1,3 @@
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,10 +61,8 @@ static int ask(struct cube_cli *cli, const char *node, bool login, struct asking
 	};
 	int rc = cube_rstream_open_waiting(cli, &open, &ops, a, &a->stream, err);
 	if (!rc) cube_rstream_end(a->stream);
-	while (!rc && !cube_rstream_closed(a->stream)) {
-		struct pollfd p = {cube_rstream_fd(a->stream), cube_rstream_events(a->stream), 0};
-		if (poll(&p, 1, -1) > 0) rc = cube_rstream_step(a->stream, err);
-	}
+	if (!rc) rc = cube_rstream_finish(a->stream, node, CUBE_RSTREAM_SILENCE, err);
+	if (rc && a->stream && rc != CUBE_ECONNECT) cube_wrap(err, "%.80s", node);
 	if (!rc) *ret_code = cube_rstream_exit(a->stream, node);
 	if (!rc && *ret_code) tell_complaint(a, node);
 	cube_rstream_free(a->stream);

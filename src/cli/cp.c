@@ -310,6 +310,23 @@ static void tell_waiting(struct cube_cp *cp) {
 	json_decref(names);
 }
 
+/* Hosts that have said nothing for long: nobody waits in silence. */
+static void tell_silent(struct cube_cp *cp) {
+	json_t *names = json_array();
+	for (size_t i = 0; i < cp->n; i++) {
+		struct cube_cp_host *h = &cp->hosts[i];
+		if (h->state == CUBE_CP_RUNNING &&
+		    cube_rstream_silent(h->stream, cp->silence, h->busy))
+			json_array_append_new(names, json_string(h->node));
+	}
+	if (json_array_size(names)) {
+		cube_autofree char *folded = cube_fold_names(names);
+		if (cp->hide) cp->hide(cp->arg);
+		cube_rstream_say_silent(folded, cp->silence);
+	}
+	json_decref(names);
+}
+
 /* A manager that went away is started again, and reaches the nodes again. */
 static int get_nodes(struct cube_cli *cli, json_t **ret, struct cube_err *err) {
 	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, ret, err);
@@ -375,6 +392,7 @@ bool cube_cp_turn(struct cube_cp *cp, int wake_fd, int timeout_ms) {
 		if (ready || h->busy) step(h, ready);
 	}
 	free(fds);
+	tell_silent(cp);
 	return true;
 }
 

@@ -42,7 +42,7 @@ struct cube_transfer {
 	bool paused; /* waits for fd */
 	bool ended;
 	bool calling; /* fn is being called, by libcurl: not to be freed */
-	int stopped; /* what fn returned */
+	int stopped;  /* what fn returned */
 	CURLcode code;
 	struct cube_buf error_body;
 };

@@ -38,9 +38,9 @@ void cube_client_secret_end(void);
 int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
 		    struct cube_err *err);
 
-/* Takes a piece of an answer; not 0 ends the transfer with that result. It is called by libcurl from
- * inside cube_client_turn: it frees no transfer and calls no turn. Who wants to end returns not 0,
- * and the owner frees after the turn. cube_client_json is fine. */
+/* Takes a piece of an answer; not 0 ends the transfer with that result. It is called by libcurl
+ * from inside cube_client_turn: it frees no transfer and calls no turn. Who wants to end returns
+ * not 0, and the owner frees after the turn. cube_client_json is fine. */
 typedef int cube_client_fn(void *arg, const void *bytes, size_t n);
 
 /* A GET whose answer goes to fn as it comes. */

@@ -21,7 +21,7 @@
 #define STEP_MAX   (1u << 20) /* read in one step */
 #define WAIT_NS    (10 * CUBE_NS_PER_S)
 #define LEAVING_NS CUBE_NS_PER_S
-#define LOOK_MS    200         /* at how long it has been silent */
+#define LOOK_MS    200          /* at how long it has been silent */
 #define QUEUE_HIGH (256u << 10) /* no more input is taken over this */
 /* Small enough that each hop gets whole frames with one read and has them in its cache. */
 #define FRAME       (16u << 10)
@@ -33,9 +33,9 @@ struct cube_rstream {
 	void *arg;
 	int fd;
 	struct cube_buf in, out;
-	uint32_t input;    /* granted and not used */
-	uint32_t grant_at; /* so much used up is granted again */
-	uint32_t used[2];  /* used up of fds 1 and 2, and not granted again */
+	uint32_t input;     /* granted and not used */
+	uint32_t grant_at;  /* so much used up is granted again */
+	uint32_t used[2];   /* used up of fds 1 and 2, and not granted again */
 	uint32_t output[2]; /* granted of fds 1 and 2, and not come */
 	bool over[2];       /* their ends of file came */
 	bool ended, closed;

@@ -72,8 +72,8 @@ short cube_rstream_events(const struct cube_rstream *s); /* POLLIN, POLLOUT */
 int cube_rstream_step(struct cube_rstream *s, struct cube_err *err);
 
 #define CUBE_RSTREAM_SILENCE (10 * CUBE_NS_PER_S) /* is told: nobody waits in silence */
-/* Has nothing come for so long (ns; 0: never mind)? True once in a stream's life, for the caller to say so.
- * working: the caller has work of its own, and did not wait for the host until now. */
+/* Has nothing come for so long (ns; 0: never mind)? True once in a stream's life, for the caller to
+ * say so. working: the caller has work of its own, and did not wait for the host until now. */
 bool cube_rstream_silent(struct cube_rstream *s, uint64_t limit, bool working);
 void cube_rstream_say_silent(const char *names, uint64_t limit);
 /* Steps until the stream is closed, for callers that wait for nothing else; a silence is told. */

@@ -2,10 +2,6 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "cp.h"
 #include "cube/text.h"
@@ -109,70 +105,6 @@ START_TEST(line_of_any_width) {
 }
 END_TEST
 
-/* A manager that relays what a bad host says: whatever stream is opened gets these bytes. */
-static void lie(int s, const uint8_t *bytes, size_t n) {
-	static const char head[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n"
-				   "Connection: Upgrade\r\n\r\n";
-	char c[4] = "";
-	int peer = accept(s, NULL, NULL);
-	while (memcmp(c, "\r\n\r\n", 4) != 0) {
-		memmove(c, c + 1, 3);
-		if (read(peer, c + 3, 1) != 1) _exit(1);
-	}
-	send(peer, head, sizeof head - 1, MSG_NOSIGNAL);
-	send(peer, bytes, n, MSG_NOSIGNAL);
-	while (read(peer, c, 1) > 0) {} /* until it is hung up */
-	_exit(0);
-}
-
-/* Copies with one host, which answers with n bytes in one frame on fd 1 and another one behind. */
-static void copy_with_liar(bool up, const uint8_t *answer, size_t n) {
-	char dir[] = "/tmp/cube-lies.XXXXXX";
-	static const char *const paths[] = {"/etc/passwd"};
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	struct cube_cli cli = {0};
-	struct cube_err err;
-	uint8_t sent[2 * (CUBE_STREAM_HEAD + 64)];
-	int status, s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(at.sun_path, sizeof at.sun_path, "%s/sock", dir);
-	ck_assert_int_eq(bind(s, (struct sockaddr *)&at, sizeof at), 0);
-	ck_assert_int_eq(listen(s, 1), 0);
-	for (size_t i = 0; i < 2; i++) {
-		uint8_t *frame = sent + i * (CUBE_STREAM_HEAD + n);
-		cube_msg_stream_head(frame, CUBE_MSG_STREAM_OUTPUT, 0, CUBE_STDOUT, (uint32_t)n);
-		memcpy(frame + CUBE_STREAM_HEAD, answer, n);
-	}
-	pid_t pid = fork();
-	if (pid == 0) lie(s, sent, 2 * (CUBE_STREAM_HEAD + n));
-	close(s);
-	snprintf(cli.paths.socket, sizeof cli.paths.socket, "%s", at.sun_path);
-	ck_assert_int_eq(cube_client_new(&cli.paths, &cli.client, &err), 0);
-	struct cube_cp cp = {.cli = &cli, .up = up, .paths = paths, .npaths = 1, .fanout = 1};
-	struct cube_cp_host *h = cube_cp_add(&cp, "liar", dir);
-	if (!up) cube_strv_add(&h->paths, "x");
-	while (cube_cp_turn(&cp, -1, 1000)) {}
-	ck_assert_int_eq(h->state, CUBE_CP_FAILED);
-	ck_assert_ptr_nonnull(h->failure);
-	ck_assert_uint_gt(strlen(h->failure), 0);
-	ck_assert_ptr_null(h->stream);
-	cube_cp_done(&cp);
-	cube_client_free(cli.client);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	unlink(at.sun_path);
-	rmdir(dir);
-}
-
-START_TEST(a_host_that_lies_fails_alone) {
-	static const uint8_t garbage[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-	static const uint8_t words[] = "hello, nobody asked";
-	for (int up = 0; up < 2; up++) {
-		copy_with_liar(up, garbage, sizeof garbage);
-		copy_with_liar(up, words, sizeof words);
-	}
-}
-END_TEST
-
 int main(void) {
 	Suite *s = suite_create("cp");
 	TCase *t = tcase_create("cp");
@@ -180,7 +112,6 @@ int main(void) {
 	tcase_add_test(t, failures_of_any_bytes);
 	tcase_add_test(t, reasons_of_any_bytes);
 	tcase_add_test(t, line_of_any_width);
-	tcase_add_test(t, a_host_that_lies_fails_alone);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

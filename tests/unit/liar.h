@@ -25,7 +25,7 @@ struct liar {
 	struct cube_buf lie;
 	const char *when; /* this has come: then it lies; NULL: at once */
 	bool hangs_up;    /* after the lie */
-	int go;        /* closing it allows the late ones */
+	int go;           /* closing it allows the late ones */
 	pid_t pid;
 };
 
@@ -164,14 +164,16 @@ static inline void serve_stream(struct liar *l, int peer, const char *name, int 
 				   "Connection: Upgrade\r\n\r\n";
 	char c;
 	send_all(peer, head, sizeof head - 1);
-	if (strncmp(name, "late", 4) == 0) while (read(go, &c, 1) > 0) {}
+	if (strncmp(name, "late", 4) == 0)
+		while (read(go, &c, 1) > 0) {}
 	if (strncmp(name, "liar", 4) != 0) {
 		serve_honestly(peer, l->dir);
 		return;
 	}
 	if (l->when) wait_for(peer, l->when);
 	send_buf(peer, &l->lie);
-	if (!l->hangs_up) while (read(peer, &c, 1) > 0) {}
+	if (!l->hangs_up)
+		while (read(peer, &c, 1) > 0) {}
 }
 
 /* Everything that is asked but for streams is answered with the nodes. */

@@ -389,7 +389,8 @@ END_TEST
 /* ---- forward ------------------------------------------------------------------------------ */
 
 static pid_t start_forwards(struct liar *l, FILE **ret_out, FILE **ret_err) {
-	static char any[] = "0", here[] = "127.0.0.1", bad[] = "liar", good[] = "good1", port[] = "7";
+	static char any[] = "0", here[] = "127.0.0.1", bad[] = "liar", good[] = "good1",
+		    port[] = "7";
 	static const struct cube_forward list[] = {{here, any, bad, here, port},
 						   {here, any, good, here, port}};
 	int out[2], err[2];
@@ -518,7 +519,8 @@ START_TEST(silence_of_a_stream) {
 	if (pid == 0) { /* waits for what is told, and lets the host answer */
 		ssize_t n = read(out[0], line, sizeof line - 1);
 		close(l.go);
-		_exit(n <= 0 || strcmp(line, "cube: late: no answer for 0 s; waiting (Ctrl-C ends)\n"));
+		_exit(n <= 0 ||
+		      strcmp(line, "cube: late: no answer for 0 s; waiting (Ctrl-C ends)\n"));
 	}
 	close(l.go);
 	l.go = -1;

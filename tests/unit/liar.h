@@ -1,6 +1,6 @@
 /* Hosts that lie: a manager in a process of its own, which relays what a host of that name says.
- * "liar" says the bytes it is given, whatever it was asked; "good..." do what they are asked, and
- * "late..." do too, once they are allowed to. */
+ * "liar0", "liar1" and so on say the bytes they are given, whatever they were asked; "good..." do
+ * what they are asked, and "late" does too, once it is allowed to. */
 #ifndef CUBE_TEST_LIAR_H
 #define CUBE_TEST_LIAR_H
 
@@ -19,13 +19,20 @@
 #include "cube/msg.h"
 #include "record.h"
 
+#define LIARS 64
+
+struct lie_told {
+	struct cube_buf bytes;
+	const char *when; /* this has come: then it is told; NULL: at once */
+	bool hangs_up;    /* afterwards */
+};
+
 struct liar {
 	char dir[32]; /* scratch: the socket, "x" to be fetched, what was put */
 	struct cube_cli cli;
-	struct cube_buf lie;
-	const char *when; /* this has come: then it lies; NULL: at once */
-	bool hangs_up;    /* after the lie */
-	int go;           /* closing it allows the late ones */
+	struct lie_told lies[LIARS];
+	size_t n;
+	int go; /* closing it allows the late ones */
 	pid_t pid;
 };
 
@@ -162,27 +169,37 @@ static inline void wait_for(int peer, const char *what) {
 static inline void serve_stream(struct liar *l, int peer, const char *name, int go) {
 	static const char head[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n"
 				   "Connection: Upgrade\r\n\r\n";
+	unsigned i;
 	char c;
 	send_all(peer, head, sizeof head - 1);
 	if (strncmp(name, "late", 4) == 0)
 		while (read(go, &c, 1) > 0) {}
-	if (strncmp(name, "liar", 4) != 0) {
+	if (sscanf(name, "liar%u", &i) != 1 || i >= l->n) {
 		serve_honestly(peer, l->dir);
 		return;
 	}
-	if (l->when) wait_for(peer, l->when);
-	send_buf(peer, &l->lie);
-	if (!l->hangs_up)
+	if (l->lies[i].when) wait_for(peer, l->lies[i].when);
+	send_buf(peer, &l->lies[i].bytes);
+	if (!l->lies[i].hangs_up)
 		while (read(peer, &c, 1) > 0) {}
+}
+
+static inline void send_nodes(const struct liar *l, int peer) {
+	struct cube_buf json;
+	cube_buf_init(&json, 64u << 10);
+	cube_buf_addstr(&json, "{\"nodes\":[");
+	for (size_t i = 0; i < l->n; i++)
+		cube_buf_printf(&json, "{\"name\":\"liar%zu\",\"state\":\"ready\"},", i);
+	cube_buf_addstr(&json, "{\"name\":\"good1\",\"state\":\"ready\"}]}");
+	cube_autofree char *answer = cube_strf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+					       cube_buf_len(&json), cube_buf_str(&json));
+	send_all(peer, answer, strlen(answer));
+	cube_buf_done(&json);
 }
 
 /* Everything that is asked but for streams is answered with the nodes. */
 static inline void serve_client(struct liar *l, int peer, int go) {
-	static const char nodes[] =
-		"{\"nodes\":[{\"name\":\"liar\",\"state\":\"ready\"},"
-		"{\"name\":\"good1\",\"state\":\"ready\"},{\"name\":\"good2\",\"state\":\"ready\"},"
-		"{\"name\":\"late\",\"state\":\"ready\"}]}";
-	char ask[8192], name[64], answer[512];
+	char ask[8192], name[64];
 	size_t n = 0;
 	while (n < sizeof ask - 1 && read(peer, ask + n, 1) == 1) {
 		ask[++n] = '\0';
@@ -191,9 +208,7 @@ static inline void serve_client(struct liar *l, int peer, int go) {
 			serve_stream(l, peer, name, go);
 			return;
 		}
-		snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
-			 sizeof nodes - 1, nodes);
-		send_all(peer, answer, strlen(answer));
+		send_nodes(l, peer);
 		n = 0;
 	}
 }
@@ -213,7 +228,13 @@ static inline _Noreturn void serve(struct liar *l, int s, int go) {
 static inline void liar_init(struct liar *l) {
 	*l = (struct liar){.dir = "/tmp/cube-lies.XXXXXX", .go = -1};
 	ck_assert_ptr_nonnull(mkdtemp(l->dir));
-	cube_buf_init(&l->lie, 32u << 20);
+}
+
+static inline struct lie_told *liar_add(struct liar *l) {
+	ck_assert_uint_lt(l->n, LIARS);
+	struct lie_told *t = &l->lies[l->n++];
+	cube_buf_init(&t->bytes, 32u << 20);
+	return t;
 }
 
 static inline char *liar_path(const struct liar *l, const char *name) {
@@ -232,7 +253,7 @@ static inline void liar_start(struct liar *l) {
 	ck_assert(x && fputs("the truth\n", x) >= 0 && fclose(x) == 0);
 	snprintf(at.sun_path, sizeof at.sun_path, "%s/sock", l->dir);
 	ck_assert_int_eq(bind(s, (struct sockaddr *)&at, sizeof at), 0);
-	ck_assert_int_eq(listen(s, 20), 0);
+	ck_assert_int_eq(listen(s, 2 * LIARS), 0);
 	ck_assert_int_eq(pipe(go), 0);
 	l->pid = fork();
 	if (l->pid == 0) {
@@ -252,7 +273,7 @@ static inline void liar_stop(struct liar *l) {
 	if (l->go >= 0) close(l->go);
 	kill(l->pid, SIGKILL);
 	ck_assert_int_eq(waitpid(l->pid, &status, 0), l->pid);
-	cube_buf_done(&l->lie);
+	for (size_t i = 0; i < l->n; i++) cube_buf_done(&l->lies[i].bytes);
 	cube_autofree char *remove = cube_strf("rm -r %s", l->dir);
 	ck_assert_int_eq(system(remove), 0);
 }

@@ -5,6 +5,7 @@
 #define CUBE_TEST_LIAR_H
 
 #include <check.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,7 +215,8 @@ static inline void serve_client(struct liar *l, int peer, int go) {
 }
 
 static inline _Noreturn void serve(struct liar *l, int s, int go) {
-	signal(SIGCHLD, SIG_IGN);
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGCHLD, &ignore, NULL);
 	for (;;) {
 		int peer = accept(s, NULL, NULL);
 		if (peer >= 0 && fork() == 0) {
@@ -267,6 +269,10 @@ static inline void liar_start(struct liar *l) {
 	ck_assert_int_eq(cube_client_new(&l->cli.paths, &l->cli.client, &err), 0);
 }
 
+static inline int liar_remove(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+	return remove(path);
+}
+
 static inline void liar_stop(struct liar *l) {
 	int status;
 	cube_client_free(l->cli.client);
@@ -274,8 +280,7 @@ static inline void liar_stop(struct liar *l) {
 	kill(l->pid, SIGKILL);
 	ck_assert_int_eq(waitpid(l->pid, &status, 0), l->pid);
 	for (size_t i = 0; i < l->n; i++) cube_buf_done(&l->lies[i].bytes);
-	cube_autofree char *remove = cube_strf("rm -r %s", l->dir);
-	ck_assert_int_eq(system(remove), 0);
+	ck_assert_int_eq(nftw(l->dir, liar_remove, 20, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 #endif

@@ -33,7 +33,8 @@
 #define CUBE_COPY_RESUMES (1u << 20)
 #define CUBE_COPY_DEPTH   128 /* folders in folders */
 
-/* path and message are valid during the call and come partly from the peer: escape them. */
+/* path and message are valid during the call and come partly from the peer: escape them. It frees
+ * neither end: the one that calls is in use. */
 typedef void cube_copy_problem_fn(void *arg, const char *path, const char *message);
 
 struct cube_copy_counts {

@@ -29,7 +29,10 @@
 struct cube_stream;
 
 struct cube_stream_ops {
-	/* Returns how many of the n bytes were taken, 0 included. May free the stream. */
+	/* Returns how many of the n bytes were taken, 0 included. May free the stream: the bytes
+	 * stay until it returns. An owner that calls its own owner from here either allows that
+	 * too, and looks whether it is gone after each call, or has failures returned to it, and
+	 * is freed after that. */
 	size_t (*data)(void *arg, const uint8_t *bytes, size_t n);
 	/* The peer's end of file (err NULL), or a failure. All data was offered before, untaken
 	 * bytes again until none is taken; while paused that waits for _resume. Called once. After

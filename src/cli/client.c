@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cube/assert.h"
 #include "cube/buf.h"
 #include "cube/id.h"
 #include "cube/mem.h"
@@ -30,6 +31,7 @@ struct cube_client {
 	const struct cube_paths *restarts; /* NULL: who asks is told that nobody listens */
 	struct cube_transfer *transfers;
 	struct cube_client_hook *hooks;
+	struct cube_client_hook *next_hook; /* the one to be called next, while some are */
 };
 
 struct cube_transfer {
@@ -42,7 +44,8 @@ struct cube_transfer {
 	int fd;      /* what a POST sends, or -1 */
 	bool paused; /* waits for fd */
 	bool ended;
-	int stopped; /* what fn returned */
+	bool calling; /* fn is being called, by libcurl: not to be freed */
+	int stopped;  /* what fn returned */
 	CURLcode code;
 	struct cube_buf error_body;
 };
@@ -410,7 +413,9 @@ static size_t take_bytes(char *bytes, size_t size, size_t n, void *arg) {
 		cube_buf_add(&t->error_body, bytes, n < room ? n : room);
 		return n;
 	}
+	t->calling = true;
 	t->stopped = t->fn ? t->fn(t->arg, bytes, n) : 0;
+	t->calling = false;
 	return t->stopped ? CURL_WRITEFUNC_ERROR : n;
 }
 
@@ -499,6 +504,7 @@ int cube_transfer_result(const struct cube_transfer *t, struct cube_err *err) {
 
 void cube_transfer_free(struct cube_transfer *t) {
 	if (!t) return;
+	cube_assert(!t->calling);
 	struct cube_transfer **at = &t->client->transfers;
 	while (*at != t) at = &(*at)->next;
 	*at = t->next;
@@ -518,6 +524,17 @@ static void resume(struct cube_client *c, const struct curl_waitfd *w, size_t n)
 			t->paused = false;
 			curl_easy_pause(t->easy, CURLPAUSE_CONT);
 		}
+	}
+}
+
+/* One may remove itself and any other: next_hook goes along. */
+static void call_hooks(struct cube_client *c, enum cube_client_turn what) {
+	c->next_hook = c->hooks;
+	for (struct cube_client_hook *h; (h = c->next_hook);) {
+		bool readable = h->readable;
+		c->next_hook = h->next;
+		h->readable = false;
+		h->fn(h->arg, what == CUBE_TURN_IDLE && readable ? CUBE_TURN_READABLE : what);
 	}
 }
 
@@ -552,13 +569,9 @@ void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int t
 		t->ended = true;
 		t->code = m->data.result;
 	}
-	for (struct cube_client_hook *h = c->hooks, *next; h; h = next) {
-		next = h->next;
-		bool polled = h->fd >= 0 && hooked < count;
-		bool readable = polled && w[hooked].revents;
-		hooked += polled;
-		h->fn(h->arg, readable ? CUBE_TURN_READABLE : CUBE_TURN_IDLE);
-	}
+	for (struct cube_client_hook *h = c->hooks; h; h = h->next)
+		h->readable = hooked < count && w[hooked].fd == h->fd && w[hooked++].revents;
+	call_hooks(c, CUBE_TURN_IDLE);
 }
 
 void cube_client_hook_add(struct cube_client *c, struct cube_client_hook *hook) {
@@ -570,11 +583,9 @@ void cube_client_hook_remove(struct cube_client *c, struct cube_client_hook *hoo
 	struct cube_client_hook **at = &c->hooks;
 	while (*at && *at != hook) at = &(*at)->next;
 	if (*at) *at = hook->next;
+	if (c->next_hook == hook) c->next_hook = hook->next;
 }
 
 void cube_client_interrupted(struct cube_client *c) {
-	for (struct cube_client_hook *h = c->hooks, *next; h; h = next) {
-		next = h->next;
-		h->fn(h->arg, CUBE_TURN_INTERRUPTED);
-	}
+	call_hooks(c, CUBE_TURN_INTERRUPTED);
 }

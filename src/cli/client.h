@@ -49,7 +49,9 @@ pid_t cube_client_manager_pid(const struct cube_paths *paths);
 int cube_client_put(struct cube_client *c, const char *path, int fd, uint64_t size,
 		    struct cube_err *err);
 
-/* Takes a piece of an answer; not 0 ends the transfer with that result. */
+/* Takes a piece of an answer; not 0 ends the transfer with that result. It is called by libcurl
+ * from inside cube_client_turn: it frees no transfer and calls no turn. Who wants to end returns
+ * not 0, and the owner frees after the turn. cube_client_json is fine. */
 typedef int cube_client_fn(void *arg, const void *bytes, size_t n);
 
 /* A GET whose answer goes to fn as it comes. */
@@ -74,7 +76,8 @@ int cube_client_upgrade(struct cube_client *c, const char *path, const char *pro
  * are filled. */
 void cube_client_turn(struct cube_client *c, struct pollfd *fds, size_t n, int timeout_ms);
 
-/* Something else that goes on while commands wait. */
+/* Something else that goes on while commands wait. A hook may add and remove hooks, itself
+ * included, and free those that are removed; it calls no cube_client_turn. */
 enum cube_client_turn {
 	CUBE_TURN_IDLE,        /* a turn was done */
 	CUBE_TURN_READABLE,    /* and fd can be read */
@@ -84,7 +87,8 @@ struct cube_client_hook {
 	int fd; /* -1: none now; it may change */
 	void (*fn)(void *arg, enum cube_client_turn what);
 	void *arg;
-	struct cube_client_hook *next;
+	struct cube_client_hook *next; /* the client's, as is the last one */
+	bool readable;
 };
 void cube_client_hook_add(struct cube_client *c, struct cube_client_hook *hook);
 void cube_client_hook_remove(struct cube_client *c, struct cube_client_hook *hook);

@@ -224,6 +224,7 @@ static int copy(const struct args *a, struct cube_cp *cp, int code) {
 	cp->hide = cube_cp_hide;
 	cp->arg = &show;
 	cp->wait = a->wait;
+	cp->silence = CUBE_RSTREAM_SILENCE;
 	cp->fanout = a->fanout;
 	allow_files();
 	int signo = drive(cp, &show);
@@ -283,7 +284,8 @@ const struct cube_command cube_cmd_cp = {
 		"and a file appears under its name only when it is whole. Run the command again after\n"
 		"it was stopped or cut off: large files go on where they were. Until then a part lies beside\n"
 		"its place (.NAME.*.cube-part); `cube down` removes it. A full disk keeps none.\n"
-		"A file here whose name has a colon is written ./NAME.\n",
+		"A file here whose name has a colon is written ./NAME. A host that does not answer for 10 s is\n"
+		"named, and waited for.\n",
 	.groups = groups,
 	.size = sizeof(struct args),
 	.common = offsetof(struct args, common),

@@ -1,4 +1,3 @@
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,12 +28,16 @@ struct asking {
 	struct cube_buf text, complaint;
 };
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct asking *a = arg;
 	size_t room = cube_buf_room(&a->complaint);
 	cube_rstream_grant(a->stream, fd, n);
-	if (fd == 2) return cube_buf_add(&a->complaint, bytes, n < room ? n : room);
-	return cube_buf_add(&a->text, bytes, n);
+	if (fd == 2) {
+		cube_buf_add(&a->complaint, bytes, n < room ? n : room);
+		return 0;
+	}
+	if (!cube_buf_add(&a->text, bytes, n)) return 0;
+	return cube_fail(err, CUBE_ETOOBIG, "more than 8 MiB of environment");
 }
 
 /* What kept it from starting was told. */
@@ -58,11 +61,8 @@ static int ask(struct cube_cli *cli, const char *node, bool login, struct asking
 	};
 	int rc = cube_rstream_open_waiting(cli, &open, &ops, a, &a->stream, err);
 	if (!rc) cube_rstream_end(a->stream);
-	while (!rc && !cube_rstream_closed(a->stream)) {
-		struct pollfd p = {cube_rstream_fd(a->stream), cube_rstream_events(a->stream), 0};
-		if (poll(&p, 1, -1) > 0) rc = cube_rstream_step(a->stream, err);
-		if (rc == CUBE_ETOOBIG) cube_fail(err, rc, "more than 8 MiB of environment");
-	}
+	if (!rc) rc = cube_rstream_finish(a->stream, node, CUBE_RSTREAM_SILENCE, err);
+	if (rc && a->stream && rc != CUBE_ECONNECT) cube_wrap(err, "%.80s", node);
 	if (!rc) *ret_code = cube_rstream_exit(a->stream, node);
 	if (!rc && *ret_code) tell_complaint(a, node);
 	cube_rstream_free(a->stream);

@@ -52,7 +52,7 @@ struct session {
 
 /* ---- output ---- */
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct session *s = arg;
 	cube_rstream_grant(s->stream, fd, cube_sink_put(&s->out[fd - 1], bytes, n));
 	return 0;
@@ -152,6 +152,7 @@ static int relay(struct session *s, const char *node) {
 	cube_rawtty_restore(&s->terminal);
 	if (s->left) return s->left;
 	if (s->out[0].sys) return cube_write_broken(s->out[0].sys);
+	if (rc && rc != CUBE_ECONNECT) cube_wrap(&err, "%.80s", node);
 	return rc ? cube_cli_fail(&err) : cube_rstream_exit(s->stream, node);
 }
 

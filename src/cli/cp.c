@@ -108,21 +108,19 @@ static int give(struct cube_cp_host *h, const uint8_t *bytes, size_t n, struct c
 	return rc;
 }
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct cube_cp_host *h = arg;
-	struct cube_err err;
 	int rc = 0;
 	if (fd == 2) {
 		size_t room = cube_buf_room(&h->said);
 		cube_buf_add(&h->said, bytes, n < room ? n : room);
 		cube_rstream_grant(h->stream, 2, n);
 	} else if (n > 0 && h->sender) {
-		rc = cube_sender_feed(h->sender, bytes, n, &err);
+		rc = cube_sender_feed(h->sender, bytes, n, err);
 		cube_rstream_grant(h->stream, 1, n);
 	} else if (n > 0) {
-		rc = give(h, bytes, n, &err);
+		rc = give(h, bytes, n, err);
 	}
-	if (rc) fail(h, err.msg);
 	return rc;
 }
 
@@ -249,7 +247,6 @@ static int pump_down(struct cube_cp_host *h, struct cube_err *err) {
 static void step(struct cube_cp_host *h, bool ready) {
 	struct cube_err err;
 	int rc = ready ? cube_rstream_step(h->stream, &err) : 0;
-	if (h->state != CUBE_CP_RUNNING) return; /* it failed in there */
 	if (rc == CUBE_ECONNECT) {
 		link_broke(h);
 		return;
@@ -309,6 +306,23 @@ static void tell_waiting(struct cube_cp *cp) {
 		if (cp->hide) cp->hide(cp->arg);
 		cube_cli_say("%s: the link broke; waiting for it, at most %llu s", folded,
 			     (unsigned long long)(cp->wait / CUBE_NS_PER_S));
+	}
+	json_decref(names);
+}
+
+/* Hosts that have said nothing for long: nobody waits in silence. */
+static void tell_silent(struct cube_cp *cp) {
+	json_t *names = json_array();
+	for (size_t i = 0; i < cp->n; i++) {
+		struct cube_cp_host *h = &cp->hosts[i];
+		if (h->state == CUBE_CP_RUNNING &&
+		    cube_rstream_silent(h->stream, cp->silence, h->busy))
+			json_array_append_new(names, json_string(h->node));
+	}
+	if (json_array_size(names)) {
+		cube_autofree char *folded = cube_fold_names(names);
+		if (cp->hide) cp->hide(cp->arg);
+		cube_rstream_say_silent(folded, cp->silence);
 	}
 	json_decref(names);
 }
@@ -378,6 +392,7 @@ bool cube_cp_turn(struct cube_cp *cp, int wake_fd, int timeout_ms) {
 		if (ready || h->busy) step(h, ready);
 	}
 	free(fds);
+	tell_silent(cp);
 	return true;
 }
 

@@ -59,6 +59,7 @@ struct cube_cp {
 	bool folder, make; /* as in struct cube_receiver_config */
 	uint64_t total_files, total_bytes;
 	uint64_t wait, fanout; /* ns; hosts at once */
+	uint64_t silence;      /* ns without a byte of a host: that is told; 0: not */
 	struct cube_cp_host *hosts;
 	size_t n;
 	uint64_t looked; /* at the nodes' states */

@@ -72,7 +72,7 @@ static void shut_out(struct conn *c) {
 	shutdown(c->sock, SHUT_WR);
 }
 
-static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n) {
+static int on_data(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err) {
 	struct conn *c = arg;
 	size_t room = cube_buf_room(&c->said);
 	if (fd == 2) {

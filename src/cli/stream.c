@@ -21,6 +21,7 @@
 #define STEP_MAX   (1u << 20) /* read in one step */
 #define WAIT_NS    (10 * CUBE_NS_PER_S)
 #define LEAVING_NS CUBE_NS_PER_S
+#define LOOK_MS    200          /* at how long it has been silent */
 #define QUEUE_HIGH (256u << 10) /* no more input is taken over this */
 /* Small enough that each hop gets whole frames with one read and has them in its cache. */
 #define FRAME       (16u << 10)
@@ -32,10 +33,14 @@ struct cube_rstream {
 	void *arg;
 	int fd;
 	struct cube_buf in, out;
-	uint32_t input;    /* granted and not used */
-	uint32_t grant_at; /* so much used up is granted again */
-	uint32_t used[2];  /* used up of fds 1 and 2, and not granted again */
+	uint32_t input;     /* granted and not used */
+	uint32_t grant_at;  /* so much used up is granted again */
+	uint32_t used[2];   /* used up of fds 1 and 2, and not granted again */
+	uint32_t output[2]; /* granted of fds 1 and 2, and not come */
+	bool over[2];       /* their ends of file came */
 	bool ended, closed;
+	uint64_t heard; /* when bytes came, or it was opened */
+	bool silent;    /* that was told */
 	uint8_t how;
 	int32_t value;
 	char message[240];
@@ -168,6 +173,7 @@ static void send_window(struct cube_rstream *s, int fd, uint32_t n) {
 	struct cube_msg msg = {.type = CUBE_MSG_STREAM_WINDOW};
 	msg.stream.fd = (uint8_t)fd;
 	msg.stream.window = n;
+	s->output[fd - 1] += n;
 	send_msg(s, &msg);
 }
 
@@ -181,15 +187,22 @@ void cube_rstream_grant(struct cube_rstream *s, int fd, size_t n) {
 
 /* ---- receiving ---- */
 
-static int on_output(struct cube_rstream *s, const struct cube_msg *msg) {
+static int on_output(struct cube_rstream *s, const struct cube_msg *msg, struct cube_err *err) {
 	struct cube_slice data = msg->stream.bytes;
+	uint32_t *granted = &s->output[msg->stream.fd - 1], cost = cube_msg_stream_cost(data.n);
+	bool *over = &s->over[msg->stream.fd - 1];
+	if (*over) return cube_fail(err, CUBE_EPROTO, "more output came after its end");
+	if (cost > *granted)
+		return cube_fail(err, CUBE_EPROTO, "more output came than was granted");
+	*granted -= cost;
+	*over = !data.n;
 	if (data.n) cube_rstream_grant(s, msg->stream.fd, CUBE_STREAM_COST);
-	return s->ops->data(s->arg, msg->stream.fd, data.p, data.n);
+	return s->ops->data(s->arg, msg->stream.fd, data.p, data.n, err);
 }
 
 static int on_msg(struct cube_rstream *s, const struct cube_msg *msg, struct cube_err *err) {
 	switch (msg->type) {
-	case CUBE_MSG_STREAM_OUTPUT: return on_output(s, msg);
+	case CUBE_MSG_STREAM_OUTPUT: return on_output(s, msg, err);
 	case CUBE_MSG_STREAM_GRANT:
 		if (msg->stream.window <= CUBE_WINDOW_MAX - s->input) {
 			s->input += msg->stream.window;
@@ -237,6 +250,7 @@ int cube_rstream_step(struct cube_rstream *s, struct cube_err *err) {
 					 "the manager went away, and the stream with it; the "
 					 "next command starts it again");
 		cube_buf_commit(&s->in, (size_t)n);
+		s->heard = cube_clock_mono();
 		total += (size_t)n;
 		rc = take_frames(s, err);
 	}
@@ -296,6 +310,7 @@ int cube_rstream_open(struct cube_client *c, const struct cube_rstream_open *ope
 	s->ops = ops;
 	s->arg = arg;
 	s->fd = fd;
+	s->heard = cube_clock_mono();
 	cube_buf_init(&s->in, CUBE_FRAME_MAX + 4 + CHUNK);
 	cube_buf_init(&s->out, 4 * CUBE_FRAME_MAX);
 	rc = send_open(s, open, err);
@@ -364,6 +379,30 @@ int cube_rstream_open_waiting(struct cube_cli *cli, const struct cube_rstream_op
 			told = true;
 		}
 		poll(NULL, 0, 50);
+	}
+	return rc;
+}
+
+bool cube_rstream_silent(struct cube_rstream *s, uint64_t limit, bool working) {
+	uint64_t now = cube_clock_mono();
+	if (working) s->heard = now;
+	if (!limit || s->silent || s->closed || now - s->heard < limit) return false;
+	return s->silent = true;
+}
+
+void cube_rstream_say_silent(const char *names, uint64_t limit) {
+	cube_cli_say("%s: no answer for %llu s; waiting (Ctrl-C ends)", names,
+		     (unsigned long long)(limit / CUBE_NS_PER_S));
+}
+
+int cube_rstream_finish(struct cube_rstream *s, const char *node, uint64_t limit,
+			struct cube_err *err) {
+	int rc = 0;
+	while (!rc && !s->closed) {
+		struct pollfd p = {s->fd, cube_rstream_events(s), 0};
+		if (poll(&p, 1, LOOK_MS) > 0) rc = cube_rstream_step(s, err);
+		if (!rc && cube_rstream_silent(s, limit, false))
+			cube_rstream_say_silent(node, limit);
 	}
 	return rc;
 }

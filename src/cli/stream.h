@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "client.h"
+#include "cube/clock.h"
 #include "cube/msg.h"
 
 #define CUBE_RSTREAM_HEAD CUBE_STREAM_HEAD /* bytes before the data for cube_rstream_send */
@@ -34,9 +35,11 @@ struct cube_rstream_open {
 };
 
 struct cube_rstream_ops {
-	/* What the process wrote on fd 1 or 2; n 0: its end of file. Not 0 stops cube_rstream_step,
-	 * which returns it. The bytes are gone after the call. */
-	int (*data)(void *arg, int fd, const uint8_t *bytes, size_t n);
+	/* What the process wrote on fd 1 or 2; n 0: its end of file. The bytes are gone after the
+	 * call. It may grant and write, but never frees the stream, nor what it is called with:
+	 * they are in use. A failure (not 0, with *err filled) stops cube_rstream_step, which
+	 * returns it, and the owner frees after that. */
+	int (*data)(void *arg, int fd, const uint8_t *bytes, size_t n, struct cube_err *err);
 };
 
 /* CUBE_ENOTFOUND: no such node; CUBE_ECONFLICT: it is not ready, with the reason. That the process
@@ -63,9 +66,19 @@ void cube_rstream_free(struct cube_rstream *s); /* NULL is fine; hangs up a proc
 
 int cube_rstream_fd(const struct cube_rstream *s);
 short cube_rstream_events(const struct cube_rstream *s); /* POLLIN, POLLOUT */
-/* Reads and writes what can be done now, a bounded amount. 0, what `data` returned, or
- * CUBE_ECONNECT when the manager is gone. */
+/* Reads and writes what can be done now, a bounded amount. 0, CUBE_ECONNECT when the manager is
+ * gone, what `data` returned, or CUBE_EPROTO where what came is no stream: malformed, more than was
+ * granted, behind its end. *err says it, but not of which host: the caller does. */
 int cube_rstream_step(struct cube_rstream *s, struct cube_err *err);
+
+#define CUBE_RSTREAM_SILENCE (10 * CUBE_NS_PER_S) /* is told: nobody waits in silence */
+/* Has nothing come for so long (ns; 0: never mind)? True once in a stream's life, for the caller to
+ * say so. working: the caller has work of its own, and did not wait for the host until now. */
+bool cube_rstream_silent(struct cube_rstream *s, uint64_t limit, bool working);
+void cube_rstream_say_silent(const char *names, uint64_t limit);
+/* Steps until the stream is closed, for callers that wait for nothing else; a silence is told. */
+int cube_rstream_finish(struct cube_rstream *s, const char *node, uint64_t limit,
+			struct cube_err *err);
 
 /* So many more bytes may come on fd 1 or 2. Small grants are gathered. */
 void cube_rstream_grant(struct cube_rstream *s, int fd, size_t n);

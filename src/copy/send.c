@@ -346,6 +346,9 @@ static int on_record(struct cube_sender *s, struct cube_err *err) {
 		return 0;
 	case REC_REPLY_PROBLEM: on_problem(s); return 0;
 	case REC_REPLY_DONE:
+		if (s->state != SEND_OVER)
+			return cube_fail(err, CUBE_EPROTO,
+					 "copy: the receiver is done before all was sent");
 		close_file(s);
 		s->state = SEND_DONE;
 		return 0;

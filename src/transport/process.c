@@ -212,6 +212,7 @@ static size_t out_data(void *arg, const uint8_t *bytes, size_t n) {
 		cube_timer_disarm(p->limit);
 		close_stdin(p);
 		if (p->kind->begun) p->kind->begun(p->of);
+		if (p->stopped) return n; /* an event freed us */
 	}
 	if (n > room) n = room; /* the stream keeps the rest and stops reading */
 	if (n && cube_outlet_push(&p->outlet, bytes, n) < 0) return 0;

@@ -1,6 +1,6 @@
-/* Shared by tasks.c (the set, placing, telling), attempts.c (what workers say) and input.c. */
-#ifndef CUBE_TASKS_IMPL_H
-#define CUBE_TASKS_IMPL_H
+/* Shared by the files of this folder. */
+#ifndef CUBE_WORK_IMPL_H
+#define CUBE_WORK_IMPL_H
 
 #include "ids.h"
 #include "cube/task.h"
@@ -17,6 +17,8 @@ struct cube_work {
 	struct cube_link jobs; /* with tasks in memory, rising ids */
 	struct cube_link
 		waiting; /* .. those with tasks that may run on any of several nodes, and wait */
+	struct cube_link ending;  /* .. those whose pending tasks are being stopped */
+	struct cube_timer *again; /* there is more to end */
 	struct cube_link changed; /* struct cube_task.changes */
 	struct cube_link watchers;
 	struct cube_ids *ids;

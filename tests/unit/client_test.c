@@ -121,11 +121,52 @@ START_TEST(a_post_is_made_once) {
 }
 END_TEST
 
+struct hooked {
+	struct cube_client *c;
+	struct cube_client_hook hook;
+	struct hooked *removes;
+	int calls;
+};
+
+static void on_hook(void *arg, enum cube_client_turn what) {
+	struct hooked *h = arg;
+	h->calls++;
+	if (!h->removes) return;
+	cube_client_hook_remove(h->c, &h->removes->hook);
+	if (h->removes != h) memset(h->removes, 0xee, sizeof *h->removes); /* as if freed */
+	h->removes = NULL;
+}
+
+/* A hook may remove itself, and the one that would come next. */
+START_TEST(hooks_remove_hooks) {
+	struct cube_paths paths = {.socket = "/nonexistent"};
+	struct hooked h[4];
+	struct cube_client *c;
+	struct cube_err err;
+	ck_assert_int_eq(cube_client_new(&paths, &c, &err), 0);
+	memset(h, 0, sizeof h);
+	for (int i = 3; i >= 0; i--) { /* the last one added is called first */
+		h[i] = (struct hooked){.c = c, .hook = {.fd = -1, .fn = on_hook, .arg = &h[i]}};
+		cube_client_hook_add(c, &h[i].hook);
+	}
+	h[0].removes = &h[_i];
+	cube_client_interrupted(c);
+	for (int i = 0; i < 4; i++)
+		if (i != _i || i == 0) ck_assert_int_eq(h[i].calls, 1);
+	cube_client_interrupted(c);
+	for (int i = 0; i < 4; i++)
+		if (i != _i) ck_assert_int_eq(h[i].calls, 2);
+	ck_assert(_i != 0 || h[0].calls == 1);
+	cube_client_free(c);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("client");
 	TCase *t = tcase_create("client");
 	tcase_add_test(t, nothing_is_lost_behind_an_upgrade);
 	tcase_add_test(t, a_post_is_made_once);
+	tcase_add_loop_test(t, hooks_remove_hooks, 0, 4);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

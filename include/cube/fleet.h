@@ -182,6 +182,8 @@ struct cube_buf *cube_node_outbox(struct cube_node *node); /* for encoders of lo
 /* Hands to the transport, now: bulk (for pump), behind all that is queued. */
 void cube_node_send_now(struct cube_node *node, const void *bytes, size_t n);
 void cube_node_outbox_out(struct cube_node *node); /* the same with what the outbox holds */
+/* There is something for pump: it is called in this turn's flush. */
+void cube_node_flush_soon(struct cube_node *node);
 /* Something could not be queued: a timer ends the link, what is lost is sent over the next. */
 void cube_node_choke(struct cube_node *node);
 

@@ -80,6 +80,7 @@ static struct cube_node *node_new(struct cube_fleet *fleet, uint32_t id, const c
 	struct cube_node *node = cube_alloc(sizeof *node);
 	node->fleet = fleet;
 	node->link = cube_alloc(sizeof *node->link);
+	node->link->node = node;
 	node->id = id;
 	fleet->ids[id].node = node;
 	node->name = cube_strdup(name);
@@ -122,6 +123,8 @@ static void node_free(struct cube_node *node, const char *why) {
 	cube_timer_del(node->link->timer);
 	cube_buf_done(&node->link->outbox);
 	cube_list_remove(&node->hook);
+	cube_list_remove(&node->link->unsent);
+	cube_list_remove(&node->link->sampled);
 	fleet->count--;
 	fleet->ids[node->id].node = NULL;
 	if (fleet->count == 0) cube_prompts_forget(fleet->is.prompts);
@@ -133,6 +136,9 @@ void cube_fleet_new(const struct cube_fleet_parts *parts, struct cube_fleet **re
 	struct cube_fleet *fleet = cube_alloc(sizeof *fleet);
 	fleet->is = *parts;
 	cube_list_init(&fleet->list);
+	cube_list_init(&fleet->unsent);
+	cube_list_init(&fleet->sampled);
+	fleet->samples = cube_timer_add(parts->turn->loop, cube_fleet_store_samples, fleet);
 	cube_wake_new(fleet, &fleet->wake);
 	*ret = fleet;
 }
@@ -146,6 +152,8 @@ void cube_fleet_tell(struct cube_fleet *fleet, const struct cube_fleet_listener 
 
 void cube_fleet_free(struct cube_fleet *fleet) {
 	if (!fleet) return;
+	cube_fleet_store_samples(fleet);
+	cube_timer_del(fleet->samples);
 	cube_wake_free(fleet->wake);
 	cube_list_each (&fleet->list, node, struct cube_node, hook)
 		node_free(node, "the manager ended");
@@ -382,7 +390,7 @@ static void on_err(void *arg, const uint8_t *bytes, size_t n) {
 static void on_drained(void *arg) {
 	struct cube_node *node = arg;
 	if (node->link->deploy) cube_deploy_drained(node->link->deploy);
-	/* Else this turn's flush sends more, after the commit. */
+	else cube_node_flush_soon(node); /* after the commit */
 }
 
 /* Over the same link where another one would need the person again. */
@@ -590,8 +598,10 @@ bool cube_node_has_room(const struct cube_node *node) {
 	return cube_node_linked(node) && cube_buf_len(&node->link->outbox) < BEHIND_MAX;
 }
 
+/* Those that have something to send, or may send more now; not all there are. */
 void cube_fleet_flush(struct cube_fleet *fleet) {
-	cube_list_each (&fleet->list, node, struct cube_node, hook) {
-		if (node->link->transport && !node->link->deploy) cube_link_flush(node);
+	cube_list_each (&fleet->unsent, l, struct cube_node_link, unsent) {
+		cube_list_remove(&l->unsent);
+		if (l->transport && !l->deploy) cube_link_flush(l->node);
 	}
 }

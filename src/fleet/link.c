@@ -52,6 +52,11 @@ void cube_link_drop(struct cube_node *node, const char *why) {
 	cube_buf_clear(&l->outbox);
 }
 
+void cube_node_flush_soon(struct cube_node *node) {
+	struct cube_link *l = &node->link->unsent;
+	if (!cube_link_linked(l)) cube_list_append(&node->fleet->unsent, l);
+}
+
 void cube_node_send(struct cube_node *node, const struct cube_msg *msg) {
 	cube_node_send_into(node, &node->link->outbox, msg);
 }
@@ -61,14 +66,17 @@ void cube_node_send_into(struct cube_node *node, struct cube_buf *out, const str
 	    node->link->choked)
 		return;
 	if (cube_msg_encode(out, msg)) cube_node_choke(node);
+	cube_node_flush_soon(node);
 }
 
 void cube_node_send_bytes(struct cube_node *node, const void *bytes, size_t n) {
 	if (!cube_node_linked(node)) return;
 	if (cube_buf_add(&node->link->outbox, bytes, n)) cube_node_choke(node);
+	cube_node_flush_soon(node);
 }
 
 struct cube_buf *cube_node_outbox(struct cube_node *node) {
+	cube_node_flush_soon(node);
 	return &node->link->outbox;
 }
 
@@ -190,19 +198,34 @@ static int on_ready(struct cube_node *node, struct cube_err *err) {
 	return 0;
 }
 
-static int on_metric(struct cube_node *node, const struct cube_msg *msg) {
-	struct cube_store *s = cube_turn_tx(node->fleet->is.turn);
+static void store_sample(struct cube_node *node) {
+	struct cube_turn *turn = node->fleet->is.turn;
+	struct cube_store *s = cube_turn_tx(turn);
 	struct cube_err err;
-	uint64_t now = cube_loop_now(node->fleet->is.turn->loop);
-	if (node->link->metric_at && now - node->link->metric_at < METRIC_MIN_NS)
-		return 0; /* one a second */
-	node->link->metric_at = now;
+	cube_list_remove(&node->link->sampled);
+	cube_turn_must(turn, s->ops->metric_add(s, node->id, &node->metric, &err), &err);
+}
+
+void cube_fleet_store_samples(void *arg) {
+	struct cube_fleet *fleet = arg;
+	cube_list_each (&fleet->sampled, l, struct cube_node_link, sampled) store_sample(l->node);
+}
+
+/* The hosts' samples of a second are stored together: a transaction each would be most of what an
+ * idle fleet costs. */
+static int on_metric(struct cube_node *node, const struct cube_msg *msg) {
+	struct cube_fleet *fleet = node->fleet;
+	struct cube_node_link *l = node->link;
+	uint64_t now = cube_loop_now(fleet->is.turn->loop);
+	if (l->metric_at && now - l->metric_at < METRIC_MIN_NS) return 0; /* one a second */
+	if (cube_link_linked(&l->sampled)) store_sample(node);
+	l->metric_at = now;
 	node->metric_before = node->metric;
 	node->metric = msg->metric;
 	node->metric.wall = cube_clock_wall(); /* the laptop's axis: hosts' clocks differ */
 	node->seen = node->metric.wall;
-	cube_turn_must(node->fleet->is.turn, s->ops->metric_add(s, node->id, &node->metric, &err),
-		       &err);
+	cube_list_append(&fleet->sampled, &l->sampled);
+	if (!cube_timer_armed(fleet->samples)) cube_timer_after(fleet->samples, CUBE_NS_PER_S);
 	return 0;
 }
 

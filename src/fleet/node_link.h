@@ -18,6 +18,9 @@ struct cube_fleet {
 	size_t nreceivers;
 	struct cube_wake *wake;
 	struct cube_link list;
+	struct cube_link unsent;  /* struct cube_node_link.unsent: may have something to send */
+	struct cube_link sampled; /* .sampled: with a sample that is not stored yet */
+	struct cube_timer *samples;
 	unsigned count;
 	struct entry { /* by id; the name stays when the node is gone */
 		char *name;
@@ -32,6 +35,8 @@ struct cube_fleet {
 };
 
 struct cube_node_link {
+	struct cube_node *node;
+	struct cube_link unsent, sampled; /* in the fleet's lists */
 	struct cube_transport *transport;
 	struct cube_deploy *deploy; /* which drives the transport while it is there */
 	struct cube_buf outbox;     /* control frames, sent at flush */
@@ -109,6 +114,8 @@ void cube_node_ask_begin(struct cube_node *node); /* a join */
 void cube_link_begin(struct cube_node *node);
 size_t cube_link_in(struct cube_node *node, const uint8_t *bytes, size_t n);
 void cube_link_flush(struct cube_node *node);
+/* Stores the samples that came since it did last. */
+void cube_fleet_store_samples(void *fleet);
 /* The transport is gone: what was queued is forgotten. */
 void cube_link_drop(struct cube_node *node, const char *why);
 

@@ -65,6 +65,7 @@ static int begin(struct cube_node *node, const uint8_t *sha256, struct cube_push
 	cube_sha256_init(&p->hash);
 	cube_buf_init(&p->after, 64u << 20);
 	cube_list_append(&cube_seat_of(node)->files, &p->link);
+	cube_node_flush_soon(node);
 	*ret = p;
 	return 0;
 }

@@ -147,8 +147,10 @@ static void take_frames(struct cube_mstream *st) {
 		int rc = cube_msg_decode(p, cube_buf_len(&st->in), &msg, &used, &err);
 		if (rc == CUBE_AGAIN) return;
 		if (rc == 0 && has_to_wait(st, msg.type)) {
-			if (!cube_link_linked(&st->bulk))
+			if (!cube_link_linked(&st->bulk)) {
 				cube_list_append(&cube_seat_of(st->node)->stream_bulk, &st->bulk);
+				cube_node_flush_soon(st->node);
+			}
 			return;
 		}
 		const char *wrong = rc ? err.msg : check_frame(st, &msg);

@@ -147,7 +147,8 @@ static int enter_again(const struct worker *w, struct cube_err *err) {
 	} else mkdir(base, 0700);
 	rc = folder_enter(run, err);
 	/* What was only moved comes back with all that is in it, in place of an empty one. */
-	if (rc == 0 && moved && rename(now, w->folder) == 0) return 0;
+	if (rc == 0 && moved && rename(now, w->folder) < 0)
+		cube_info("%s stays where it was moved to", now);
 	return rc < 0 ? rc : folder_enter(w->folder, err);
 }
 

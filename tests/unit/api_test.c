@@ -12,13 +12,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "cube/manager.h"
 #include "cube/task.h"
 
 #include "cube/api.h"
 #include "cube/events.h"
 #include "cube/files.h"
-#include "../../src/api/httpd.h"
+#include "../../src/api/api_impl.h"
 #include "cube/logs.h"
 #include "cube/fleet.h"
 #include "../../src/work/work_impl.h"
@@ -29,22 +28,84 @@
 
 enum { TURNS = 20000, ROOM = 8 << 20 };
 
-static struct cube_manager m;
+static struct { /* as main.c of the manager has them, but no way to any host */
+	struct cube_loop *loop;
+	struct cube_store *store;
+	struct cube_turn turn;
+	struct cube_paths paths;
+	struct cube_session *session;
+	struct cube_reach reach;
+	struct cube_prompts *prompts;
+	struct cube_events *events;
+	struct cube_files *files;
+	struct cube_logs *logs;
+	struct cube_fleet *fleet;
+	struct cube_work *work;
+	struct cube_api *api;
+	bool stopping;
+} m;
 static char answer[ROOM];
 static size_t answer_len;
 static int status;
 
 static void tick(void *arg) {
-	cube_work_tick(m.tasks);
+	cube_work_tick(m.work);
 }
 static void commit(void *arg) {
 	cube_turn_commit(&m.turn);
 }
 static void flush(void *arg) {
-	cube_work_flush(m.tasks);
-	cube_fleet_flush(m.nodes);
+	cube_work_flush(m.work);
+	cube_fleet_flush(m.fleet);
+	cube_prompts_flush(m.prompts);
 	cube_logs_flush(m.logs);
 	cube_events_flush(m.events);
+}
+
+static void on_stop(void *arg) {
+	m.stopping = true;
+}
+
+static int no_way(struct cube_reach *reach, const char *name, const struct cube_node_settings *set,
+		  const struct cube_reach_how *how, const struct cube_transport_events *events,
+		  void *arg, struct cube_transport **ret, struct cube_err *err) {
+	ck_abort_msg("%s was to be reached", name);
+	return CUBE_ECONNECT;
+}
+
+static void new_parts(void) {
+	m.reach.open = no_way;
+	struct cube_fleet_parts fleet = {.turn = &m.turn,
+					 .events = m.events,
+					 .prompts = m.prompts,
+					 .reach = &m.reach,
+					 .cluster = 0x1234,
+					 .epoch = 1};
+	cube_fleet_new(&fleet, &m.fleet);
+	struct cube_work_parts work = {.turn = &m.turn,
+				       .events = m.events,
+				       .fleet = m.fleet,
+				       .files = m.files,
+				       .logs = m.logs,
+				       .cluster = 0x1234,
+				       .epoch = 1,
+				       .spec_read = cube_api_spec_read};
+	ck_assert_int_eq(cube_work_new(&work, &m.work, NULL), 0);
+	ck_assert_int_eq(cube_fleet_load(m.fleet, NULL), 0);
+	ck_assert_int_eq(cube_work_load(m.work, NULL), 0);
+	struct cube_api_parts api = {.turn = &m.turn,
+				     .events = m.events,
+				     .prompts = m.prompts,
+				     .fleet = m.fleet,
+				     .work = m.work,
+				     .files = m.files,
+				     .logs = m.logs,
+				     .session = m.session,
+				     .paths = &m.paths,
+				     .cluster = 0x1234,
+				     .started = cube_clock_wall(),
+				     .stop = on_stop};
+	cube_api_new(&api, &m.api);
 }
 
 static void setup(void) {
@@ -56,19 +117,15 @@ static void setup(void) {
 	snprintf(m.paths.state, sizeof m.paths.state, "/tmp/api-test.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(m.paths.state));
 	snprintf(m.paths.socket, sizeof m.paths.socket, "%.100s/sock", m.paths.state);
-	m.started = cube_clock_wall();
 	m.session = cube_session_new();
-	m.cluster = 0x1234;
 	ck_assert_int_eq(cube_loop_new(&m.loop, NULL), 0);
 	ck_assert_int_eq(cube_store_memory(&m.store, NULL), 0);
 	cube_turn_init(&m.turn, m.loop, m.store, NULL, NULL);
 	ck_assert_int_eq(cube_events_new(&m.turn, &m.events, NULL), 0);
-	ck_assert_int_eq(cube_files_new(&m, &m.files, NULL), 0);
-	ck_assert_int_eq(cube_logs_new(&m, &m.logs, NULL), 0);
-	ck_assert_int_eq(cube_fleet_new(&m, &m.nodes, NULL), 0);
-	ck_assert_int_eq(cube_work_new(&m, &m.tasks, NULL), 0);
-	ck_assert_int_eq(cube_work_load(m.tasks, NULL), 0);
-	ck_assert_int_eq(cube_api_new(&m, &m.api, NULL), 0);
+	ck_assert_int_eq(cube_prompts_new(m.loop, &m.prompts, NULL), 0);
+	ck_assert_int_eq(cube_files_new(m.paths.state, &m.files, NULL), 0);
+	ck_assert_int_eq(cube_logs_new(&m.turn, m.paths.state, &m.logs, NULL), 0);
+	new_parts();
 	ck_assert_int_eq(cube_listen_unix_fd(m.paths.socket, &fd, NULL), 0);
 	ck_assert_int_eq(cube_api_serve(m.api, fd, NULL), 0);
 	cube_loop_before_sleep(m.loop, 5, tick, NULL);
@@ -87,10 +144,10 @@ static void empty_dir(const char *sub) {
 }
 
 static void teardown(void) {
-	cube_httpd_free(m.httpd);
 	cube_api_free(m.api);
-	cube_fleet_free(m.nodes);
-	cube_work_free(m.tasks);
+	cube_fleet_free(m.fleet);
+	cube_work_free(m.work);
+	cube_prompts_free(m.prompts);
 	cube_logs_free(m.logs);
 	cube_files_free(m.files);
 	cube_events_free(m.events);
@@ -203,20 +260,20 @@ static uint64_t add(const char *body) {
 }
 
 static void set(uint64_t id, enum cube_task_state state) {
-	struct cube_task *task = cube_work_find(m.tasks, id);
+	struct cube_task *task = cube_work_find(m.work, id);
 	ck_assert_ptr_nonnull(task);
 	if (state == CUBE_TASK_SCHEDULED) task->row.attempt = 1;
 	if (state == CUBE_TASK_RUNNING) task->row.started = cube_clock_wall();
 	if (cube_task_final(state)) task->row.finished = cube_clock_wall();
-	cube_task_set(m.tasks, task, state, "");
+	cube_task_set(m.work, task, state, "");
 }
 
 static void print(uint64_t id, uint8_t stream, const char *text, size_t n) {
-	struct cube_task *task = cube_work_find(m.tasks, id);
+	struct cube_task *task = cube_work_find(m.work, id);
 	uint64_t *end = stream == CUBE_STDOUT ? &task->row.out_end : &task->row.err_end;
 	ck_assert_int_eq(cube_logs_append(m.logs, id, 1, stream, *end, text, n, NULL), 0);
 	*end += n;
-	cube_task_changed(m.tasks, task);
+	cube_task_changed(m.work, task);
 }
 static void say(uint64_t id, uint8_t stream, const char *text) {
 	print(id, stream, text, strlen(text));
@@ -643,7 +700,7 @@ START_TEST(followers_leave) {
 		close(fd);
 		say(id, CUBE_STDOUT, "x");
 		for (int k = 0; k < 10; k++) turn();
-		ck_assert_uint_eq(cube_httpd_connections(m.httpd), 0);
+		ck_assert_uint_eq(cube_httpd_connections(m.api->httpd), 0);
 	}
 }
 END_TEST
@@ -676,8 +733,8 @@ START_TEST(events) {
 	int fd = begin("GET", "/v1/events?after=-1&follow=1", "", 0);
 	hear(fd, ":\n\n");
 	ck_assert_ptr_null(strstr(answer, "id:"));
-	struct cube_task *task = cube_work_find(m.tasks, 2);
-	cube_work_stop(m.tasks, task, 0);
+	struct cube_task *task = cube_work_find(m.work, 2);
+	cube_work_stop(m.work, task, 0);
 	hear(fd, "\"new\":\"failed\"");
 	cube_events_progress(m.events, 0, "pushing", 0.25);
 	hear(fd,
@@ -728,7 +785,7 @@ START_TEST(files_and_stdin) {
 			 sizeof big);
 	put(fd, head, (size_t)n);
 	size_t sent = 0, taken = 0;
-	struct cube_task *task = cube_work_find(m.tasks, id);
+	struct cube_task *task = cube_work_find(m.work, id);
 	for (int i = 0; taken < sizeof big; i++) {
 		ssize_t w = send(fd, big + sent, sizeof big - sent, MSG_NOSIGNAL);
 		if (w > 0) sent += (size_t)w;
@@ -736,7 +793,7 @@ START_TEST(files_and_stdin) {
 		if (i < 100) continue;
 		size_t have = cube_buf_len(&task->input);
 		ck_assert_uint_le(have, 256 << 10);
-		cube_task_input_acked(m.tasks, task, task->input_acked + have);
+		cube_task_input_acked(m.work, task, task->input_acked + have);
 		taken += have;
 		if (i > TURNS) ck_abort_msg("the input does not come");
 	}
@@ -750,7 +807,7 @@ START_TEST(files_and_stdin) {
 	id = add("{\"argv\":[\"cat\"],\"stdin\":true}");
 	fd = begin("POST", "/v1/tasks/3/stdin", big, 1000);
 	for (int i = 0; i < 10; i++) turn();
-	cube_work_stop(m.tasks, cube_work_find(m.tasks, id), 0);
+	cube_work_stop(m.work, cube_work_find(m.work, id), 0);
 	hear(fd, NULL);
 	close(fd);
 	unchunk();
@@ -763,7 +820,7 @@ START_TEST(files_and_stdin) {
 		"3\r\nabc\r\n");
 	put(fd, head, (size_t)n);
 	for (int i = 0; i < 10; i++) turn();
-	cube_work_stop(m.tasks, cube_work_find(m.tasks, id), 0);
+	cube_work_stop(m.work, cube_work_find(m.work, id), 0);
 	answer_len = 0;
 	hear(fd, NULL);
 	close(fd);

@@ -23,10 +23,10 @@ static const struct shell {
 enum { SHELLS = sizeof shells / sizeof shells[0] };
 
 static char root[64], line[4096];
-static struct cube_manager manager = {.cluster = 0x1234};
-static struct cube_node node = {.m = &manager, .id = 7, .state = CUBE_NODE_LEAVING};
+static struct cube_builds *builds;
+static struct cube_deploy *deploy; /* NULL: it is over */
 
-/* ---- what deploy.c calls ----------------------------------------------------------------------
+/* ---- what a deploy calls -----------------------------------------------------------------------
  */
 
 static int take_line(struct cube_transport *t, const char *text, struct cube_err *err) {
@@ -51,26 +51,51 @@ static struct cube_transport transport = {&ops};
 static bool begun;
 static char failed[240], noted[400];
 static int failed_code, asked;
-void cube_node_ask(struct cube_node *n, const struct cube_ask *ask) {
-	asked += ask->kind == CUBE_ASK_BECOME;
-}
-const char *cube_node_transport(const struct cube_node *n) {
-	return "ssh";
-}
-void cube_link_begin(struct cube_node *n) {
-	begun = true;
-}
-void cube_events_note(struct cube_events *ev, uint32_t id, const char *text) {
+
+static void on_stage(void *arg, enum cube_node_state stage) {}
+static void on_step(void *arg, const char *step, double progress) {}
+static void on_let_in(void *arg) {}
+static void on_touched(void *arg, bool on) {}
+static void on_note(void *arg, const char *text) {
 	snprintf(noted, sizeof noted, "%s", text);
 }
-void cube_node_step(struct cube_node *n, const char *step, double progress) {}
-void cube_node_set(struct cube_node *n, enum cube_node_state state, const char *reason) {}
-void cube_node_left_clean(struct cube_node *n, const char *note) {}
-void cube_node_fail(struct cube_node *n, const struct cube_err *err) {
+static void on_ask(void *arg, const struct cube_ask *ask) {
+	asked += ask->kind == CUBE_ASK_BECOME;
+}
+static void over(void) {
+	cube_deploy_free(deploy);
+	deploy = NULL;
+}
+static void on_attached(void *arg) {
+	begun = true;
+	over();
+}
+static void on_cleaned(void *arg, const char *stays) {
+	ck_abort_msg("nothing was to be cleaned");
+}
+static void on_failed(void *arg, const struct cube_err *err) {
 	snprintf(failed, sizeof failed, "%s", err->msg);
 	failed_code = err->code;
-	cube_deploy_free(n->deploy);
-	n->deploy = NULL;
+	over();
+}
+static const struct cube_deploy_events events = {
+	.stage = on_stage,
+	.step = on_step,
+	.let_in = on_let_in,
+	.touched = on_touched,
+	.note = on_note,
+	.ask = on_ask,
+	.attached = on_attached,
+	.cleaned = on_cleaned,
+	.failed = on_failed,
+};
+
+static void begin(bool become) {
+	struct cube_deploy_target target = {
+		.cluster = 0x1234, .node = 7, .login = "user", .become = become};
+	over();
+	deploy = cube_deploy_new(&transport, builds, &target, &events, NULL);
+	ck_assert_int_eq(cube_deploy_begin(deploy, NULL), 0);
 }
 
 /* ---- running a line ---------------------------------------------------------------------------
@@ -123,24 +148,22 @@ static void setup(void) {
 	ck_assert_int_eq(chmod(root, 0777), 0);
 	setenv("HOME", root, 1);
 	unsetenv("XDG_RUNTIME_DIR");
-	cube_builds_new(NULL, NULL, &manager.builds);
-	node.transport = &transport;
+	cube_builds_new(NULL, NULL, &builds);
 	begun = false;
 	*failed = 0;
-	ck_assert_int_eq(cube_deploy_begin(&node, NULL), 0);
+	begin(false);
 }
 
 static void teardown(void) {
-	cube_deploy_free(node.deploy);
-	node.deploy = NULL;
-	cube_builds_free(manager.builds);
+	over();
+	cube_builds_free(builds);
 	pid_t rm = fork();
 	if (rm == 0) execl("/bin/rm", "rm", "-rf", root, (char *)NULL);
 	waitpid(rm, NULL, 0); /* not just any child: check ends what is left of the test */
 }
 
 static void feed(const char *text) {
-	cube_deploy_out(&node, (const uint8_t *)text, strlen(text));
+	cube_deploy_out(deploy, (const uint8_t *)text, strlen(text));
 }
 
 /* ---- tests ------------------------------------------------------------------------------------
@@ -200,11 +223,11 @@ START_TEST(answer_after_noise) {
 	memset(text, 'n', lengths[_i]);
 	text[lengths[_i] / 2] = lengths[_i] ? 0 : 'C';
 	char *at = text + lengths[_i];
-	int len = snprintf(at, 200, "CUBE %s attach\nframes", node.deploy->nonce);
+	int len = snprintf(at, 200, "CUBE %s attach\nframes", deploy->nonce);
 	size_t total = lengths[_i] + (size_t)len, cut = lengths[_i] + (size_t)len / 2, used;
-	used = cube_deploy_out(&node, (const uint8_t *)text, cut);
+	used = cube_deploy_out(deploy, (const uint8_t *)text, cut);
 	ck_assert_uint_eq(used, cut);
-	used = cube_deploy_out(&node, (const uint8_t *)text + cut, total - cut);
+	used = cube_deploy_out(deploy, (const uint8_t *)text + cut, total - cut);
 	ck_assert(begun);
 	ck_assert_uint_eq(cut + used, total - 6);
 }
@@ -213,23 +236,23 @@ END_TEST
 START_TEST(endless_line) {
 	static char text[65536];
 	memset(text, 'n', sizeof text);
-	for (int i = 0; i < 16 && node.deploy; i++)
-		cube_deploy_out(&node, (const uint8_t *)text, sizeof text);
-	ck_assert_ptr_nonnull(node.deploy);
-	cube_deploy_out(&node, (const uint8_t *)text, sizeof text);
-	ck_assert_ptr_null(node.deploy);
+	for (int i = 0; i < 16 && deploy; i++)
+		cube_deploy_out(deploy, (const uint8_t *)text, sizeof text);
+	ck_assert_ptr_nonnull(deploy);
+	cube_deploy_out(deploy, (const uint8_t *)text, sizeof text);
+	ck_assert_ptr_null(deploy);
 	ck_assert_msg(strstr(failed, "more than 1 MiB"), "%s", failed);
 }
 END_TEST
 
 START_TEST(what_the_host_says) {
 	char answer[400];
-	snprintf(answer, sizeof answer, "CUBE %s error \x1b[31mno folder\n", node.deploy->nonce);
+	snprintf(answer, sizeof answer, "CUBE %s error \x1b[31mno folder\n", deploy->nonce);
 	feed(answer);
-	cube_deploy_end(&node, 1); /* looks again without the cache */
-	snprintf(answer, sizeof answer, "CUBE %s error \x1b[31mno folder\n", node.deploy->nonce);
+	cube_deploy_end(deploy, 1); /* looks again without the cache */
+	snprintf(answer, sizeof answer, "CUBE %s error \x1b[31mno folder\n", deploy->nonce);
 	feed(answer);
-	cube_deploy_end(&node, 1);
+	cube_deploy_end(deploy, 1);
 	ck_assert_msg(strstr(failed, "no folder") && !strchr(failed, '\x1b'), "%s", failed);
 }
 END_TEST
@@ -237,27 +260,26 @@ END_TEST
 /* A folder without room: the next line begins after it, and all are named at the end. */
 START_TEST(folders_without_room) {
 	char answer[400];
-	struct cube_err err;
-	snprintf(answer, sizeof answer, "CUBE %s none Linux %s\n", node.deploy->nonce,
+	snprintf(answer, sizeof answer, "CUBE %s none Linux %s\n", deploy->nonce,
 		 cube_worker_machine(0));
 	feed(answer);
 	snprintf(answer, sizeof answer,
-		 "CUBE %s skip 2 ; Read-only file system: /a; No space: /b\n", node.deploy->nonce);
+		 "CUBE %s skip 2 ; Read-only file system: /a; No space: /b\n", deploy->nonce);
 	feed(answer);
-	cube_deploy_end(&node, 1);
-	ck_assert_ptr_nonnull(node.deploy);
+	cube_deploy_end(deploy, 1);
+	ck_assert_ptr_nonnull(deploy);
 	ck_assert_ptr_nonnull(strstr(line, "[ $i -gt 2 ]"));
 	snprintf(answer, sizeof answer, "CUBE %s nowhere ; No space: /c; noexec: /d /e\n",
-		 node.deploy->nonce);
+		 deploy->nonce);
 	feed(answer);
-	cube_deploy_end(&node, 0);
-	ck_assert_ptr_null(node.deploy);
+	cube_deploy_end(deploy, 0);
+	ck_assert_ptr_null(deploy);
 	ck_assert_str_eq(failed, "deploying: no folder can hold the worker (Read-only file system: "
 				 "/a; No space: /b /c; noexec: /d /e)");
-	ck_assert_int_eq(cube_deploy_begin(&node, &err), 0);
-	snprintf(answer, sizeof answer, "CUBE %s skip 0\n", node.deploy->nonce);
+	begin(false);
+	snprintf(answer, sizeof answer, "CUBE %s skip 0\n", deploy->nonce);
 	feed(answer);
-	ck_assert_ptr_null(node.deploy);
+	ck_assert_ptr_null(deploy);
 }
 END_TEST
 
@@ -267,11 +289,11 @@ START_TEST(cached_without_room) {
 	char answer[400];
 	*noted = 0;
 	snprintf(answer, sizeof answer, "CUBE %s skip 1 ; Disk quota exceeded: /a\n",
-		 node.deploy->nonce);
+		 deploy->nonce);
 	feed(answer);
-	cube_deploy_end(&node, 1);
+	cube_deploy_end(deploy, 1);
 	ck_assert_ptr_nonnull(strstr(line, "[ $i -gt 1 ] && [ \"$h\" ]"));
-	snprintf(answer, sizeof answer, "CUBE %s attach /b\x1b\n", node.deploy->nonce);
+	snprintf(answer, sizeof answer, "CUBE %s attach /b\x1b\n", deploy->nonce);
 	feed(answer);
 	ck_assert(begun);
 	ck_assert_str_eq(noted, "the worker is in /b\\x1b (Disk quota exceeded: /a)");
@@ -289,12 +311,8 @@ static const char SUDO[] =
 	"shift 4; exec \"$@\"\n";
 
 static void become(void) {
-	cube_deploy_free(node.deploy);
-	node.deploy = NULL;
-	node.set.become = true;
 	asked = failed_code = 0;
-	ck_assert_int_eq(cube_deploy_begin(&node, NULL), 0);
-	node.set.become = true;
+	begin(true);
 }
 
 /* What is run lies in the place of sudo, in $PATH. */
@@ -322,33 +340,30 @@ START_TEST(line_by_sudo) {
 	cube_worker_image(cube_worker_machine(0), &size, sha);
 	snprintf(input, sizeof input, "a b$c\n%s\n%s", sha, WORKER);
 	run_line(sh, input, out, sizeof out);
-	ck_assert_msg(strstr(out, node.deploy->become.marker) && strstr(out, " hello\n") &&
+	ck_assert_msg(strstr(out, deploy->become.marker) && strstr(out, " hello\n") &&
 			      strstr(out, "none Linux ") && strstr(out, " installed\n"),
 		      "%s: %s", sh->path, out);
-	node.set.become = false;
 }
 END_TEST
 
 START_TEST(marker_at_any_byte) {
 	become();
 	char text[200];
-	int n = snprintf(text, sizeof text, "the usual lecture\n%s", node.deploy->become.marker);
+	int n = snprintf(text, sizeof text, "the usual lecture\n%s", deploy->become.marker);
 	for (int cut = 0; cut <= n; cut++) {
 		become();
-		n = snprintf(text, sizeof text, "the usual lecture\n%s",
-			     node.deploy->become.marker);
-		cube_deploy_err(&node, (const uint8_t *)text, (size_t)cut);
+		n = snprintf(text, sizeof text, "the usual lecture\n%s", deploy->become.marker);
+		cube_deploy_err(deploy, (const uint8_t *)text, (size_t)cut);
 		ck_assert_int_eq(asked, cut == n);
-		cube_deploy_err(&node, (const uint8_t *)text + cut, (size_t)(n - cut));
+		cube_deploy_err(deploy, (const uint8_t *)text + cut, (size_t)(n - cut));
 		ck_assert_int_eq(asked, 1);
-		cube_deploy_answer(&node, "secret");
-		cube_deploy_err(&node, (const uint8_t *)"Sorry, try again.\n", 18);
+		cube_deploy_answer(deploy, "secret");
+		cube_deploy_err(deploy, (const uint8_t *)"Sorry, try again.\n", 18);
 		ck_assert_int_eq(failed_code, 0);
-		cube_deploy_err(&node, (const uint8_t *)node.deploy->become.marker,
-				strlen(node.deploy->become.marker));
+		cube_deploy_err(deploy, (const uint8_t *)deploy->become.marker,
+				strlen(deploy->become.marker));
 		ck_assert_int_eq(failed_code, CUBE_ELOGIN);
 	}
-	node.set.become = false;
 }
 END_TEST
 
@@ -366,12 +381,11 @@ static const struct {
 
 START_TEST(how_sudo_ends) {
 	become();
-	if (ends[_i].given) cube_deploy_answer(&node, "secret");
-	cube_deploy_err(&node, (const uint8_t *)ends[_i].said, strlen(ends[_i].said));
-	cube_deploy_end(&node, 1);
+	if (ends[_i].given) cube_deploy_answer(deploy, "secret");
+	cube_deploy_err(deploy, (const uint8_t *)ends[_i].said, strlen(ends[_i].said));
+	cube_deploy_end(deploy, 1);
 	ck_assert_int_eq(failed_code, ends[_i].code);
 	ck_assert_msg(strstr(failed, ends[_i].reason) != NULL, "%s", failed);
-	node.set.become = false;
 }
 END_TEST
 
@@ -379,14 +393,13 @@ START_TEST(no_sudo_and_no_answer) {
 	char answer[200];
 	become();
 	snprintf(answer, sizeof answer, "CUBE %s error sudo is not installed there\n",
-		 node.deploy->nonce);
+		 deploy->nonce);
 	feed(answer);
-	cube_deploy_end(&node, 1);
+	cube_deploy_end(deploy, 1);
 	ck_assert_str_eq(failed, "sudo is not installed there");
 	become();
-	cube_deploy_answer(&node, NULL);
+	cube_deploy_answer(deploy, NULL);
 	ck_assert_int_eq(failed_code, CUBE_ELOGIN);
-	node.set.become = false;
 }
 END_TEST
 

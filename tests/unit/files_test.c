@@ -7,22 +7,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cube/manager.h"
 #include "cube/files.h"
 #include "cube/sha256.h"
 
-static struct cube_manager m;
 static struct cube_files *files;
-static char dir[64], hex[CUBE_SHA256_HEX];
+static char state[40], dir[64], hex[CUBE_SHA256_HEX];
 static const char TEXT[] = "some bytes to keep";
 
 static void setup(void) {
 	uint8_t digest[CUBE_SHA256_LEN];
-	memset(&m, 0, sizeof m);
-	snprintf(m.paths.state, sizeof m.paths.state, "/tmp/files-test.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(m.paths.state));
-	snprintf(dir, sizeof dir, "%.40s/files", m.paths.state);
-	ck_assert_int_eq(cube_files_new(&m, &files, NULL), 0);
+	snprintf(state, sizeof state, "/tmp/files-test.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(state));
+	snprintf(dir, sizeof dir, "%s/files", state);
+	ck_assert_int_eq(cube_files_new(state, &files, NULL), 0);
 	cube_sha256_of(TEXT, strlen(TEXT), digest);
 	cube_sha256_hex(digest, hex);
 }
@@ -43,7 +40,7 @@ static void teardown(void) {
 	cube_files_free(files);
 	entries(true);
 	rmdir(dir);
-	ck_assert_int_eq(rmdir(m.paths.state), 0);
+	ck_assert_int_eq(rmdir(state), 0);
 }
 
 static struct cube_file_in *begin(const char *name) {
@@ -115,7 +112,7 @@ START_TEST(leftovers) {
 	close(open(path, O_CREAT | O_WRONLY, 0600));
 	ck_assert_uint_eq(entries(false), 2);
 	cube_files_free(files);
-	ck_assert_int_eq(cube_files_new(&m, &files, NULL), 0);
+	ck_assert_int_eq(cube_files_new(state, &files, NULL), 0);
 	ck_assert_uint_eq(entries(false), 1);
 	ck_assert(cube_files_has(files, hex));
 }
@@ -143,7 +140,7 @@ START_TEST(changed_on_disk) {
 	put();
 	ck_assert(trusted(NULL));
 	cube_files_free(files);
-	ck_assert_int_eq(cube_files_new(&m, &files, NULL), 0);
+	ck_assert_int_eq(cube_files_new(state, &files, NULL), 0);
 	ck_assert(!trusted(&mark));
 	cube_files_checked(files, hex, &mark);
 	ck_assert(trusted(&old));

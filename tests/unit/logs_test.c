@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cube/manager.h"
 #include "cube/events.h"
 #include "cube/logs.h"
 #include "../../src/work/logs_impl.h"
@@ -37,7 +36,11 @@ struct reading {
 };
 
 static struct fixture {
-	struct cube_manager m;
+	struct cube_loop *loop;
+	struct cube_store *store;
+	struct cube_turn turn;
+	struct cube_events *events;
+	struct cube_logs *logs;
 	char dir[40];
 	bool sqlite;
 	struct twin twins[TASKS];
@@ -52,8 +55,8 @@ static uint32_t rnd(uint32_t n) {
 }
 
 static void open_logs(uint64_t segment_max) {
-	ck_assert_int_eq(cube_logs_new(&fx.m, &fx.m.logs, NULL), 0);
-	cube_logs_set_segment_max(fx.m.logs, segment_max);
+	ck_assert_int_eq(cube_logs_new(&fx.turn, fx.dir, &fx.logs, NULL), 0);
+	cube_logs_set_segment_max(fx.logs, segment_max);
 }
 
 static void setup(bool sqlite, uint64_t segment_max) {
@@ -61,15 +64,14 @@ static void setup(bool sqlite, uint64_t segment_max) {
 	fx.sqlite = sqlite;
 	snprintf(fx.dir, sizeof fx.dir, "/tmp/logs-test.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(fx.dir));
-	snprintf(fx.m.paths.state, sizeof fx.m.paths.state, "%s", fx.dir);
-	ck_assert_int_eq(cube_loop_new(&fx.m.loop, NULL), 0);
+	ck_assert_int_eq(cube_loop_new(&fx.loop, NULL), 0);
 	char db[80];
 	snprintf(db, sizeof db, "%s/cube.db", fx.dir);
-	ck_assert_int_eq(sqlite ? cube_store_sqlite(db, &fx.m.store, NULL)
-				: cube_store_memory(&fx.m.store, NULL),
+	ck_assert_int_eq(sqlite ? cube_store_sqlite(db, &fx.store, NULL)
+				: cube_store_memory(&fx.store, NULL),
 			 0);
-	cube_turn_init(&fx.m.turn, fx.m.loop, fx.m.store, NULL, NULL);
-	ck_assert_int_eq(cube_events_new(&fx.m.turn, &fx.m.events, NULL), 0);
+	cube_turn_init(&fx.turn, fx.loop, fx.store, NULL, NULL);
+	ck_assert_int_eq(cube_events_new(&fx.turn, &fx.events, NULL), 0);
 	open_logs(segment_max);
 	for (int i = 0; i < TASKS; i++) {
 		for (int s = 1; s < 3; s++) fx.twins[i].bytes[s] = malloc(MAX_BYTES);
@@ -83,10 +85,10 @@ static void teardown(void) {
 		for (int s = 1; s < 3; s++) free(fx.twins[i].bytes[s]);
 		free(fx.twins[i].arrivals);
 	}
-	cube_logs_free(fx.m.logs);
-	cube_events_free(fx.m.events);
-	cube_store_free(fx.m.store);
-	cube_loop_free(fx.m.loop);
+	cube_logs_free(fx.logs);
+	cube_events_free(fx.events);
+	cube_store_free(fx.store);
+	cube_loop_free(fx.loop);
 	char command[64];
 	snprintf(command, sizeof command, "%s/logs", fx.dir);
 	DIR *d = opendir(command);
@@ -104,7 +106,7 @@ static void append(int task, uint8_t stream, size_t n) {
 	if (t->len[stream] + n > MAX_BYTES) return;
 	uint8_t *to = t->bytes[stream] + t->len[stream];
 	for (size_t i = 0; i < n; i++) to[i] = rnd(40) ? (uint8_t)('a' + rnd(26)) : '\n';
-	ck_assert_int_eq(cube_logs_append(fx.m.logs, (uint64_t)task + 1, 1, stream, t->len[stream],
+	ck_assert_int_eq(cube_logs_append(fx.logs, (uint64_t)task + 1, 1, stream, t->len[stream],
 					  to, n, NULL),
 			 0);
 	t->arrivals[t->narrivals++] = (struct arrival){stream, t->len[stream], n};
@@ -112,7 +114,7 @@ static void append(int task, uint8_t stream, size_t n) {
 }
 
 static void commit(void) {
-	cube_turn_commit(&fx.m.turn);
+	cube_turn_commit(&fx.turn);
 	for (int i = 0; i < TASKS; i++) {
 		struct twin *t = &fx.twins[i];
 		t->committed[1] = t->len[1];
@@ -161,8 +163,7 @@ static void start_reading(struct reading *g) {
 		size_t len = fx.twins[g->task].len[g->stream];
 		g->at[g->stream] = rnd(2) ? 0 : rnd((uint32_t)len + 1);
 	}
-	g->r = cube_log_reader_new(fx.m.logs, (uint64_t)g->task + 1, 1, g->stream,
-				   g->at[g->stream]);
+	g->r = cube_log_reader_new(fx.logs, (uint64_t)g->task + 1, 1, g->stream, g->at[g->stream]);
 }
 
 /* Where the last lines begin, found the long way: all line ends by arrival, the newest counted. */
@@ -194,8 +195,7 @@ static void check_tail(int task) {
 	size_t from[3], at[3];
 	struct cube_log_piece p;
 	struct twin *t = &fx.twins[task];
-	struct cube_log_reader *r =
-		cube_log_reader_new(fx.m.logs, (uint64_t)task + 1, 1, stream, 0);
+	struct cube_log_reader *r = cube_log_reader_new(fx.logs, (uint64_t)task + 1, 1, stream, 0);
 	ck_assert_int_eq(cube_log_reader_tail(r, lines, NULL), 0);
 	tail_of(t, stream, lines, from);
 	memcpy(at, from, sizeof at);
@@ -220,13 +220,13 @@ static void restart(uint64_t segment_max) {
 		cube_log_reader_free(fx.readings[i].r);
 		fx.readings[i].r = NULL;
 	}
-	cube_logs_free(fx.m.logs);
+	cube_logs_free(fx.logs);
 	open_logs(segment_max);
 }
 
 static void settled(void) {
 	commit();
-	cube_logs_flush(fx.m.logs);
+	cube_logs_flush(fx.logs);
 	for (int i = 0; i < READERS; i++)
 		if (fx.readings[i].r) read_on(&fx.readings[i], true);
 }
@@ -286,33 +286,33 @@ START_TEST(watchers) {
 	struct cube_logs_watcher all = {.first = 1, .last = TASKS, .grew = on_grew};
 	struct cube_logs_watcher once = {
 		.first = 1, .last = TASKS, .grew = on_grew_once, .arg = &once};
-	cube_logs_watch(fx.m.logs, &once);
-	cube_logs_watch(fx.m.logs, &all);
+	cube_logs_watch(fx.logs, &once);
+	cube_logs_watch(fx.logs, &all);
 	append(0, CUBE_STDOUT, 10);
 	append(0, CUBE_STDERR, 10);
 	append(0, CUBE_STDOUT, 10);
 	append(2, CUBE_STDERR, 10);
 	ck_assert_uint_eq(fx.told[0], 0);
 	commit();
-	cube_logs_flush(fx.m.logs);
+	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[0], 1);
 	ck_assert_uint_eq(fx.told[1], 0);
 	ck_assert_uint_eq(fx.told[2], 1);
 	ck_assert(!cube_link_linked(&once.link));
-	cube_logs_flush(fx.m.logs);
+	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[0], 1);
 	all.first = 2;
 	append(0, CUBE_STDOUT, 10);
 	for (int i = 0; i < 2000; i++) /* many streams in one turn */
 		ck_assert_int_eq(
-			cube_logs_append(fx.m.logs, 1000 + (uint64_t)i, 1, 1, 0, "x", 1, NULL), 0);
+			cube_logs_append(fx.logs, 1000 + (uint64_t)i, 1, 1, 0, "x", 1, NULL), 0);
 	commit();
-	cube_logs_flush(fx.m.logs);
+	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[0], 1);
 	cube_logs_unwatch(&all);
 	append(2, CUBE_STDOUT, 10);
 	commit();
-	cube_logs_flush(fx.m.logs);
+	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[2], 1);
 	teardown();
 }
@@ -324,7 +324,7 @@ START_TEST(uncommitted_leftovers) {
 	setup(false, 1 << 20);
 	append(0, CUBE_STDOUT, 100);
 	commit();
-	cube_logs_free(fx.m.logs);
+	cube_logs_free(fx.logs);
 	snprintf(path, sizeof path, "%s/logs/00000001.seg", fx.dir);
 	FILE *f = fopen(path, "a");
 	fputs("left over", f);
@@ -334,7 +334,7 @@ START_TEST(uncommitted_leftovers) {
 	commit();
 	struct reading *g = &fx.readings[0];
 	g->stream = CUBE_STDOUT;
-	g->r = cube_log_reader_new(fx.m.logs, 1, 1, CUBE_STDOUT, 0);
+	g->r = cube_log_reader_new(fx.logs, 1, 1, CUBE_STDOUT, 0);
 	read_on(g, true);
 	struct stat st;
 	ck_assert_int_eq(stat(path, &st), 0);
@@ -355,11 +355,11 @@ START_TEST(lost_segment) {
 	commit();
 	snprintf(path, sizeof path, "%s/logs/00000001.seg", fx.dir);
 	ck_assert_int_eq(truncate(path, 15), 0);
-	struct cube_log_reader *r = cube_log_reader_new(fx.m.logs, 1, 1, 1, 0);
+	struct cube_log_reader *r = cube_log_reader_new(fx.logs, 1, 1, 1, 0);
 	ck_assert_int_eq(cube_log_reader_next(r, space, sizeof space, &p, &err), CUBE_ESYS);
 	cube_log_reader_free(r);
 	unlink(path);
-	r = cube_log_reader_new(fx.m.logs, 1, 1, 1, 20);
+	r = cube_log_reader_new(fx.logs, 1, 1, 1, 20);
 	ck_assert_int_eq(cube_log_reader_next(r, space, sizeof space, &p, &err), 0);
 	ck_assert_uint_eq(p.n, 20);
 	cube_log_reader_free(r);

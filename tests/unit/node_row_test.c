@@ -7,6 +7,7 @@
 #include "cube/store.h"
 #include "node_row.h"
 
+static struct cube_node_link link_of, got_link;
 static struct cube_node got;
 
 static int take(void *arg, const struct cube_node_row *row) {
@@ -18,7 +19,8 @@ static int take(void *arg, const struct cube_node_row *row) {
 static void there_and_back(const struct cube_node *node) {
 	struct cube_store *s;
 	struct cube_err err;
-	got = (struct cube_node){0};
+	got_link = (struct cube_node_link){0};
+	got = (struct cube_node){.link = &got_link};
 	ck_assert_int_eq(cube_store_memory(&s, &err), 0);
 	ck_assert_int_eq(s->ops->begin(s, &err), 0);
 	ck_assert_int_eq(cube_node_to_row(node, s, &err), 0);
@@ -34,7 +36,8 @@ static void done(void) {
 }
 
 START_TEST(all_settings) {
-	struct cube_node node = {.id = 3,
+	struct cube_node node = {.link = &link_of,
+				 .id = 3,
 				 .name = (char *)"n3",
 				 .fallback = (char *)"RSA keys",
 				 .set = {.host = (char *)"10.0.0.3",
@@ -71,7 +74,7 @@ START_TEST(all_settings) {
 END_TEST
 
 START_TEST(no_settings) {
-	struct cube_node node = {.id = 1, .name = (char *)"n", .set.local = true};
+	struct cube_node node = {.link = &link_of, .id = 1, .name = (char *)"n", .set.local = true};
 	there_and_back(&node);
 	ck_assert_ptr_null(got.set.host);
 	ck_assert_ptr_null(got.set.user);

@@ -1,4 +1,6 @@
-/* Shared by tasks.c (the set, placing, telling), attempts.c (what workers say) and input.c. */
+/* Shared by the files of this folder: work.c (the whole), tasks.c (the set and its changes),
+ * place.c, attempts.c (what workers say), signals.c, input.c, push.c and seat.c (a node's part of
+ * it). */
 #ifndef CUBE_TASKS_IMPL_H
 #define CUBE_TASKS_IMPL_H
 
@@ -67,11 +69,12 @@ struct cube_task *cube_task_new(struct cube_work *t, struct cube_job *job,
 /* It waits for a place: of its job, or bound to its node; and does not any more. */
 void cube_task_queue(struct cube_work *t, struct cube_task *task);
 void cube_task_unqueue(struct cube_work *t, struct cube_task *task);
+/* It is the node's from now on. */
+void cube_seat_take(struct cube_node *node, struct cube_task *task);
+void cube_tasks_free(struct cube_work *t); /* all of them, and their jobs */
 
 /* seat.c: what nodes tell. */
 void cube_seats_listen(struct cube_work *t);
-/* The task is the node's from now on. */
-void cube_seat_take(struct cube_node *node, struct cube_task *task);
 
 /* attempts.c */
 int cube_attempts_message(void *arg, struct cube_node *node, const struct cube_msg *msg,

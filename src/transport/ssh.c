@@ -10,7 +10,7 @@
 #include "cube/hangup.h"
 #include "ssh_cipher.h"
 #include "sockets.h"
-#include "ssh_priv.h"
+#include "ssh_auth.h"
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 15 * CUBE_NS_PER_S;
 

@@ -9,7 +9,7 @@
 
 #include "cube/text.h"
 #include "ssh_carrier.h"
-#include "ssh_priv.h"
+#include "ssh_auth.h"
 
 static void on_io(void *arg, uint32_t events);
 

@@ -169,9 +169,6 @@ int cube_ssh_kex_pump(struct ssh_conn *c);
 int cube_ssh_auth_pump(struct ssh_conn *c);
 void cube_ssh_auth_free(struct ssh_auth *a);
 void cube_ssh_auth_answer(struct ssh_auth *a, const char *const *answers);
-/* A person was asked, or a server that asks itself was told to begin: who knows whom it called. Not
- * to be done again unasked. */
-bool cube_ssh_auth_asked(const struct ssh_auth *a);
 
 /* ssh_server.c: what is known of the other programs */
 bool cube_ssh_program_there(void);              /* OpenSSH's ssh is in PATH */

@@ -19,31 +19,16 @@
 #include "cube/mem.h"
 #include "dial.h"
 #include "outlet.h"
-#include "ssh_agent.h"
+#include "ssh_shared.h"
 #include "cube/ssh_config.h"
 
 enum {
-	SSH_FEED = 256 * 1024,      /* received a turn and connection at most */
-	SSH_PLAIN = 128 * 1024,     /* read from a channel at once */
 	SSH_OUT_DATA = 256 * 1024,  /* no more command input is encrypted over this much unsent */
 	SSH_OUT_STOP = 1024 * 1024, /* over this not even answers: we stop listening */
 	SSH_OUT_MAX = 2 * 1024 * 1024,
 	/* Twice OpenSSH's own. With 16 MiB sshd lets the command run ahead and spends its time on
 	 * growing buffers: the first 256 MB of a session then came at 60 MB/s instead of 200. */
 	SSH_WINDOW = 4 * 1024 * 1024,
-};
-
-struct cube_ssh {
-	struct cube_loop *loop;
-	struct cube_resolver *resolver;
-	struct cube_ssh_configs *configs;
-	struct cube_limit *limit;
-	struct cube_jumps *jumps;
-	struct cube_sockets *sockets; /* of logins by the ssh program */
-	struct cube_link dying;       /* children on their way out: hangup.h */
-	uint8_t *feed, *plain;        /* scratch of the connection at work */
-	void *cipher;                 /* ssh_cipher.h */
-	struct cube_agent_load agent_load;
 };
 
 enum ssh_state {
@@ -149,9 +134,6 @@ void cube_ssh_link_fail(struct ssh_conn *c, const char *doing);
 /* ssh_again.c: a server that has too many logins at hand hangs up on us. */
 /* True where that is what happened and it is going to be tried again. */
 bool cube_ssh_again(struct ssh_conn *c);
-/* How long to wait after so many drops in a row; 0: it has been tried often enough. silent_proxy:
- * what hung up may be a proxy that does not say why it cannot connect. */
-uint64_t cube_ssh_again_pause(unsigned drops, bool silent_proxy);
 /* How the time limit ran out on a connection that was dropped. */
 void cube_ssh_again_failed(struct ssh_conn *c);
 

@@ -9,6 +9,7 @@
 #include "limit.h"
 #include "resolve.h"
 #include "sockets.h"
+#include "ssh_carrier.h"
 #include "ssh_cipher.h"
 #include "ssh_shared.h"
 
@@ -27,7 +28,7 @@ int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh 
 	cube_ssh_configs_new(loop, cache_dir, &ssh->configs);
 	cube_limit_new(loop, &ssh->limit);
 	cube_list_init(&ssh->dying);
-	cube_jumps_new(ssh, loop, &ssh->jumps);
+	cube_jumps_new(ssh, cube_ssh_carrier_new, &ssh->jumps);
 	ssh->sockets = cube_sockets_new(NULL);
 	ssh->feed = cube_alloc(SSH_FEED);
 	ssh->plain = cube_alloc(SSH_PLAIN);

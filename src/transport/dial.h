@@ -22,7 +22,7 @@ struct cube_dial_events {
 struct cube_dial_spec {                       /* borrowed during the call */
 	const char *host;                     /* as the user wrote it: %n */
 	const char *file;                     /* ssh -F for a jump host, or NULL */
-	const struct cube_ssh_config *config; /* must outlive the dial, as must what follows */
+	const struct cube_ssh_config *config; /* must outlive the dial, as must the deadline */
 	const uint64_t *deadline;             /* loop time; shared out among the addresses */
 	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */
 	bool ask;                     /* asks may be called */

@@ -27,9 +27,8 @@ struct cube_ssh {
 	struct cube_agent_load agent_load;
 };
 
-/* ssh_again.c: a server that has too many logins at hand hangs up on us, whichever of our two
- * transports it is. */
-/* How long to wait after so many drops in a row; 0: it has been tried often enough. silent_proxy:
+/* ssh_again.c: a server that has too many logins at hand hangs up on us, and on the ssh program.
+ * How long to wait after so many drops in a row; 0: it has been tried often enough. silent_proxy:
  * what hung up may be a proxy that does not say why it cannot connect. */
 uint64_t cube_ssh_again_pause(unsigned drops, bool silent_proxy);
 

@@ -15,6 +15,7 @@ struct cube_common { /* options that each command has */
 extern const struct cube_option cube_common_options[];
 
 struct cube_cli {
+	const struct cube_command *const *commands; /* the table */
 	struct cube_paths paths;
 	struct cube_client *client; /* NULL until cube_cli_connect */
 };
@@ -37,14 +38,14 @@ struct cube_command {
 	int (*run)(struct cube_cli *cli, void *values, char **words, size_t n);
 };
 
-/* The table's rows; NULL ends it. */
-extern const struct cube_command *const cube_commands[];
-const struct cube_command *cube_command_find(const char *name);
+/* command.c: of a table, whose end is NULL. */
+/* By its name or another it has; NULL: there is none. */
+const struct cube_command *cube_command_find(const struct cube_command *const *table,
+					     const char *name);
 int cube_command_help(const struct cube_command *command, struct cube_buf *out);
-int cube_command_overview(struct cube_buf *out);
-
+int cube_command_overview(const struct cube_command *const *table, struct cube_buf *out);
 /* "unknown command", and the one that may be meant. The exit code. */
-int cube_command_unknown(const char *word);
+int cube_command_unknown(const struct cube_command *const *table, const char *word);
 
 /* Prints "cube: error: ..." (escaped) and gives the exit code of err, as of a command that carries
  * one of the user's: main.c knows which do. Interrupted (CUBE_ECANCELED, .sys the signal): 128+n,

@@ -5,10 +5,7 @@
 
 #include "commands.h"
 #include "complete.h"
-#include "cube/text.h"
 #include "render.h"
-
-enum { CANDIDATES_MAX = 2000, HELP_MAX = 60 };
 
 struct args {
 	struct cube_common common;
@@ -23,15 +20,6 @@ struct line {
 	bool ended;                    /* by --, or by a word where that ends the options */
 	const struct cube_option *opt; /* whose value the last word is */
 };
-
-void cube_complete_add(struct cube_complete *c, const char *word, const char *help) {
-	if (!*word || strncmp(word, c->part, strlen(c->part)) != 0) return;
-	if (strpbrk(word, "\t\n") || c->count++ >= CANDIDATES_MAX) return;
-	size_t n = help ? strnlen(help, HELP_MAX) : 0;
-	cube_buf_printf(&c->out, "%s%s%s\t", c->lead, word, c->tail);
-	cube_text_escape(&c->out, help ? help : "", n);
-	cube_buf_addstr(&c->out, "\n");
-}
 
 /* ---- the command's options ------------------------------------------------------------------ */
 
@@ -150,7 +138,7 @@ static void split_part(struct cube_complete *c, unsigned kinds) {
 static void add_kinds(struct cube_complete *c, unsigned kinds) {
 	const unsigned live = CUBE_WORD_HOST | CUBE_WORD_NODE | CUBE_WORD_TASK;
 	if (kinds & CUBE_WORD_COMMAND)
-		for (const struct cube_command *const *k = cube_commands; *k; k++)
+		for (const struct cube_command *const *k = c->cli->commands; *k; k++)
 			if (!(*k)->hidden) cube_complete_add(c, (*k)->name, (*k)->help);
 	if (kinds & live) {
 		split_part(c, kinds);
@@ -229,7 +217,7 @@ static void complete_line(struct cube_complete *c, struct line *l) {
 		l->first++;
 	}
 	if (l->first + 1 < l->n && l->words[l->first][0] != '-') {
-		l->command = cube_command_find(l->words[l->first++]);
+		l->command = cube_command_find(c->cli->commands, l->words[l->first++]);
 		if (!l->command) return;
 	}
 	read_words(c, l);

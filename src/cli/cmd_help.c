@@ -17,12 +17,12 @@ static const struct cube_option options[] = {
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	struct cube_buf out;
 	const struct args *a = values;
-	const struct cube_command *c = n ? cube_command_find(words[0]) : NULL;
-	if (n && !c) return cube_command_unknown(words[0]);
+	const struct cube_command *c = n ? cube_command_find(cli->commands, words[0]) : NULL;
+	if (n && !c) return cube_command_unknown(cli->commands, words[0]);
 	cube_buf_init(&out, 1u << 20);
-	int rc = a->man ? cube_man_page(&out)
+	int rc = a->man ? cube_man_page(cli->commands, &out)
 		 : c    ? cube_command_help(c, &out)
-			: cube_command_overview(&out);
+			: cube_command_overview(cli->commands, &out);
 	int code = rc       ? 125
 		   : a->man ? cube_render_print(&out)
 			    : cube_reflow_print(cube_buf_str(&out));

@@ -1,5 +1,5 @@
-/* Names that are there now. A completion never starts a manager, and nothing it meets is an error:
- * what cannot be had is left out. */
+/* Candidates, and the names that are there now. A completion never starts a manager, and nothing it
+ * meets is an error: what cannot be had is left out. */
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +8,20 @@
 #include "complete.h"
 #include "cube/clock.h"
 #include "cube/hosts.h"
+#include "cube/text.h"
 #include "readfile.h"
 
 enum { LIVE_MS = 300, TASKS = 200, FILE_BYTES = 1 << 20, DEPTH = 8, REPLY_MAX = 16 << 20 };
+enum { CANDIDATES_MAX = 2000, HELP_MAX = 60 };
+
+void cube_complete_add(struct cube_complete *c, const char *word, const char *help) {
+	if (!*word || strncmp(word, c->part, strlen(c->part)) != 0) return;
+	if (strpbrk(word, "\t\n") || c->count++ >= CANDIDATES_MAX) return;
+	size_t n = help ? strnlen(help, HELP_MAX) : 0;
+	cube_buf_printf(&c->out, "%s%s%s\t", c->lead, word, c->tail);
+	cube_text_escape(&c->out, help ? help : "", n);
+	cube_buf_addstr(&c->out, "\n");
+}
 
 /* ---- files -------------------------------------------------------------------------------- */
 

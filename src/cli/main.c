@@ -8,82 +8,15 @@
 
 #include "cli.h"
 #include "commands.h"
-#include "cube/parse.h"
 #include "cube/program.h"
 #include "reflow.h"
-
-/* clang-format off */
-const struct cube_command *const cube_commands[] = {
-	&cube_cmd_spawn,
-	&cube_cmd_run,
-	&cube_cmd_exec,
-	&cube_cmd_cp,
-	&cube_cmd_forward,
-	&cube_cmd_env,
-	&cube_cmd_ps,
-	&cube_cmd_nodes,
-	&cube_cmd_logs,
-	&cube_cmd_stop,
-	&cube_cmd_wait,
-	&cube_cmd_top,
-	&cube_cmd_inspect,
-	&cube_cmd_events,
-	&cube_cmd_login,
-	&cube_cmd_down,
-	&cube_cmd_doctor,
-	&cube_cmd_info,
-	&cube_cmd_manager,
-	&cube_cmd_worker,
-	&cube_cmd_version,
-	&cube_cmd_help,
-	&cube_cmd_complete,
-	NULL,
-};
-/* clang-format on */
-
-static bool among(const char *words, const char *name) {
-	size_t n = strlen(name);
-	for (const char *p = words; p && *p;) {
-		size_t len = strcspn(p, " ");
-		if (len == n && memcmp(p, name, n) == 0) return true;
-		p += len + strspn(p + len, " ");
-	}
-	return false;
-}
-
-const struct cube_command *cube_command_find(const char *name) {
-	if (!*name) return NULL;
-	for (const struct cube_command *const *c = cube_commands; *c; c++)
-		if (strcmp((*c)->name, name) == 0 || among((*c)->aliases, name)) return *c;
-	return NULL;
-}
-
-int cube_command_help(const struct cube_command *c, struct cube_buf *out) {
-	int rc = cube_buf_printf(out, "Usage: cube %s%s%s\n%s.\n", c->name, *c->usage ? " " : "",
-				 c->usage, c->help);
-	if (!rc && c->aliases) rc = cube_buf_printf(out, "Also called: %s\n", c->aliases);
-	if (!rc && c->text) rc = cube_buf_printf(out, "\n%s", c->text);
-	return rc ? rc : cube_options_help(c->groups, out);
-}
-
-int cube_command_overview(struct cube_buf *out) {
-	int rc = cube_buf_addstr(
-		out, "Usage: cube COMMAND [OPTIONS] [...]\n"
-		     "Turns machines reachable by ssh into one computer.\n\nCommands:\n");
-	for (const struct cube_command *const *c = cube_commands; !rc && *c; c++)
-		if (!(*c)->hidden) rc = cube_buf_printf(out, "  %-9s %s\n", (*c)->name, (*c)->help);
-	if (rc) return rc;
-	return cube_buf_addstr(
-		out,
-		"\n`cube help COMMAND` tells more. Each option --some-name can also be given in the\n"
-		"environment as CUBE_SOME_NAME; the command line goes first. CUBE_STATE_DIR says where\n"
-		"cube keeps what it knows (else $XDG_STATE_HOME/cube, ~/.local/state/cube).\n");
-}
 
 static int print_overview(void) {
 	struct cube_buf out;
 	cube_buf_init(&out, 64u << 10);
-	int code = cube_command_overview(&out) ? 125 : cube_reflow_print(cube_buf_str(&out));
+	int code = cube_command_overview(cube_commands, &out)
+			   ? 125
+			   : cube_reflow_print(cube_buf_str(&out));
 	cube_buf_done(&out);
 	return code;
 }
@@ -96,38 +29,8 @@ static int print_help(const struct cube_command *c) {
 	return code;
 }
 
-/* What it is called here, of words that other tools have. */
-static const char *known_as(const char *word) {
-	static const char *const words[][2] = {
-		{"attach", "logs -f"}, {"kill", "stop"},    {"rm", "stop"},    {"cancel", "stop"},
-		{"ssh", "exec"},       {"shell", "exec"},   {"scp", "cp"},     {"copy", "cp"},
-		{"list", "nodes"},     {"ls", "nodes"},     {"tasks", "ps"},   {"jobs", "ps"},
-		{"up", "spawn"},       {"add", "spawn"},    {"join", "spawn"}, {"drain", "down"},
-		{"remove", "down"},    {"port", "forward"}, {"tail", "logs"},  {"log", "logs"},
-	};
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (strcmp(word, words[i][0]) == 0) return words[i][1];
-	return NULL;
-}
-
-int cube_command_unknown(const char *word) {
-	const char *names[64];
-	size_t n = 0;
-	struct cube_err err;
-	for (const struct cube_command *const *c = cube_commands; *c && n < 63; c++)
-		if (!(*c)->hidden) names[n++] = (*c)->name;
-	names[n] = NULL;
-	const char *near = known_as(word);
-	if (!near) near = cube_parse_nearest(word, names);
-	if (near)
-		cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; did you mean `cube %s`?",
-			  word, near);
-	else cube_fail(&err, CUBE_EUSAGE, "unknown command '%.80s'; `cube help` lists them", word);
-	return cube_cli_fail(&err);
-}
-
 static int run(const struct cube_command *c, void *values, char **words, size_t n) {
-	struct cube_cli cli = {0};
+	struct cube_cli cli = {.commands = cube_commands};
 	struct cube_err err;
 	const struct cube_common *common = (const void *)((const char *)values + c->common);
 	if (common->help) return print_help(c);
@@ -200,8 +103,8 @@ static int first_options(int argc, char **argv, int *at, const struct cube_comma
 	}
 	if (common.cluster) setenv("CUBE_CLUSTER", common.cluster, 1);
 	*at = argc - (int)n;
-	*ret = cube_command_find(argv[*at]);
-	return *ret ? 0 : cube_command_unknown(argv[*at]);
+	*ret = cube_command_find(cube_commands, argv[*at]);
+	return *ret ? 0 : cube_command_unknown(cube_commands, argv[*at]);
 }
 
 /* Nothing of ours may get the number of a standard descriptor that came closed. What takes its

@@ -162,10 +162,10 @@ static const char TAIL[] =
 	".BR ssh (1),\n"
 	".BR ssh_config (5)\n";
 
-int cube_man_page(struct cube_buf *out) {
+int cube_man_page(const struct cube_command *const *table, struct cube_buf *out) {
 	int rc = cube_buf_addstr(out, HEAD);
 	if (!rc) rc = cube_buf_addstr(out, ".SH COMMANDS\n");
-	for (const struct cube_command *const *c = cube_commands; !rc && *c; c++)
+	for (const struct cube_command *const *c = table; !rc && *c; c++)
 		if (!(*c)->hidden) rc = add_command(out, *c);
 	if (!rc) rc = cube_buf_addstr(out, ".SH OPTIONS OF EVERY COMMAND\n");
 	if (!rc) rc = add_options(out, cube_common_options);

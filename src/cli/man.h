@@ -5,6 +5,6 @@
 #include "cli.h"
 
 /* Appends cube.1 in man(7)'s macros. */
-int cube_man_page(struct cube_buf *out);
+int cube_man_page(const struct cube_command *const *table, struct cube_buf *out);
 
 #endif

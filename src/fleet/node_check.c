@@ -90,6 +90,10 @@ int cube_node_check(const struct cube_node_request *r, struct cube_err *err) {
 
 /* --- a node that is there already --- */
 
+const char *cube_node_transport(const struct cube_node *node) {
+	return cube_node_settings_transport(&node->set, node->fallback != NULL);
+}
+
 static bool other(const char *has, const char *wanted) {
 	return wanted && (!has || strcmp(has, wanted) != 0);
 }

@@ -99,10 +99,6 @@ int cube_node_clean(struct cube_node *node, struct cube_err *err) {
 	return cube_deploy_clean(node->link->deploy, err);
 }
 
-const char *cube_node_transport(const struct cube_node *node) {
-	return cube_node_settings_transport(&node->set, node->fallback != NULL);
-}
-
 bool cube_node_fall_back(struct cube_node *node, const struct cube_err *err) {
 	if (err->code != CUBE_ELIBRARY || !cube_node_settings_choose(&node->set) || node->fallback)
 		return false;

@@ -59,23 +59,3 @@ void cube_node_left_clean(struct cube_node *node, const char *note) {
 	cube_node_hang_up(node, "the node was taken down");
 	cube_node_end(node, CUBE_NODE_GONE, "");
 }
-
-/* --- those that are gone --- */
-
-struct revive {
-	struct cube_fleet *fleet;
-	const char *name;
-};
-
-static int revive_row(void *arg, const struct cube_node_row *row) {
-	struct revive *r = arg;
-	if (!cube_fleet_cached(r->fleet, row->id)) return 0;
-	if (!r->name || strcmp(r->name, row->name) == 0) cube_fleet_revive(r->fleet, row);
-	return 0;
-}
-
-int cube_fleet_bring_back(struct cube_fleet *fleet, const char *name, struct cube_err *err) {
-	struct revive r = {.fleet = fleet, .name = name};
-	struct cube_store *store = fleet->is.turn->store;
-	return store->ops->node_list(store, revive_row, &r, err);
-}

@@ -67,7 +67,11 @@ struct cube_node_link {
 	char no_answer[64];       /* why that got none, or "" */
 };
 
-/* --- fleet.c --- */
+/* --- node_life.c --- */
+/* Of an id that has a name; it begins to be in the set, and ends to be. why: what those who use its
+ * link are told. */
+struct cube_node *cube_node_new(struct cube_fleet *fleet, uint32_t id, const char *name);
+void cube_node_free(struct cube_node *node, const char *why);
 /* The one setter of a state. */
 void cube_node_set(struct cube_node *node, enum cube_node_state state, const char *reason);
 void cube_node_persist(struct cube_node *node);
@@ -80,9 +84,6 @@ void cube_node_end(struct cube_node *node, enum cube_node_state state, const cha
 void cube_node_hang_up(struct cube_node *node, const char *why);
 void cube_node_join(struct cube_node *node); /* (re)connect now */
 bool cube_node_idle(const struct cube_node *node);
-/* Whether id is of a gone one that left its worker; and a node of its row again. */
-bool cube_fleet_cached(struct cube_fleet *fleet, uint32_t id);
-struct cube_node *cube_fleet_revive(struct cube_fleet *fleet, const struct cube_node_row *row);
 
 /* --- node_leave.c: it took too long; the worker has ended; nothing of it is there (stays: but what
  * another cluster's keeps, or "") --- */

@@ -6,7 +6,8 @@
 
 #include "openssh_transport.h"
 #include "process.h"
-#include "ssh_priv.h"
+#include "cube/ssh_config.h"
+#include "ssh_shared.h"
 #include "cube/ssh_says.h"
 #include "template.h"
 

@@ -14,19 +14,18 @@
 #include "cube/id.h"
 #include "cube/mem.h"
 #include "dial.h"
+#include "jump.h"
+#include "limit.h"
 #include "proxy.h"
+#include "resolve.h"
+#include "ssh_shared.h"
 #include "cube/route.h"
 
 static const uint64_t NAME_PAUSE_NS = CUBE_NS_PER_S / 4;
 
 struct cube_dial {
-	struct cube_loop *loop;
-	struct cube_resolver *resolver;
-	struct cube_ssh_configs *configs;
-	struct cube_limit *limit;
-	struct cube_jumps *jumps;
+	struct cube_ssh *ssh;
 	struct cube_jump_group *from;
-	struct cube_link *dying;
 	const struct cube_ssh_config *config;
 	const struct cube_dial_events *events;
 	void *arg;
@@ -93,7 +92,7 @@ static void on_place(void *arg) {
 static void in_turn(struct cube_dial *d, struct cube_ticket *ticket, const char *endpoint,
 		    void (*then)(struct cube_dial *d)) {
 	d->then = then;
-	if (cube_limit_enter(d->limit, ticket, endpoint, on_place, d)) then(d);
+	if (cube_limit_enter(d->ssh->limit, ticket, endpoint, on_place, d)) then(d);
 	else d->events->waits(d->arg, true);
 }
 
@@ -162,7 +161,7 @@ static int begin_connect(struct cube_dial *d, const struct cube_addr *addr) {
 
 /* The last address may use up the caller's deadline, which is the caller's to watch. */
 static void share_time(struct cube_dial *d) {
-	uint64_t now = cube_loop_now(d->loop);
+	uint64_t now = cube_loop_now(d->ssh->loop);
 	unsigned left = d->addrs.len - d->next;
 	if (!left || *d->deadline <= now) return;
 	cube_timer_after(d->timer, (*d->deadline - now) / (left + 1));
@@ -171,7 +170,7 @@ static void share_time(struct cube_dial *d) {
 static void connect_now(struct cube_dial *d) {
 	struct cube_err err;
 	int sys = begin_connect(d, &d->addrs.v[d->next++]);
-	if (!sys && cube_io_add(d->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
+	if (!sys && cube_io_add(d->ssh->loop, d->fd, EPOLLOUT, on_connect, d, &d->io, &err) == 0) {
 		share_time(d);
 		return;
 	}
@@ -194,7 +193,7 @@ static void try_next(struct cube_dial *d) {
 /* A resolver that is not there yet, as after a laptop's sleep, is asked again while there is
  * time. */
 static bool ask_later(struct cube_dial *d, struct cube_err *err) {
-	uint64_t now = cube_loop_now(d->loop);
+	uint64_t now = cube_loop_now(d->ssh->loop);
 	uint64_t pause = NAME_PAUSE_NS << (d->asked < 4 ? d->asked : 4);
 	d->asked++;
 	pause = pause / 2 + cube_id_u64() % pause;
@@ -239,8 +238,8 @@ static void on_resolved(void *arg, const struct cube_addrs *addrs, const struct 
 
 static void ask_name(struct cube_dial *d) {
 	struct cube_err err;
-	if (cube_resolve_start(d->resolver, d->config->hostname, d->config->port, on_resolved, d,
-			       &d->question, &err) < 0)
+	if (cube_resolve_start(d->ssh->resolver, d->config->hostname, d->config->port, on_resolved,
+			       d, &d->question, &err) < 0)
 		fail(d, &err);
 }
 
@@ -267,8 +266,8 @@ static void start_proxy(struct cube_dial *d) {
 	struct cube_proxy_spec spec = {.host = d->host,
 				       .command = d->jump_command,
 				       .config = d->config,
-				       .dying = d->dying};
-	if (cube_proxy_start(d->loop, &spec, &d->proxy, &fd, &err) < 0) {
+				       .dying = &d->ssh->dying};
+	if (cube_proxy_start(d->ssh->loop, &spec, &d->proxy, &fd, &err) < 0) {
 		cube_wrap(&err, "connecting to %s", d->where);
 		fail(d, &err);
 		return;
@@ -307,7 +306,7 @@ static void find_route(struct cube_dial *d) {
 		.file = d->file,
 		.strict = d->strict,
 		.timeout_s = (unsigned)((d->timeout_ns + CUBE_NS_PER_S - 1) / CUBE_NS_PER_S)};
-	d->route = cube_route_find(d->loop, d->configs, &spec, on_route, d);
+	d->route = cube_route_find(d->ssh->loop, d->ssh->configs, &spec, on_route, d);
 }
 
 static void on_no_way(void *arg, const struct cube_err *err) {
@@ -347,7 +346,7 @@ static void find_way(struct cube_dial *d) {
 				      .old_only = d->old_jumps,
 				      .timeout_ns = d->timeout_ns,
 				      .from = d->from};
-	d->way = cube_jump_start(d->jumps, &spec, &JUMP_EVENTS, d);
+	d->way = cube_jump_start(d->ssh->jumps, &spec, &JUMP_EVENTS, d);
 }
 
 static void through_jump(struct cube_dial *d) {
@@ -377,17 +376,11 @@ static void begin(void *arg) {
 	else resolve(d);
 }
 
-struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *resolver,
-				  const struct cube_dial_spec *spec,
+struct cube_dial *cube_dial_start(struct cube_ssh *ssh, const struct cube_dial_spec *spec,
 				  const struct cube_dial_events *events, void *arg) {
 	struct cube_dial *d = cube_alloc(sizeof *d);
-	d->loop = loop;
-	d->resolver = resolver;
-	d->configs = spec->configs;
-	d->limit = spec->limit;
-	d->jumps = spec->jumps;
+	d->ssh = ssh;
 	d->from = spec->from;
-	d->dying = spec->dying;
 	d->strict = spec->strict;
 	d->ask = spec->ask;
 	d->old_jumps = spec->old_jumps;
@@ -399,9 +392,9 @@ struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *
 	d->file = cube_strdup(spec->file);
 	d->deadline = spec->deadline;
 	d->fd = -1;
-	d->timer = cube_timer_add(loop, on_timer, d);
+	d->timer = cube_timer_add(ssh->loop, on_timer, d);
 	snprintf(d->where, sizeof d->where, "%.100s port %u", d->config->hostname, d->config->port);
-	cube_loop_defer(loop, begin, d);
+	cube_loop_defer(ssh->loop, begin, d);
 	return d;
 }
 
@@ -423,5 +416,5 @@ void cube_dial_free(struct cube_dial *d) {
 	cube_jump_free(d->way);
 	cube_route_cancel(d->route);
 	cube_timer_del(d->timer);
-	cube_loop_defer(d->loop, destroy, d);
+	cube_loop_defer(d->ssh->loop, destroy, d);
 }

@@ -4,12 +4,10 @@
 #define CUBE_TRANSPORT_DIAL_H
 
 #include "cube/transport.h"
-#include "jump.h"
-#include "limit.h"
-#include "resolve.h"
 #include "cube/ssh_config.h"
 
 struct cube_dial;
+struct cube_jump_group;
 
 struct cube_dial_events {
 	void (*step)(void *arg, enum cube_transport_step step);
@@ -24,12 +22,8 @@ struct cube_dial_events {
 struct cube_dial_spec {                       /* borrowed during the call */
 	const char *host;                     /* as the user wrote it: %n */
 	const char *file;                     /* ssh -F for a jump host, or NULL */
-	const struct cube_ssh_config *config; /* must outlive the dial, as must what follows */
+	const struct cube_ssh_config *config; /* must outlive the dial, as must the deadline */
 	const uint64_t *deadline;             /* loop time; shared out among the addresses */
-	struct cube_ssh_configs *configs;
-	struct cube_limit *limit;
-	struct cube_jumps *jumps;
-	struct cube_link *dying;      /* of proxy commands: hangup.h */
 	struct cube_jump_group *from; /* of the jump hosts it is for, or NULL; not outlived */
 	bool ask;                     /* asks may be called */
 	bool old_jumps;               /* as in struct cube_target */
@@ -38,8 +32,7 @@ struct cube_dial_spec {                       /* borrowed during the call */
 };
 
 /* Never calls back inside the call. */
-struct cube_dial *cube_dial_start(struct cube_loop *loop, struct cube_resolver *resolver,
-				  const struct cube_dial_spec *spec,
+struct cube_dial *cube_dial_start(struct cube_ssh *ssh, const struct cube_dial_spec *spec,
 				  const struct cube_dial_events *events, void *arg);
 /* Also hangs up on the proxy process; NULL is fine. */
 void cube_dial_free(struct cube_dial *d);

@@ -10,7 +10,7 @@
 #include "cube/mem.h"
 #include "cube/parse.h"
 #include "jump.h"
-#include "ssh_carrier.h"
+#include "ssh_shared.h"
 
 enum {
 	CARRIERS_MAX = 4, /* of one group: each more is for one that is stuck */
@@ -46,7 +46,7 @@ struct cube_jump_group {
 
 struct cube_jumps {
 	struct cube_ssh *ssh;
-	struct cube_loop *loop;
+	cube_carrier_opener *open;
 	struct cube_link groups;
 };
 
@@ -71,7 +71,7 @@ static void serve_soon(struct cube_jump_group *g);
 /* ---- ends -------------------------------------------------------------------------------- */
 
 static void carrier_free(struct carrier *k) {
-	cube_carrier_free(k->carrier);
+	k->carrier->ops->free(k->carrier);
 	cube_list_remove(&k->link);
 	k->group->ncarriers--;
 	free(k);
@@ -103,7 +103,7 @@ static void group_free(struct cube_jump_group *g) {
 	cube_list_each (&g->js->groups, other, struct cube_jump_group, link)
 		if (other->via == g) other->via = NULL;
 	cube_timer_del(g->grace);
-	cube_loop_defer(g->js->loop, group_destroy, g);
+	cube_loop_defer(g->js->ssh->loop, group_destroy, g);
 }
 
 static void keep_or_not(struct cube_jump_group *g) {
@@ -128,7 +128,7 @@ void cube_jump_answer(struct cube_jump *j, const char *const *answers) {
 	cube_list_each (&j->group->carriers, k, struct carrier, link) {
 		if (k->asker != j) continue;
 		k->asker = NULL;
-		cube_carrier_answer(k->carrier, answers);
+		k->carrier->ops->answer(k->carrier, answers);
 	}
 }
 
@@ -148,7 +148,8 @@ void cube_jump_free(struct cube_jump *j) {
 }
 
 const char *cube_jump_person(const struct cube_jump *j) {
-	return j->at ? cube_carrier_person(j->at->carrier) : NULL;
+	const struct cube_carrier *k = j->at ? j->at->carrier : NULL;
+	return k ? k->ops->person(k) : NULL;
 }
 
 const char *cube_jump_says(const struct cube_jump *j) {
@@ -197,7 +198,7 @@ static void on_ask(void *arg, const struct cube_ask *ask) {
 	}
 	k->asker = find_asker(k->group);
 	if (k->asker) k->asker->events->asks(k->asker->arg, &named);
-	else cube_carrier_answer(k->carrier, NULL);
+	else k->carrier->ops->answer(k->carrier, NULL);
 }
 
 static void on_stuck(void *arg) {
@@ -227,7 +228,7 @@ static void on_opened(void *arg, int fd, const struct cube_err *err) {
 static struct carrier *find_idle(struct cube_jump_group *g, bool *ret_soon) {
 	*ret_soon = false;
 	cube_list_each (&g->carriers, k, struct carrier, link) {
-		if (k->connected && cube_carrier_idle(k->carrier)) return k;
+		if (k->connected && k->carrier->ops->idle(k->carrier)) return k;
 		*ret_soon |= !k->stuck;
 	}
 	return NULL;
@@ -302,8 +303,7 @@ static int new_carrier(struct cube_jump_group *g, struct cube_err *err) {
 				     .timeout_ns = g->timeout_ns};
 	struct carrier *k = cube_alloc(sizeof *k);
 	k->group = g;
-	if (rc == 0)
-		rc = cube_carrier_new(g->js->ssh, &target, g, &CARRIER_EVENTS, k, &k->carrier, err);
+	if (rc == 0) rc = g->js->open(g->js->ssh, &target, g, &CARRIER_EVENTS, k, &k->carrier, err);
 	cube_jump_hop_done(&hop);
 	if (rc < 0) {
 		free(k);
@@ -320,7 +320,7 @@ static void open_lane(struct carrier *k, struct cube_jump *j) {
 	j->at = k;
 	k->opening = j;
 	k->stuck = false;
-	cube_carrier_open(k->carrier, j->host, j->port);
+	k->carrier->ops->open(k->carrier, j->host, j->port);
 	j->events->waits(j->arg, false);
 }
 
@@ -361,7 +361,7 @@ static void serve(void *arg) {
 static void serve_soon(struct cube_jump_group *g) {
 	if (g->serving || g->gone) return;
 	g->serving = true;
-	cube_loop_defer(g->js->loop, serve, g);
+	cube_loop_defer(g->js->ssh->loop, serve, g);
 }
 
 /* ---- groups and members ------------------------------------------------------------------ */
@@ -383,7 +383,7 @@ static struct cube_jump_group *group_for(struct cube_jumps *js, const struct cub
 	cube_list_init(&g->carriers);
 	cube_list_init(&g->queue);
 	cube_list_init(&g->members);
-	g->grace = cube_timer_add(js->loop, on_grace, g);
+	g->grace = cube_timer_add(js->ssh->loop, on_grace, g);
 	cube_list_append(&js->groups, &g->link);
 	return g;
 }
@@ -421,7 +421,7 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 				  const struct cube_jump_events *events, void *arg) {
 	struct cube_jump_group *g = group_for(js, spec);
 	struct cube_jump *j = cube_alloc(sizeof *j);
-	j->loop = js->loop;
+	j->loop = js->ssh->loop;
 	j->events = events;
 	j->arg = arg;
 	j->host = cube_strdup(spec->host);
@@ -430,7 +430,7 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 	j->old_only = spec->old_only;
 	if (check_chain(spec->from, g, &j->early) < 0) {
 		keep_or_not(g);
-		cube_loop_defer(js->loop, fail_early, j);
+		cube_loop_defer(js->ssh->loop, fail_early, j);
 		return j;
 	}
 	if (spec->from) spec->from->via = g;
@@ -442,10 +442,10 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 	return j;
 }
 
-void cube_jumps_new(struct cube_ssh *ssh, struct cube_loop *loop, struct cube_jumps **ret) {
+void cube_jumps_new(struct cube_ssh *ssh, cube_carrier_opener *open, struct cube_jumps **ret) {
 	struct cube_jumps *js = cube_alloc(sizeof *js);
 	js->ssh = ssh;
-	js->loop = loop;
+	js->open = open;
 	cube_list_init(&js->groups);
 	*ret = js;
 }

@@ -9,6 +9,7 @@
 #ifndef CUBE_TRANSPORT_JUMP_H
 #define CUBE_TRANSPORT_JUMP_H
 
+#include "carrier.h"
 #include "cube/transport.h"
 #include "cube/ssh_config.h"
 
@@ -36,7 +37,9 @@ struct cube_jump_spec {    /* borrowed during the call */
 	struct cube_jump_group *from; /* the connection is itself a carrier of these */
 };
 
-void cube_jumps_new(struct cube_ssh *ssh, struct cube_loop *loop, struct cube_jumps **ret);
+/* open: makes the carriers; a jump host is reached as any other host is, and these files are below
+ * those that do it. */
+void cube_jumps_new(struct cube_ssh *ssh, cube_carrier_opener *open, struct cube_jumps **ret);
 void cube_jumps_free(struct cube_jumps *js); /* ends all carriers; NULL is fine */
 
 /* Never calls back inside the call, but for waits. */

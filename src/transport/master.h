@@ -11,7 +11,8 @@
 
 #include "askpass.h"
 #include "cube/openssh.h"
-#include "ssh_priv.h"
+#include "limit.h"
+#include "ssh_shared.h"
 
 struct cube_master;
 /* err NULL: it is ready. Else it could not log in, or is gone, and why: once, and the last event.

@@ -9,14 +9,15 @@
 #include <string.h>
 
 #include "askpass.h"
-#include "jump.h"
+#include "cube/clock.h"
 #include "master.h"
 #include "cube/hop.h"
 #include "cube/openssh.h"
 #include "process.h"
 #include "cube/route.h"
+#include "resolve.h"
 #include "sockets.h"
-#include "ssh_priv.h"
+#include "ssh_shared.h"
 #include "cube/ssh_says.h"
 
 enum { SSH_FAILED_STATUS = 255, REFUSALS_MAX = 6 };

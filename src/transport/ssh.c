@@ -1,16 +1,13 @@
 /* The ssh transport: from target to open session, and the operations on it.
  *
  * ssh_lookup.c (ssh -G) -> dial.c (TCP or a proxy) -> ssh_kex.c -> ssh_auth.c -> ssh_channel.c;
- * ssh_link.c pumps the last three. This file holds them together.
+ * ssh_pump.c has the last three work. This file owns the connection: see ssh_priv.h.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cube/hangup.h"
-#include "ssh_cipher.h"
-#include "sockets.h"
-#include "ssh_priv.h"
+#include "ssh_auth.h"
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 15 * CUBE_NS_PER_S;
 
@@ -18,71 +15,12 @@ static struct ssh_conn *conn_of(const struct cube_transport *t) {
 	return (struct ssh_conn *)t;
 }
 
-/* ---- the shared context ------------------------------------------------------------------ */
+/* ---- its end ------------------------------------------------------------------------------- */
 
-int cube_ssh_new(struct cube_loop *loop, const char *cache_dir, struct cube_ssh **ret,
-		 struct cube_err *err) {
-	/* Counted inside libssh2, so one pair of calls a context is one pair in all. */
-	if (libssh2_init(0)) return cube_fail(err, CUBE_EINTERNAL, "libssh2 does not start");
-	struct cube_ssh *ssh = cube_alloc(sizeof *ssh);
-	ssh->loop = loop;
-	int rc = cube_resolver_new(loop, &ssh->resolver, err);
-	if (rc < 0) {
-		free(ssh);
-		libssh2_exit();
-		return rc;
-	}
-	cube_ssh_configs_new(loop, cache_dir, &ssh->configs);
-	cube_limit_new(loop, &ssh->limit);
-	cube_list_init(&ssh->dying);
-	cube_jumps_new(ssh, loop, &ssh->jumps);
-	ssh->sockets = cube_sockets_new(NULL);
-	ssh->feed = cube_alloc(SSH_FEED);
-	ssh->plain = cube_alloc(SSH_PLAIN);
-	ssh->cipher = cube_ssh_cipher_load();
-	*ret = ssh;
-	return 0;
-}
-
-void cube_ssh_sockets(struct cube_ssh *ssh, const char *dir) {
-	cube_sockets_free(ssh->sockets);
-	ssh->sockets = cube_sockets_new(dir);
-}
-
-void cube_ssh_free(struct cube_ssh *ssh) {
-	if (!ssh) return;
-	cube_jumps_free(ssh->jumps);
-	cube_hang_up_all(&ssh->dying);
-	cube_sockets_free(ssh->sockets);
-	cube_resolver_free(ssh->resolver);
-	cube_ssh_configs_free(ssh->configs);
-	cube_limit_free(ssh->limit);
-	free(ssh->feed);
-	free(ssh->plain);
-	cube_ssh_cipher_unload(ssh->cipher);
-	free(ssh);
-	libssh2_exit();
-}
-
-/* ---- events ------------------------------------------------------------------------------ */
-
-const char *cube_ssh_where(const struct ssh_conn *c) {
-	return c->dial ? cube_dial_where(c->dial) : c->host;
-}
-
-void cube_ssh_step(struct ssh_conn *c, enum cube_transport_step step) {
-	c->step = step;
-	if (c->events->on_step) c->events->on_step(c->arg, step);
-}
-
-bool cube_ssh_fact(struct ssh_conn *c, enum cube_transport_fact fact, const char *text) {
-	bool told = c->facts & 1u << fact; /* on a connection that was dropped before */
-	c->facts |= 1u << fact;
-	if (c->events->on_fact && !told) c->events->on_fact(c->arg, fact, text);
-	return cube_ssh_over(c);
-}
-
+/* Of a connection that failed, or that nobody wants any more. */
 static void release(struct ssh_conn *c) {
+	cube_ssh_auth_free(c->auth);
+	c->auth = NULL;
 	cube_ssh_link_stop(c);
 	cube_ssh_lookup_cancel(c->lookup);
 	c->lookup = NULL;
@@ -92,22 +30,6 @@ static void release(struct ssh_conn *c) {
 	c->timer = NULL;
 	cube_timer_del(c->again);
 	c->again = NULL;
-}
-
-void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err) {
-	struct cube_err copy = *err;
-	if (cube_ssh_over(c)) return;
-	c->state = SSH_FAILED;
-	release(c);
-	c->events->on_fail(c->arg, &copy);
-}
-
-void cube_ssh_opened(struct ssh_conn *c) {
-	cube_timer_disarm(c->timer);
-	cube_dial_logged_in(c->dial);
-	c->state = SSH_IDLE;
-	cube_ssh_step(c, CUBE_STEP_OPEN);
-	if (!c->gone) c->events->on_open(c->arg);
 }
 
 static void timed_out(struct ssh_conn *c) {
@@ -135,29 +57,6 @@ static void on_timer(void *arg) {
 	if (c->state >= SSH_IDLE) cube_ssh_channel_timer(c);
 	else if (c->drops) cube_ssh_again_failed(c);
 	else timed_out(c);
-}
-
-static void set_deadline(struct ssh_conn *c, uint64_t timeout_ns) {
-	c->deadline = cube_loop_now(c->ssh->loop) + timeout_ns;
-	cube_timer_arm(c->timer, c->deadline);
-}
-
-void cube_ssh_clock_stop(struct ssh_conn *c) {
-	uint64_t now = cube_loop_now(c->ssh->loop);
-	if (c->clock_stands || c->state >= SSH_IDLE) return;
-	c->clock_stands = true;
-	c->time_left = c->deadline > now ? c->deadline - now : 0;
-	cube_timer_disarm(c->timer);
-}
-
-void cube_ssh_clock_go(struct ssh_conn *c) {
-	if (!c->clock_stands) return;
-	c->clock_stands = false;
-	set_deadline(c, c->time_left);
-}
-
-void cube_ssh_clock_least(struct ssh_conn *c, uint64_t ns) {
-	if (!c->clock_stands && c->deadline < cube_loop_now(c->ssh->loop) + ns) set_deadline(c, ns);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -202,21 +101,23 @@ static const struct cube_dial_events DIAL_EVENTS = {.asks = on_dial_asks,
 						    .failed = on_dial_failed,
 						    .waits = on_dial_waits};
 
-void cube_ssh_dial(struct ssh_conn *c) {
+static void dial(struct ssh_conn *c) {
 	struct cube_dial_spec spec = {.host = c->host,
 				      .file = c->file,
 				      .config = &c->config,
 				      .deadline = &c->deadline,
-				      .configs = c->ssh->configs,
-				      .limit = c->ssh->limit,
-				      .jumps = c->ssh->jumps,
 				      .from = c->jumps_from,
-				      .dying = &c->ssh->dying,
 				      .strict = c->strict,
 				      .ask = c->may_ask,
 				      .old_jumps = c->old_jumps,
 				      .timeout_ns = c->timeout_given ? c->timeout_ns : 0};
-	c->dial = cube_dial_start(c->ssh->loop, c->ssh->resolver, &spec, &DIAL_EVENTS, c);
+	c->dial = cube_dial_start(c->ssh, &spec, &DIAL_EVENTS, c);
+}
+
+/* The pause after the server dropped us is over. */
+static void on_again(void *arg) {
+	struct ssh_conn *c = arg;
+	if (!cube_ssh_over(c)) dial(c);
 }
 
 static bool tell_config(struct ssh_conn *c) {
@@ -245,12 +146,12 @@ static void on_config(void *arg, const struct cube_ssh_config *config, const str
 	}
 	if (!c->timeout_ns && config->connect_timeout_s) {
 		c->timeout_ns = config->connect_timeout_s * CUBE_NS_PER_S;
-		set_deadline(c, c->timeout_ns);
+		cube_ssh_clock_set(c, c->timeout_ns);
 	} else if (!c->timeout_ns) {
 		c->timeout_ns = DEFAULT_TIMEOUT_NS;
 	}
 	if (tell_config(c)) return;
-	cube_ssh_dial(c);
+	dial(c);
 }
 
 static void on_config_begun(void *arg) {
@@ -377,6 +278,8 @@ static const struct cube_transport_ops SSH_OPS = {
 	.free = ssh_free,
 };
 
+static const struct ssh_owner OWNER = {.pump = cube_ssh_pump, .release = release};
+
 static void init_buffers(struct ssh_conn *c) {
 	cube_outlet_init(&c->outlet, c->events, c->arg, &c->gone);
 	cube_buf_init(&c->in, 2 * SSH_FEED);
@@ -393,6 +296,7 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	if (rc < 0) return rc;
 	struct ssh_conn *c = cube_alloc(sizeof *c);
 	c->base.ops = &SSH_OPS;
+	c->owner = &OWNER;
 	c->ssh = ssh;
 	c->events = events;
 	c->arg = arg;
@@ -412,7 +316,8 @@ int cube_transport_ssh(struct cube_ssh *ssh, const struct cube_target *target,
 	c->fd = -1;
 	init_buffers(c);
 	c->timer = cube_timer_add(ssh->loop, on_timer, c);
-	set_deadline(c, c->timeout_ns ? c->timeout_ns : DEFAULT_TIMEOUT_NS);
+	c->again = cube_timer_add(ssh->loop, on_again, c);
+	cube_ssh_clock_set(c, c->timeout_ns ? c->timeout_ns : DEFAULT_TIMEOUT_NS);
 	cube_loop_defer(ssh->loop, begin, c);
 	*ret = &c->base;
 	return 0;

@@ -81,11 +81,6 @@ static void forget_link(struct ssh_conn *c) {
 	c->state = SSH_DIAL;
 }
 
-static void on_again(void *arg) {
-	struct ssh_conn *c = arg;
-	if (!cube_ssh_over(c)) cube_ssh_dial(c);
-}
-
 uint64_t cube_ssh_again_pause(unsigned drops, bool silent_proxy) {
 	if (drops >= (silent_proxy ? DROPS_SILENT_PROXY : DROPS_MAX)) return 0;
 	uint64_t pause = PAUSE_NS << (drops < DOUBLINGS ? drops : DOUBLINGS);
@@ -103,7 +98,6 @@ bool cube_ssh_again(struct ssh_conn *c) {
 		return true;
 	}
 	forget_link(c);
-	if (!c->again) c->again = cube_timer_add(c->ssh->loop, on_again, c);
 	cube_timer_after(c->again, pause);
 	return true;
 }

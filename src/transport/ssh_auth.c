@@ -1,87 +1,9 @@
-/* Logging in: the order of the ways, and what is said when none is left. See ssh_auth.h. */
-#include <stdarg.h>
+/* Logging in: the order of the ways. See ssh_auth.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ssh_auth.h"
-
-/* ---- what may be tried ------------------------------------------------------------------- */
-
-static bool in_list(const char *list, const char *word) {
-	size_t n = strlen(word);
-	for (const char *p = list; p && *p;) {
-		size_t len = strcspn(p, ", ");
-		if (len == n && !strncmp(p, word, n)) return true;
-		p += len + strspn(p + len, ", ");
-	}
-	return false;
-}
-
-bool cube_auth_offered(const struct ssh_auth *a, const char *method) {
-	const struct cube_ssh_config *config = &a->c->config;
-	const char *offer = a->partial ? a->partial : a->methods;
-	if (config->preferred && !in_list(config->preferred, method)) return false;
-	if (config->no_publickey && !strcmp(method, "publickey")) return false;
-	if (config->no_keyboard && !strcmp(method, "keyboard-interactive")) return false;
-	if (config->no_password && !strcmp(method, "password")) return false;
-	return in_list(offer, method);
-}
-
-/* ---- results ----------------------------------------------------------------------------- */
-
-void cube_auth_reason(struct ssh_auth *a, const char *fmt, ...) {
-	va_list ap;
-	if (a->reason[0]) return;
-	va_start(ap, fmt);
-	vsnprintf(a->reason, sizeof a->reason, fmt, ap);
-	va_end(ap);
-}
-
-int cube_auth_needs_login(struct ssh_auth *a, const char *text) {
-	struct cube_err err;
-	cube_fail(&err, CUBE_ELOGIN, "%s as %s: %s", cube_ssh_where(a->c), a->c->config.user, text);
-	cube_ssh_fail(a->c, &err);
-	return CUBE_ELOGIN;
-}
-
-static const char *too_many(const struct ssh_auth *a) {
-	bool known = strstr(a->c->bye, "Too many authentication failures") != NULL;
-	return known && !a->c->identity ? "; name the right key: --identity KEY" : "";
-}
-
-/* "permission denied (server accepts publickey; tried agent (2 keys), ~/.ssh/id)" */
-int cube_auth_denied(struct ssh_auth *a) {
-	struct ssh_conn *c = a->c;
-	struct cube_err err;
-	char agent[48] = "", hint[150] = "";
-	const char *notes = cube_buf_str(&a->notes), *many = too_many(a);
-	if (a->agent_tried)
-		snprintf(agent, sizeof agent, "agent (%u key%s)%s", a->agent_tried,
-			 a->agent_tried == 1 ? "" : "s", *notes ? ", " : "");
-	if (*many) snprintf(hint, sizeof hint, "%s", many);
-	else if (a->reason[0])
-		snprintf(hint, sizeof hint, "; %s%s", a->reason,
-			 cube_ssh_program_there() ? "" : ", and no ssh program is installed");
-	cube_fail(&err, CUBE_EAUTH, "%s as %s: permission denied (%s%s; %s%s%.*s)%s",
-		  cube_ssh_where(c), c->config.user, c->bye[0] ? c->bye : "server accepts ",
-		  c->bye[0] ? "" : a->methods, *agent || *notes ? "tried " : "no keys to try",
-		  agent, *hint ? 50 : 120, notes, hint);
-	cube_ssh_fail(c, &err);
-	return CUBE_EAUTH;
-}
-
-int cube_auth_refused(struct ssh_auth *a, int rc) {
-	switch (rc) {
-	case LIBSSH2_ERROR_SOCKET_DISCONNECT:
-	case LIBSSH2_ERROR_SOCKET_SEND:
-	case LIBSSH2_ERROR_SOCKET_RECV:
-		if (a->c->bye[0] && a->asked == NOT_ASKED) return cube_auth_denied(a);
-		cube_ssh_link_fail(a->c, NULL);
-		return CUBE_ECONNECT;
-	default: return AUTH_NEXT;
-	}
-}
 
 /* ---- the ways ---------------------------------------------------------------------------- */
 
@@ -120,7 +42,8 @@ static int ask_methods(struct ssh_auth *a) {
 	}
 	if (rc == AUTH_NEXT && cube_ssh_fact(a->c, CUBE_FACT_METHODS, a->methods))
 		return CUBE_ECANCELED;
-	if (rc == AUTH_NEXT && in_list(a->methods, "gssapi-with-mic") && a->c->config.gssapi)
+	if (rc == AUTH_NEXT && cube_auth_in_list(a->methods, "gssapi-with-mic") &&
+	    a->c->config.gssapi)
 		cube_auth_reason(a, "GSSAPI needs the ssh program");
 	return rc;
 }
@@ -128,7 +51,8 @@ static int ask_methods(struct ssh_auth *a) {
 /* Servers with AuthenticationMethods publickey,keyboard-interactive refuse the key that was right,
  * and only their next list shows what they want besides; libssh2 does not tell. */
 static int ask_partial(struct ssh_auth *a) {
-	bool more = in_list(a->methods, "keyboard-interactive") || in_list(a->methods, "password");
+	bool more = cube_auth_in_list(a->methods, "keyboard-interactive") ||
+		    cube_auth_in_list(a->methods, "password");
 	if (a->partial || more || !a->keys_refused) return AUTH_NEXT;
 	int rc = list_methods(a, &a->partial);
 	if (rc == AUTH_NEXT && !a->partial) return cube_auth_denied(a);
@@ -138,7 +62,7 @@ static int ask_partial(struct ssh_auth *a) {
 /* Keys that only the ssh program can use come before questions, as they do in ssh itself. */
 static int fall_back(struct ssh_auth *a) {
 	struct cube_err err;
-	bool key_taken = a->partial && !in_list(a->partial, "publickey");
+	bool key_taken = a->partial && !cube_auth_in_list(a->partial, "publickey");
 	if (!a->reason[0] || key_taken || !cube_ssh_program_there()) return AUTH_NEXT;
 	cube_fail(&err, CUBE_ELIBRARY, "%s", a->reason);
 	cube_ssh_fail(a->c, &err);
@@ -202,8 +126,4 @@ int cube_ssh_auth_pump(struct ssh_conn *c) {
 	cube_ssh_auth_free(a);
 	c->auth = NULL;
 	return cube_ssh_fact(c, CUBE_FACT_LOGIN, login) ? CUBE_ECANCELED : 0;
-}
-
-bool cube_ssh_auth_asked(const struct ssh_auth *a) {
-	return a && (a->asked != NOT_ASKED || a->kbd);
 }

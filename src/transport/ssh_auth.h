@@ -1,10 +1,13 @@
 /* Logging in, shared by the ssh_auth*.c files: a list of ways, tried in OpenSSH's order.
  *
- *   ssh_auth.c        the order, and what is said when none is left
+ *   ssh_auth.c        the order
  *   ssh_auth_agent.c  the agent's keys
  *   ssh_auth_keys.c   key files
- *   ssh_auth_ask.c    questions to a person; passwords
  *   ssh_auth_kbd.c    the server's own questions
+ *   ssh_auth_ask.c    questions to a person; passwords
+ *   ssh_auth_say.c    what the server offers, and what is said when no way is left
+ *
+ * Each calls only those below it.
  *
  * Whatever was asked is tried once: an answer that the server refuses ends the login, since
  * another try may lock the account or send another message to a telephone. Only a passphrase,
@@ -59,7 +62,14 @@ struct ssh_auth {
 	char login[200]; /* CUBE_FACT_LOGIN */
 };
 
-/* ssh_auth.c */
+/* A person was asked, or a server that asks itself was told to begin: who knows whom it called. Not
+ * to be done again unasked. */
+static inline bool cube_ssh_auth_asked(const struct ssh_auth *a) {
+	return a && (a->asked != NOT_ASKED || a->kbd);
+}
+
+/* ssh_auth_say.c */
+bool cube_auth_in_list(const char *list, const char *word); /* "a,b" or "a b"; NULL: in none */
 bool cube_auth_offered(const struct ssh_auth *a,
 		       const char *method); /* by the server, and allowed */
 int cube_auth_denied(struct ssh_auth *a);

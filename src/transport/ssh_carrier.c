@@ -13,7 +13,7 @@ static const uint64_t STUCK_NS = CUBE_NS_PER_S, PROBE_NS = 5 * CUBE_NS_PER_S;
 
 struct lane {
 	struct cube_link link;
-	struct cube_carrier *k;
+	struct ssh_carrier *k;
 	LIBSSH2_CHANNEL *channel;
 	int fd; /* -1: closing, libssh2 waits for the other side */
 	struct cube_io *io;
@@ -21,7 +21,8 @@ struct lane {
 	bool eof;                 /* of the socket */
 };
 
-struct cube_carrier {
+struct ssh_carrier {
+	struct cube_carrier base;
 	struct ssh_conn *c;
 	const struct cube_carrier_events *events;
 	void *arg;
@@ -35,6 +36,10 @@ struct cube_carrier {
 	bool gone;
 	char *person;
 };
+
+static struct ssh_carrier *carrier_of(const struct cube_carrier *base) {
+	return (struct ssh_carrier *)base;
+}
 
 /* ---- lanes ------------------------------------------------------------------------------- */
 
@@ -147,7 +152,7 @@ static void lane_pump(struct lane *l) {
 	if (l->fd < 0 && libssh2_channel_free(l->channel) != LIBSSH2_ERROR_EAGAIN) lane_free(l);
 }
 
-static int lane_new(struct cube_carrier *k, LIBSSH2_CHANNEL *channel, int *ret_fd,
+static int lane_new(struct ssh_carrier *k, LIBSSH2_CHANNEL *channel, int *ret_fd,
 		    struct cube_err *err) {
 	int fds[2];
 	struct lane *l = cube_alloc(sizeof *l);
@@ -166,13 +171,13 @@ static int lane_new(struct cube_carrier *k, LIBSSH2_CHANNEL *channel, int *ret_f
 
 /* ---- opening one ------------------------------------------------------------------------- */
 
-static void opening_over(struct cube_carrier *k) {
+static void opening_over(struct ssh_carrier *k) {
 	cube_timer_disarm(k->timer);
 	free(k->host);
 	k->host = NULL;
 }
 
-static void refused(struct cube_carrier *k) {
+static void refused(struct ssh_carrier *k) {
 	struct cube_err err;
 	char *text = NULL;
 	libssh2_session_last_error(k->c->session, &text, NULL, 0);
@@ -182,7 +187,7 @@ static void refused(struct cube_carrier *k) {
 	k->events->opened(k->arg, -1, &err);
 }
 
-static void pump_opening(struct cube_carrier *k) {
+static void pump_opening(struct ssh_carrier *k) {
 	struct cube_err err;
 	int fd = -1;
 	if (!k->host) return;
@@ -198,11 +203,13 @@ static void pump_opening(struct cube_carrier *k) {
 	k->events->opened(k->arg, fd, rc < 0 ? &err : NULL);
 }
 
-bool cube_carrier_idle(const struct cube_carrier *k) {
+static bool idle(const struct cube_carrier *base) {
+	const struct ssh_carrier *k = carrier_of(base);
 	return k->c->state == SSH_CARRY && !k->host;
 }
 
-void cube_carrier_open(struct cube_carrier *k, const char *host, uint16_t port) {
+static void open_lane(struct cube_carrier *base, const char *host, uint16_t port) {
+	struct ssh_carrier *k = carrier_of(base);
 	k->host = cube_strdup(host);
 	k->port = port;
 	k->probed = false;
@@ -212,7 +219,7 @@ void cube_carrier_open(struct cube_carrier *k, const char *host, uint16_t port) 
 
 /* A jump host that tries to reach a host says nothing meanwhile; one that is gone neither. */
 static void on_timer(void *arg) {
-	struct cube_carrier *k = arg;
+	struct ssh_carrier *k = arg;
 	struct cube_err err;
 	int next;
 	if (k->probed && k->c->received == k->heard) {
@@ -233,7 +240,8 @@ static void on_timer(void *arg) {
 
 /* ---- the connection ---------------------------------------------------------------------- */
 
-void cube_carrier_pump(struct cube_carrier *k) {
+static void pump(void *arg) {
+	struct ssh_carrier *k = arg;
 	pump_opening(k);
 	if (k->gone) return;
 	cube_list_each (&k->lanes, l, struct lane, link) lane_pump(l);
@@ -244,71 +252,52 @@ void cube_carrier_pump(struct cube_carrier *k) {
 		if (l->fd >= 0) watch(l);
 }
 
-void cube_carrier_flushed(struct cube_carrier *k) {
+static void flushed(void *arg) {
+	struct ssh_carrier *k = arg;
 	if (k->blocked && cube_buf_len(&k->c->out) < SSH_OUT_DATA) cube_ssh_kick(k->c);
 }
 
 static void on_open(void *arg) {
-	struct cube_carrier *k = arg;
+	struct ssh_carrier *k = arg;
 	k->c->state = SSH_CARRY;
 	cube_ssh_kick(k->c);
 	k->events->ready(k->arg);
 }
 
 static void on_fail(void *arg, const struct cube_err *err) {
-	struct cube_carrier *k = arg;
+	struct ssh_carrier *k = arg;
 	cube_timer_disarm(k->timer);
 	k->events->failed(k->arg, err);
 }
 
 static void on_ask(void *arg, const struct cube_ask *ask) {
-	struct cube_carrier *k = arg;
+	struct ssh_carrier *k = arg;
 	k->events->ask(k->arg, ask);
 }
 
 static void on_fact(void *arg, enum cube_transport_fact fact, const char *text) {
-	struct cube_carrier *k = arg;
+	struct ssh_carrier *k = arg;
 	bool login = fact == CUBE_FACT_LOGIN &&
 		     (!strncmp(text, "password", 8) || !strncmp(text, "keyboard", 8));
 	if (k->person || (!login && fact != CUBE_FACT_JUMP)) return;
 	k->person = cube_strdup(text);
 }
 
-const char *cube_carrier_person(const struct cube_carrier *k) {
-	return k->person;
+static const char *person(const struct cube_carrier *base) {
+	return carrier_of(base)->person;
 }
 
 static const struct cube_transport_events EVENTS = {
 	.on_open = on_open, .on_fail = on_fail, .on_ask = on_ask, .on_fact = on_fact};
 
-void cube_carrier_answer(struct cube_carrier *k, const char *const *answers) {
-	cube_transport_answer(&k->c->base, answers);
-}
-
-int cube_carrier_new(struct cube_ssh *ssh, const struct cube_target *target,
-		     struct cube_jump_group *from, const struct cube_carrier_events *events,
-		     void *arg, struct cube_carrier **ret, struct cube_err *err) {
-	struct cube_transport *t;
-	struct cube_carrier *k = cube_alloc(sizeof *k);
-	int rc = cube_transport_ssh(ssh, target, &EVENTS, k, &t, err);
-	if (rc < 0) {
-		free(k);
-		return rc;
-	}
-	k->c = (struct ssh_conn *)t;
-	k->c->carrier = k;
-	k->c->jumps_from = from;
-	k->events = events;
-	k->arg = arg;
-	cube_list_init(&k->lanes);
-	k->timer = cube_timer_add(ssh->loop, on_timer, k);
-	*ret = k;
-	return 0;
+static void answer(struct cube_carrier *base, const char *const *answers) {
+	cube_transport_answer(&carrier_of(base)->c->base, answers);
 }
 
 /* The session goes first: it frees its channels, and its lanes have none then. */
-void cube_carrier_free(struct cube_carrier *k) {
-	if (!k || k->gone) return;
+static void carrier_free(struct cube_carrier *base) {
+	struct ssh_carrier *k = carrier_of(base);
+	if (k->gone) return;
 	k->gone = true;
 	struct cube_loop *loop = k->c->ssh->loop;
 	cube_transport_free(&k->c->base);
@@ -318,4 +307,31 @@ void cube_carrier_free(struct cube_carrier *k) {
 	free(k->host);
 	free(k->person);
 	cube_loop_defer(loop, free, k);
+}
+
+static const struct ssh_rider RIDER = {.pump = pump, .flushed = flushed};
+static const struct cube_carrier_ops OPS = {
+	.idle = idle, .open = open_lane, .answer = answer, .person = person, .free = carrier_free};
+
+int cube_ssh_carrier_new(struct cube_ssh *ssh, const struct cube_target *target,
+			 struct cube_jump_group *from, const struct cube_carrier_events *events,
+			 void *arg, struct cube_carrier **ret, struct cube_err *err) {
+	struct cube_transport *t;
+	struct ssh_carrier *k = cube_alloc(sizeof *k);
+	int rc = cube_transport_ssh(ssh, target, &EVENTS, k, &t, err);
+	if (rc < 0) {
+		free(k);
+		return rc;
+	}
+	k->base.ops = &OPS;
+	k->c = (struct ssh_conn *)t;
+	k->c->rider = &RIDER;
+	k->c->rider_arg = k;
+	k->c->jumps_from = from;
+	k->events = events;
+	k->arg = arg;
+	cube_list_init(&k->lanes);
+	k->timer = cube_timer_add(ssh->loop, on_timer, k);
+	*ret = &k->base;
+	return 0;
 }

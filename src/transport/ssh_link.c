@@ -1,4 +1,4 @@
-/* Bytes between the socket and libssh2, and when to pump: see ssh_priv.h. */
+/* Bytes between the socket and libssh2: see ssh_priv.h. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cube/text.h"
-#include "ssh_carrier.h"
 #include "ssh_priv.h"
 
 static void on_io(void *arg, uint32_t events);
@@ -88,8 +87,6 @@ void cube_ssh_link_stop(struct ssh_conn *c) {
 	}
 	if (c->fd >= 0) close(c->fd);
 	c->fd = -1;
-	cube_ssh_auth_free(c->auth);
-	c->auth = NULL;
 	cube_ssh_session_free(c);
 }
 
@@ -163,131 +160,9 @@ void cube_ssh_link_refresh(struct ssh_conn *c) {
 	}
 }
 
-/* ---- the pump ---------------------------------------------------------------------------- */
-
-/* One state's work; true when the next one's may follow at once. */
-static bool work(struct ssh_conn *c) {
-	switch (c->state) {
-	case SSH_KEX:
-		if (cube_ssh_kex_pump(c) != 0) return false;
-		c->state = SSH_AUTH;
-		cube_ssh_step(c, CUBE_STEP_AUTH);
-		return true;
-	case SSH_AUTH:
-		if (cube_ssh_auth_pump(c) != 0) return false;
-		cube_ssh_opened(c);
-		return true;
-	case SSH_CHANNEL:
-	case SSH_EXEC:
-	case SSH_RUN:
-	case SSH_CLOSE: return cube_ssh_channel_pump(c);
-	case SSH_CARRY: cube_carrier_pump(c->carrier); return false;
-	default: return false;
-	}
-}
-
-/* All that was received is with libssh2, or waits in c->in for the next pump. */
-static void keep_rest(struct ssh_conn *c) {
-	if (c->fed_len && cube_buf_add(&c->in, c->fed, c->fed_len) < 0) {
-		c->link_sys = ENOMEM;
-		c->link_eof = true;
-	}
-	c->fed_len = 0;
-}
-
-static bool output_waits(const struct ssh_conn *c) {
-	return c->state == SSH_FLUSH || (c->state == SSH_RUN && !cube_outlet_room(&c->outlet));
-}
-
-static void pump(struct ssh_conn *c) {
-	while (!cube_ssh_over(c) && c->session && work(c)) {}
-	if (cube_ssh_over(c) || !c->session) return;
-	keep_rest(c);
-	cube_ssh_link_flush(c);
-	if (c->state == SSH_CARRY) cube_carrier_flushed(c->carrier);
-	if (c->link_eof && !output_waits(c)) {
-		cube_ssh_link_fail(c, NULL);
-		return;
-	}
-	cube_ssh_link_refresh(c);
-}
-
 static void on_io(void *arg, uint32_t events) {
 	struct ssh_conn *c = arg;
 	if (events & EPOLLOUT) cube_ssh_link_flush(c);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && may_receive(c)) receive(c);
-	pump(c);
-}
-
-static void kicked(void *arg) {
-	struct ssh_conn *c = arg;
-	c->kicked = false;
-	if (!cube_ssh_over(c)) pump(c);
-}
-
-void cube_ssh_kick(struct ssh_conn *c) {
-	if (c->kicked || cube_ssh_over(c)) return;
-	c->kicked = true;
-	cube_loop_defer(c->ssh->loop, kicked, c);
-}
-
-/* ---- what went wrong --------------------------------------------------------------------- */
-
-static void say_hello_trouble(struct ssh_conn *c, struct cube_err *err) {
-	struct cube_buf safe;
-	size_t n = strcspn(c->hello, "\r\n");
-	cube_buf_init(&safe, 1024);
-	cube_text_escape(&safe, c->hello, n);
-	cube_fail(err, CUBE_ECONNECT, "%s is no ssh server: it says \"%.80s\"", cube_ssh_where(c),
-		  cube_buf_str(&safe));
-	cube_buf_done(&safe);
-}
-
-static const char *cause(struct ssh_conn *c, char **text) {
-	if (c->bye[0]) return c->bye;
-	if (c->link_sys) return strerror(c->link_sys);
-	if (c->link_eof) return "closed by the server";
-	*text = NULL;
-	if (c->session) libssh2_session_last_error(c->session, text, NULL, 0);
-	return *text && **text ? *text : "protocol error";
-}
-
-/* A person was being asked, or had answered: that is not to be done again unasked. */
-static void fail_login(struct ssh_conn *c) {
-	struct cube_err err;
-	char *text;
-	cube_fail(&err, CUBE_ELOGIN,
-		  "%s ended the login while a question was open or answered: %s (the server gives "
-		  "LoginGraceTime for all of it)",
-		  cube_ssh_where(c), cause(c, &text));
-	err.sys = c->link_sys;
-	cube_ssh_fail(c, &err);
-}
-
-void cube_ssh_link_fail(struct ssh_conn *c, const char *doing) {
-	static const char *const DOING[] = {
-		[SSH_KEX] = "exchanging keys with", [SSH_AUTH] = "authenticating with"};
-	struct cube_err err;
-	char *text;
-	const char *proxy = c->dial ? cube_dial_proxy_says(c->dial) : NULL;
-	bool greeted = strstr(c->hello, "SSH-") != NULL;
-	if (cube_ssh_auth_asked(c->auth)) {
-		fail_login(c);
-		return;
-	}
-	if (!doing && cube_ssh_again(c)) return;
-	if (!doing && c->state < SSH_IDLE) doing = DOING[c->state];
-	if (c->state == SSH_KEX && !greeted && proxy)
-		cube_fail(&err, CUBE_ECONNECT, "connecting to %s: %s", cube_ssh_where(c), proxy);
-	else if (c->state == SSH_KEX && !greeted && (c->received || !c->link_sys))
-		say_hello_trouble(c, &err); /* a reset may follow: it did not read our greeting */
-	else if (doing)
-		cube_fail(&err, CUBE_ECONNECT, "%s %s: %s%s%s", doing, cube_ssh_where(c),
-			  cause(c, &text), proxy ? "; " : "", proxy ? proxy : "");
-	else
-		cube_fail(&err, CUBE_ECONNECT, "the connection to %s broke: %s%s%s",
-			  cube_ssh_where(c), cause(c, &text), proxy ? "; " : "",
-			  proxy ? proxy : "");
-	err.sys = c->link_sys;
-	cube_ssh_fail(c, &err);
+	c->owner->pump(c);
 }

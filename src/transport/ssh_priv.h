@@ -7,6 +7,21 @@
  *  - after a pump libssh2 has seen every byte that was received: no data sleeps in it unseen;
  *  - a turn's work is bounded by what was fed, and level-triggered epoll brings us back;
  *  - freeing needs no network: sends vanish, and no call can answer "again".
+ *
+ * Each file calls only those below it:
+ *
+ *   ssh_shared.c   what the connections of a process share; says who makes carriers
+ *   ssh_carrier.c  other hosts' connections over one to a jump host: it opens one, and rides it
+ *   ssh.c          owns the connection: its opening, the operations on it, its end
+ *   ssh_pump.c     one state's work after the other
+ *   ssh_kex.c, ssh_auth*.c (ssh_auth.h), ssh_channel.c: the states
+ *   ssh_broke.c    what a link's end means: an error, or
+ *   ssh_again.c    .. another try
+ *   ssh_link.c     bytes: the socket, and libssh2's memory (ssh_mem.c)
+ *   ssh_tell.c     records what became of it and tells the receiver of the transport's events
+ *   dial.c, jump.c .. see only ssh_shared.h
+ *
+ * Two calls go up, by `owner`: bytes came, and it failed. One goes to whoever rides it, by `rider`.
  */
 #ifndef CUBE_TRANSPORT_SSH_PRIV_H
 #define CUBE_TRANSPORT_SSH_PRIV_H
@@ -17,33 +32,18 @@
 #include "cube/clock.h"
 #include "cube/list.h"
 #include "cube/mem.h"
+#include "cube/ssh_config.h"
 #include "dial.h"
 #include "outlet.h"
-#include "ssh_agent.h"
-#include "cube/ssh_config.h"
+#include "ssh_shared.h"
 
 enum {
-	SSH_FEED = 256 * 1024,      /* received a turn and connection at most */
-	SSH_PLAIN = 128 * 1024,     /* read from a channel at once */
 	SSH_OUT_DATA = 256 * 1024,  /* no more command input is encrypted over this much unsent */
 	SSH_OUT_STOP = 1024 * 1024, /* over this not even answers: we stop listening */
 	SSH_OUT_MAX = 2 * 1024 * 1024,
 	/* Twice OpenSSH's own. With 16 MiB sshd lets the command run ahead and spends its time on
 	 * growing buffers: the first 256 MB of a session then came at 60 MB/s instead of 200. */
 	SSH_WINDOW = 4 * 1024 * 1024,
-};
-
-struct cube_ssh {
-	struct cube_loop *loop;
-	struct cube_resolver *resolver;
-	struct cube_ssh_configs *configs;
-	struct cube_limit *limit;
-	struct cube_jumps *jumps;
-	struct cube_sockets *sockets; /* of logins by the ssh program */
-	struct cube_link dying;       /* children on their way out: hangup.h */
-	uint8_t *feed, *plain;        /* scratch of the connection at work */
-	void *cipher;                 /* ssh_cipher.h */
-	struct cube_agent_load agent_load;
 };
 
 enum ssh_state {
@@ -56,15 +56,31 @@ enum ssh_state {
 	SSH_RUN,
 	SSH_CLOSE,
 	SSH_FLUSH, /* the command has ended, its output waits to be taken */
-	SSH_CARRY, /* no commands: other hosts' connections */
+	SSH_CARRY, /* no commands: its rider's work */
 	SSH_FAILED,
 };
 
 struct ssh_auth;
+struct ssh_conn;
+
+/* What the owner does when those below find that it is to be done; each may end the connection. */
+struct ssh_owner {
+	void (*pump)(struct ssh_conn *c);    /* bytes came, or somebody kicked */
+	void (*release)(struct ssh_conn *c); /* it failed: the link, the lookup and the dial go */
+};
+
+/* Who uses an open connection for other things than commands; in SSH_CARRY. */
+struct ssh_rider {
+	void (*pump)(void *arg);    /* its work; may end the connection */
+	void (*flushed)(void *arg); /* what was queued has been sent on */
+};
 
 struct ssh_conn {
 	struct cube_transport base;
 	struct cube_ssh *ssh;
+	const struct ssh_owner *owner;
+	const struct ssh_rider *rider; /* or NULL */
+	void *rider_arg;
 	const struct cube_transport_events *events;
 	void *arg;
 	/* the target */
@@ -90,8 +106,7 @@ struct ssh_conn {
 	struct cube_ssh_config config;
 	struct cube_dial *dial;
 	struct ssh_auth *auth;
-	struct cube_carrier *carrier;       /* it is a jump host's, or NULL */
-	struct cube_jump_group *jumps_from; /* .. and these are behind it */
+	struct cube_jump_group *jumps_from; /* it is a jump host's, and these are behind it */
 	/* the link */
 	int fd;
 	struct cube_io *io;
@@ -121,39 +136,29 @@ struct ssh_conn {
 	bool gone;
 };
 
-/* ssh.c */
-void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err); /* on_fail; nothing after */
-void cube_ssh_step(struct ssh_conn *c, enum cube_transport_step step);
-void cube_ssh_opened(struct ssh_conn *c);
-const char *cube_ssh_where(const struct ssh_conn *c);
-/* Waiting for one's turn, or for a person, is not to use up the time for opening. */
-void cube_ssh_clock_stop(struct ssh_conn *c);
-void cube_ssh_clock_go(struct ssh_conn *c);
-void cube_ssh_clock_least(struct ssh_conn *c, uint64_t ns); /* so much is left, at least */
-void cube_ssh_dial(struct ssh_conn *c);
-/* on_fact, once a fact; true when the connection is over, since its receiver may free it. */
-bool cube_ssh_fact(struct ssh_conn *c, enum cube_transport_fact fact, const char *text);
+/* Nothing is to be done with it any more. */
 static inline bool cube_ssh_over(const struct ssh_conn *c) {
 	return c->gone || c->state == SSH_FAILED;
 }
+
+/* ssh_tell.c */
+void cube_ssh_fail(struct ssh_conn *c, const struct cube_err *err); /* on_fail; nothing after */
+void cube_ssh_step(struct ssh_conn *c, enum cube_transport_step step);
+/* on_fact, once a fact; true when the connection is over, since its receiver may free it. */
+bool cube_ssh_fact(struct ssh_conn *c, enum cube_transport_fact fact, const char *text);
+const char *cube_ssh_where(const struct ssh_conn *c); /* "10.0.0.1 port 22" */
+void cube_ssh_kick(struct ssh_conn *c);               /* pump at the end of this turn */
+/* The time for opening. Waiting for one's turn, or for a person, is not to use it up. */
+void cube_ssh_clock_set(struct ssh_conn *c, uint64_t ns); /* so much, from now on */
+void cube_ssh_clock_stop(struct ssh_conn *c);
+void cube_ssh_clock_go(struct ssh_conn *c);
+void cube_ssh_clock_least(struct ssh_conn *c, uint64_t ns); /* so much is left, at least */
 
 /* ssh_link.c: bytes */
 int cube_ssh_link_start(struct ssh_conn *c, int fd, struct cube_err *err);
 void cube_ssh_link_stop(struct ssh_conn *c);
 void cube_ssh_link_flush(struct ssh_conn *c);
 void cube_ssh_link_refresh(struct ssh_conn *c); /* what the loop should watch now */
-void cube_ssh_kick(struct ssh_conn *c);         /* pump at the end of this turn */
-/* Turns libssh2's last error, or what the link says, into on_fail. */
-void cube_ssh_link_fail(struct ssh_conn *c, const char *doing);
-
-/* ssh_again.c: a server that has too many logins at hand hangs up on us. */
-/* True where that is what happened and it is going to be tried again. */
-bool cube_ssh_again(struct ssh_conn *c);
-/* How long to wait after so many drops in a row; 0: it has been tried often enough. silent_proxy:
- * what hung up may be a proxy that does not say why it cannot connect. */
-uint64_t cube_ssh_again_pause(unsigned drops, bool silent_proxy);
-/* How the time limit ran out on a connection that was dropped. */
-void cube_ssh_again_failed(struct ssh_conn *c);
 
 /* ssh_mem.c */
 LIBSSH2_SESSION *cube_ssh_session_new(struct ssh_conn *c);
@@ -161,21 +166,28 @@ void cube_ssh_session_free(struct ssh_conn *c);
 char *cube_ssh_give(struct ssh_conn *c, const char *text); /* a copy that libssh2 will free */
 void *cube_ssh_give_bytes(struct ssh_conn *c, const void *bytes, size_t n);
 
-/* ssh_kex.c: 0 done, CUBE_AGAIN, or failed with ssh_fail called */
-int cube_ssh_kex_start(struct ssh_conn *c);
-int cube_ssh_kex_pump(struct ssh_conn *c);
+/* ssh_again.c: a server that has too many logins at hand hangs up on us. */
+/* True where that is what happened and it is going to be tried again: c->again is armed. */
+bool cube_ssh_again(struct ssh_conn *c);
+/* How the time limit ran out on a connection that was dropped. */
+void cube_ssh_again_failed(struct ssh_conn *c);
 
-/* ssh_auth.c: as above */
-int cube_ssh_auth_pump(struct ssh_conn *c);
-void cube_ssh_auth_free(struct ssh_auth *a);
-void cube_ssh_auth_answer(struct ssh_auth *a, const char *const *answers);
-/* A person was asked, or a server that asks itself was told to begin: who knows whom it called. Not
- * to be done again unasked. */
-bool cube_ssh_auth_asked(const struct ssh_auth *a);
+/* ssh_broke.c: turns libssh2's last error, or what the link says, into on_fail, or into another
+ * try. doing: "opening a session on", or NULL: what the state says. */
+void cube_ssh_link_fail(struct ssh_conn *c, const char *doing);
 
 /* ssh_server.c: what is known of the other programs */
 bool cube_ssh_program_there(void);              /* OpenSSH's ssh is in PATH */
 bool cube_ssh_refuses_sha1(const char *banner); /* RSA signatures with SHA-1 */
+
+/* ssh_kex.c: 0 done, CUBE_AGAIN, or failed with cube_ssh_fail called */
+int cube_ssh_kex_start(struct ssh_conn *c);
+int cube_ssh_kex_pump(struct ssh_conn *c);
+
+/* ssh_auth.c: as above; and the answers to the question that is open (ssh_auth_ask.c) */
+int cube_ssh_auth_pump(struct ssh_conn *c);
+void cube_ssh_auth_free(struct ssh_auth *a); /* NULL is fine */
+void cube_ssh_auth_answer(struct ssh_auth *a, const char *const *answers);
 
 /* ssh_channel.c: true when there may be more to do */
 bool cube_ssh_channel_pump(struct ssh_conn *c);
@@ -183,5 +195,8 @@ size_t cube_ssh_channel_write(struct ssh_conn *c, const void *bytes,
 			      size_t n); /* how many of n input bytes need no queue */
 void cube_ssh_channel_timer(struct ssh_conn *c);
 void cube_ssh_channel_check_end(struct ssh_conn *c);
+
+/* ssh_pump.c: the work of the state it is in, and of those that follow at once */
+void cube_ssh_pump(struct ssh_conn *c);
 
 #endif

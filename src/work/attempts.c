@@ -269,17 +269,6 @@ void cube_attempts_ready(struct cube_work *t, struct cube_node *node, bool new_b
 	}
 }
 
-void cube_attempts_refused(struct cube_work *t, struct cube_node *node, const uint8_t *sha256,
-			   const char *why) {
-	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
-		const struct cube_spec *spec = &task->job->spec;
-		if (task->row.state != CUBE_TASK_SCHEDULED) continue;
-		if (!cube_push_among(sha256, spec->files, spec->nfiles)) continue;
-		free(task->refused);
-		task->refused = cube_strf("a file for it was refused: %s", why);
-	}
-}
-
 void cube_attempts_down(struct cube_node *node) {
 	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
 		task->known = false;

@@ -109,6 +109,18 @@ size_t cube_push_waiting(const struct cube_node *node) {
 	return n;
 }
 
+/* A content was refused by the host (full disk) or is not to be had here: the tasks waiting for it
+ * there will not start. */
+static void refused(struct cube_node *node, const uint8_t *sha256, const char *why) {
+	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
+		const struct cube_spec *spec = &task->job->spec;
+		if (task->row.state != CUBE_TASK_SCHEDULED) continue;
+		if (!cube_push_among(sha256, spec->files, spec->nfiles)) continue;
+		free(task->refused);
+		task->refused = cube_strf("a file for it was refused: %s", why);
+	}
+}
+
 /* No more of it is sent; what waits for it goes. */
 static void finish(struct cube_node *node, struct cube_push *p) {
 	close(p->fd);
@@ -169,7 +181,7 @@ bool cube_push_pump(void *arg, struct cube_node *node) {
 	int rc = piece(node, p, &err);
 	if (rc) {
 		cube_warn("%s: a file is not pushed: %s", node->name, err.msg);
-		cube_attempts_refused(cube_seat_of(node)->work, node, p->sha256, err.msg);
+		refused(node, p->sha256, err.msg);
 	}
 	if (rc || p->sent == p->size) finish(node, p);
 	if (rc) push_free(p);
@@ -188,7 +200,7 @@ int cube_push_message(void *arg, struct cube_node *node, const struct cube_msg *
 		return 0;
 	}
 	cube_warn("%s: a pushed file was refused: %s", node->name, msg->push.message);
-	cube_attempts_refused(arg, node, p->sha256, msg->push.message);
+	refused(node, p->sha256, msg->push.message);
 	if (p->fd >= 0) finish(node, p);
 	push_free(p);
 	return 0;

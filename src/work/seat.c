@@ -101,12 +101,6 @@ void cube_seats_listen(struct cube_work *t) {
 	cube_fleet_tell(t->is.fleet, &t->listener, t->receivers, 3);
 }
 
-void cube_seat_take(struct cube_node *node, struct cube_task *task) {
-	struct cube_seat *seat = node->seat;
-	cube_list_append(&seat->attempts, &task->queue);
-	seat->load++;
-}
-
 void cube_work_counts(const struct cube_node *node, unsigned *ret_running, unsigned *ret_queued) {
 	const struct cube_seat *seat = node->seat;
 	*ret_running = *ret_queued = 0;

@@ -8,63 +8,13 @@
 #include "cube/log.h"
 #include "cube/mem.h"
 #include "cube/task.h"
-#include "cube/uses.h"
 #include "push.h"
-#include "streams.h"
 #include "work_impl.h"
 
 #define TASKS_MAX 1000000u
 #define INPUT_MAX (256u << 10)
 
-/* The changed rows, ahead of a commit. */
-static void persist(void *arg) {
-	struct cube_work *t = arg;
-	struct cube_err err;
-	cube_list_each (&t->changed, task, struct cube_task, changes) {
-		if (!task->row_changed) continue;
-		struct cube_store *s = cube_turn_tx(t->is.turn);
-		struct cube_task_row row = task->row;
-		row.reason = task->reason ? task->reason : "";
-		cube_turn_must(t->is.turn, s->ops->task_put(s, &row, &err), &err);
-		task->row_changed = false;
-	}
-}
-
 /* --- the set --- */
-
-/* Only to have another turn. */
-static void nothing(void *arg) {}
-
-int cube_work_new(const struct cube_work_parts *parts, struct cube_work **ret,
-		  struct cube_err *err) {
-	uint32_t node;
-	uint64_t job = 0, task = 0;
-	struct cube_work *t = cube_alloc(sizeof *t);
-	struct cube_store *s = parts->turn->store;
-	t->is = *parts;
-	t->nbuckets = 1024;
-	t->buckets = cube_realloc_array(NULL, t->nbuckets, sizeof *t->buckets);
-	for (size_t i = 0; i < t->nbuckets; i++) cube_list_init(&t->buckets[i]);
-	cube_list_init(&t->jobs);
-	cube_list_init(&t->waiting);
-	cube_list_init(&t->ending);
-	t->again = cube_timer_add(parts->turn->loop, nothing, t);
-	cube_list_init(&t->changed);
-	cube_list_init(&t->watchers);
-	cube_list_init(&t->uses);
-	cube_list_init(&t->streams_over);
-	int rc = s->ops->last_ids(s, &job, &task, &node, err);
-	if (!rc) rc = cube_ids_open(parts->folder, parts->cluster, job, task, &t->ids, err);
-	if (rc) {
-		cube_work_free(t);
-		return rc;
-	}
-	t->hook = (struct cube_turn_hook){.before = persist, .arg = t};
-	cube_turn_hook_add(parts->turn, &t->hook);
-	cube_seats_listen(t);
-	*ret = t;
-	return 0;
-}
 
 static struct cube_link *bucket(struct cube_work *t, uint64_t id) {
 	return &t->buckets[id & (t->nbuckets - 1)];
@@ -147,18 +97,10 @@ static void task_free(struct cube_task *task) {
 	free(task);
 }
 
-void cube_work_free(struct cube_work *t) {
-	if (!t) return;
-	cube_streams_free(t);
-	cube_uses_free(t);
-	cube_timer_del(t->again);
-	cube_turn_hook_remove(&t->hook);
+void cube_tasks_free(struct cube_work *t) {
 	for (size_t i = 0; i < t->nbuckets; i++) {
 		cube_list_each (&t->buckets[i], task, struct cube_task, bucket) task_free(task);
 	}
-	cube_ids_close(t->ids);
-	free(t->buckets);
-	free(t);
 }
 
 /* --- changes --- */
@@ -326,6 +268,12 @@ void cube_task_unqueue(struct cube_work *t, struct cube_task *task) {
 		cube_list_remove(&task->job->ending);
 	}
 	t->pending--;
+}
+
+void cube_seat_take(struct cube_node *node, struct cube_task *task) {
+	struct cube_seat *seat = node->seat;
+	cube_list_append(&seat->attempts, &task->queue);
+	seat->load++;
 }
 
 int cube_work_add(struct cube_work *t, struct cube_work_request *r, uint64_t *ret_job,

@@ -34,7 +34,7 @@ declare -A ONLY=(
 )
 BANNED='strcpy strcat sprintf vsprintf strtok atoi atol system gets localtime gmtime ctime asctime
 	signal rand srand alloca strncat tmpnam mktemp usleep'
-FUNCTION_LOOK=60 FUNCTION_MAX=80 FILE_MAX=600 CIRCLE_MAX=13
+FUNCTION_LOOK=60 FUNCTION_MAX=80 FILE_MAX=600 CIRCLE_MAX=6
 
 found=0
 finding() {

@@ -13,6 +13,8 @@
 void cube_task_send_start(struct cube_work *t, struct cube_task *task, struct cube_node *node) {
 	const struct cube_spec *spec = &task->job->spec;
 	struct cube_err err;
+	free(task->refused); /* what was is sent again */
+	task->refused = NULL;
 	struct cube_buf *out = cube_push_need(node, spec->files, spec->nfiles, &err);
 	if (!out) {
 		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, err.sys, err.msg);

@@ -207,7 +207,7 @@ static int on_exit_(struct cube_work *t, struct cube_node *node, struct cube_tas
 	/* The duration is the host's, the point in time the laptop's: their clocks may differ. */
 	task->row.finished = now;
 	if (msg->exit.started) task->row.started = now - (int64_t)took;
-	if (task->row.started < task->row.created && task->row.created < now)
+	if (task->row.started && task->row.started < task->row.created && task->row.created < now)
 		task->row.started = task->row.created;
 	task->row.user_us = figure(msg->exit.user_us);
 	task->row.sys_us = figure(msg->exit.sys_us);

@@ -246,8 +246,7 @@ int cube_attempts_message(void *arg, struct cube_node *node, const struct cube_m
 static void start_again(struct cube_work *t, struct cube_task *task, struct cube_node *node) {
 	if (!task->sent) cube_task_next_attempt(t, task, node);
 	cube_task_send_start(t, task, node);
-	if (task->stopping) cube_work_stop(t, task, task->stop_grace_ms);
-	cube_task_resend_input(task, node);
+	if (!cube_task_final(task->row.state)) cube_task_resend_input(task, node);
 }
 
 /* The worker has listed what it knows. What it does not know it either never got, or lost with a
@@ -259,7 +258,10 @@ void cube_attempts_ready(struct cube_work *t, struct cube_node *node, bool new_b
 			if (task->stopping) cube_work_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
 		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
-			start_again(t, task, node);
+			if (task->stopping)
+				cube_task_end(t, task, CUBE_EXIT_STOPPED, 0,
+					      "stopped before it started");
+			else start_again(t, task, node);
 		} else {
 			cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST,
 				      0,

@@ -109,12 +109,14 @@ static int skip_lost(struct cube_work *t, struct cube_task *task, uint8_t stream
 
 static int on_known(struct cube_work *t, struct cube_task *task, const struct cube_msg *msg,
 		    struct cube_err *err) {
+	uint64_t had = task->row.out_end + task->row.err_end;
 	int rc = skip_lost(t, task, CUBE_STDOUT, msg->known.out_begin, err);
 	if (!rc) rc = skip_lost(t, task, CUBE_STDERR, msg->known.err_begin, err);
 	if (rc) return rc;
 	task->known = true;
 	task->ack_out = task->ack_err = true;
-	cube_task_changed(t, task);
+	if (task->row.out_end + task->row.err_end != had) cube_task_changed(t, task);
+	else cube_task_tell(t, task);
 	return 0;
 }
 
@@ -144,9 +146,10 @@ static int on_log(struct cube_work *t, struct cube_task *task, const struct cube
 					  n - (size_t)overlap, &disk);
 		cube_turn_must(t->is.turn, rc, &disk);
 		*end += n - (size_t)overlap;
+		cube_task_changed(t, task);
 	}
 	*(is_out ? &task->ack_out : &task->ack_err) = true;
-	cube_task_changed(t, task);
+	cube_task_tell(t, task);
 	return 0;
 }
 

@@ -33,6 +33,8 @@ void cube_task_set(struct cube_work *t, struct cube_task *task, enum cube_task_s
 		   const char *reason);
 /* The row goes to the store and watchers are called, once this turn. */
 void cube_task_changed(struct cube_work *t, struct cube_task *task);
+/* The same where the row has nothing new: what is owed its worker goes out, watchers are called. */
+void cube_task_tell(struct cube_work *t, struct cube_task *task);
 /* Ends an attempt that no worker will report: how, and why for a person. */
 void cube_task_end(struct cube_work *t, struct cube_task *task, uint8_t how, int32_t value,
 		   const char *reason);

@@ -102,8 +102,8 @@ unsigned cube_work_active(const struct cube_work *t);
 void cube_work_each(struct cube_work *t, void (*fn)(void *arg, struct cube_task *task), void *arg);
 
 /* Ask for an end: a pending task ends at once, others get STOP, if need be when their node is
- * back: until then row.how is STOPPED and row.value the grace in ms. grace_ms UINT32_MAX: the
- * spec's. */
+ * back: until then row.how is STOPPED and row.value the grace in ms. One whose START turns out not
+ * to have come there ends then, and never runs. grace_ms UINT32_MAX: the spec's. */
 void cube_work_stop(struct cube_work *t, struct cube_task *task, uint32_t grace_ms);
 /* The same of all tasks of a job, kept with it: those that were given to a node get STOP now, those
  * that wait end a few at a time in the turns to come, so that nobody else has to wait for that.

@@ -109,12 +109,14 @@ static int skip_lost(struct cube_work *t, struct cube_task *task, uint8_t stream
 
 static int on_known(struct cube_work *t, struct cube_task *task, const struct cube_msg *msg,
 		    struct cube_err *err) {
+	uint64_t had = task->row.out_end + task->row.err_end;
 	int rc = skip_lost(t, task, CUBE_STDOUT, msg->known.out_begin, err);
 	if (!rc) rc = skip_lost(t, task, CUBE_STDERR, msg->known.err_begin, err);
 	if (rc) return rc;
 	task->known = true;
 	task->ack_out = task->ack_err = true;
-	cube_task_changed(t, task);
+	if (task->row.out_end + task->row.err_end != had) cube_task_changed(t, task);
+	else cube_task_tell(t, task);
 	return 0;
 }
 
@@ -144,9 +146,10 @@ static int on_log(struct cube_work *t, struct cube_task *task, const struct cube
 					  n - (size_t)overlap, &disk);
 		cube_turn_must(t->is.turn, rc, &disk);
 		*end += n - (size_t)overlap;
+		cube_task_changed(t, task);
 	}
 	*(is_out ? &task->ack_out : &task->ack_err) = true;
-	cube_task_changed(t, task);
+	cube_task_tell(t, task);
 	return 0;
 }
 
@@ -207,7 +210,7 @@ static int on_exit_(struct cube_work *t, struct cube_node *node, struct cube_tas
 	/* The duration is the host's, the point in time the laptop's: their clocks may differ. */
 	task->row.finished = now;
 	if (msg->exit.started) task->row.started = now - (int64_t)took;
-	if (task->row.started < task->row.created && task->row.created < now)
+	if (task->row.started && task->row.started < task->row.created && task->row.created < now)
 		task->row.started = task->row.created;
 	task->row.user_us = figure(msg->exit.user_us);
 	task->row.sys_us = figure(msg->exit.sys_us);
@@ -246,8 +249,7 @@ int cube_attempts_message(void *arg, struct cube_node *node, const struct cube_m
 static void start_again(struct cube_work *t, struct cube_task *task, struct cube_node *node) {
 	if (!task->sent) cube_task_next_attempt(t, task, node);
 	cube_task_send_start(t, task, node);
-	if (task->stopping) cube_work_stop(t, task, task->stop_grace_ms);
-	cube_task_resend_input(task, node);
+	if (!cube_task_final(task->row.state)) cube_task_resend_input(task, node);
 }
 
 /* The worker has listed what it knows. What it does not know it either never got, or lost with a
@@ -259,7 +261,10 @@ void cube_attempts_ready(struct cube_work *t, struct cube_node *node, bool new_b
 			if (task->stopping) cube_work_stop(t, task, task->stop_grace_ms);
 			cube_task_resend_input(task, node);
 		} else if (task->row.state == CUBE_TASK_SCHEDULED && !new_boot) {
-			start_again(t, task, node);
+			if (task->stopping)
+				cube_task_end(t, task, CUBE_EXIT_STOPPED, 0,
+					      "stopped before it started");
+			else start_again(t, task, node);
 		} else {
 			cube_task_end(t, task, task->stopping ? CUBE_EXIT_STOPPED : CUBE_EXIT_LOST,
 				      0,

@@ -64,8 +64,5 @@ void cube_task_input_acked(struct cube_work *t, struct cube_task *task, uint64_t
 	if (n > held) n = held;
 	cube_buf_consume(&task->input, (size_t)n);
 	task->input_acked += n;
-	/* Only tell: the row has nothing new. */
-	bool row = task->row_changed;
-	cube_task_changed(t, task);
-	task->row_changed = row;
+	cube_task_tell(t, task);
 }

@@ -40,12 +40,15 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	if (task->stopping) task->stop_grace_ms = (uint32_t)row->value;
 	cube_task_load_signals(task);
 	struct cube_node *node = cube_fleet_by_id(t->is.fleet, row->node);
-	if (node && node->state == CUBE_NODE_FAILED && row->state == CUBE_TASK_PENDING) node = NULL;
+	bool failed = !node || node->state == CUBE_NODE_FAILED;
 	if (l->rc && row->state == CUBE_TASK_PENDING) {
 		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0, l->err.msg);
-	} else if (row->state == CUBE_TASK_PENDING && (!row->pinned || node)) {
+	} else if (row->state == CUBE_TASK_PENDING && row->pinned && failed) {
+		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, 0,
+			      node ? node->reason : "its node is gone");
+	} else if (row->state == CUBE_TASK_PENDING) {
 		cube_task_queue(t, task);
-	} else if (node && row->state != CUBE_TASK_PENDING) {
+	} else if (node) {
 		cube_seat_take(node, task);
 	} else {
 		cube_task_end(t, task, CUBE_EXIT_LOST, 0, "its node is gone");

@@ -13,6 +13,8 @@
 void cube_task_send_start(struct cube_work *t, struct cube_task *task, struct cube_node *node) {
 	const struct cube_spec *spec = &task->job->spec;
 	struct cube_err err;
+	free(task->refused); /* what was is sent again */
+	task->refused = NULL;
 	struct cube_buf *out = cube_push_need(node, spec->files, spec->nfiles, &err);
 	if (!out) {
 		cube_task_end(t, task, CUBE_EXIT_NOT_STARTED, err.sys, err.msg);
@@ -101,12 +103,11 @@ static void board_make(struct cube_work *t, struct board *b) {
 
 static void board_place(struct cube_work *t, struct board *b, size_t i, struct cube_task *task) {
 	struct cube_sched_node *n = &b->v[i];
-	n->load++;
-	b->room--;
+	b->room -= room_of(n);
 	place(t, task, b->nodes[i]);
-	if (can_take(b->nodes[i])) return;
-	b->room -= room_of(n); /* more when it has taken this */
-	n->ready = false;
+	n->load = cube_seat_of(b->nodes[i])->load; /* as before where it could not be started */
+	n->ready = can_take(b->nodes[i]);          /* more when it has taken this */
+	b->room += room_of(n);
 }
 
 static bool job_allows(void *arg, uint32_t id) {

@@ -105,9 +105,14 @@ void cube_tasks_free(struct cube_work *t) {
 
 /* --- changes --- */
 
-void cube_task_changed(struct cube_work *t, struct cube_task *task) {
-	task->row_changed = task->tell = true;
+void cube_task_tell(struct cube_work *t, struct cube_task *task) {
+	task->tell = true;
 	if (!cube_link_linked(&task->changes)) cube_list_append(&t->changed, &task->changes);
+}
+
+void cube_task_changed(struct cube_work *t, struct cube_task *task) {
+	task->row_changed = true;
+	cube_task_tell(t, task);
 }
 
 void cube_task_set(struct cube_work *t, struct cube_task *task, enum cube_task_state state,

@@ -37,6 +37,8 @@ void cube_task_set(struct cube_work *t, struct cube_task *task, enum cube_task_s
 		   const char *reason);
 /* The row goes to the store and watchers are called, once this turn. */
 void cube_task_changed(struct cube_work *t, struct cube_task *task);
+/* The same where the row has nothing new: what is owed its worker goes out, watchers are called. */
+void cube_task_tell(struct cube_work *t, struct cube_task *task);
 /* Ends an attempt that no worker will report: how, and why for a person. */
 void cube_task_end(struct cube_work *t, struct cube_task *task, uint8_t how, int32_t value,
 		   const char *reason);
@@ -126,10 +128,6 @@ void cube_attempts_ready(struct cube_work *t, struct cube_node *node, bool new_b
 void cube_attempts_down(struct cube_node *node);
 /* The node will not come (back): its tasks fail with the reason; bound ones too. */
 void cube_attempts_end(struct cube_work *t, struct cube_node *node, const char *reason);
-/* A content was refused by the host (full disk) or is not to be had here: the tasks waiting for it
- * there will not start. */
-void cube_attempts_refused(struct cube_work *t, struct cube_node *node, const uint8_t *sha256,
-			   const char *why);
 
 /* signals.c: the worker answered what was asked at that time: it has got what was sent before. */
 void cube_signals_answered(struct cube_work *t, struct cube_node *node, uint64_t asked);

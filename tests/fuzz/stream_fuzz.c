@@ -56,6 +56,7 @@ int cube_client_new(const struct cube_paths *paths, struct cube_client **ret,
 	return cube_fail(err, CUBE_ECONNECT, "not here");
 }
 void cube_client_free(struct cube_client *c) {}
+void cube_client_restarts(struct cube_client *c, const struct cube_paths *paths) {}
 int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *err) {
 	return cube_fail(err, CUBE_ECONNECT, "not here");
 }

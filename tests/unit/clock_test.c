@@ -9,6 +9,13 @@ static uint64_t fixed(void) {
 	return 42;
 }
 
+static int64_t fixed_wall(void) {
+	return -7;
+}
+static uint64_t fixed_asleep(void) {
+	return 9;
+}
+
 START_TEST(monotonic_and_replaceable) {
 	uint64_t last = cube_clock_mono();
 
@@ -19,10 +26,27 @@ START_TEST(monotonic_and_replaceable) {
 		if (now < last) ck_abort_msg("went back");
 		last = now;
 	}
-	cube_clock_set_source(fixed);
+	cube_clock_set_source(&(struct cube_clock_source){.mono = fixed});
 	ck_assert_uint_eq(cube_clock_mono(), 42);
 	cube_clock_set_source(NULL);
 	ck_assert_uint_ge(cube_clock_mono(), last);
+}
+END_TEST
+
+/* One that is not replaced is the system's. */
+START_TEST(each_is_replaceable) {
+	int64_t wall = cube_clock_wall();
+	struct cube_clock_source source = {.wall = fixed_wall};
+	cube_clock_set_source(&source);
+	ck_assert_int_eq(cube_clock_wall(), -7);
+	ck_assert_uint_ne(cube_clock_mono(), 42);
+	source = (struct cube_clock_source){.mono = fixed, .asleep = fixed_asleep};
+	ck_assert_uint_eq(cube_clock_asleep(), 9);
+	ck_assert_uint_eq(cube_clock_mono(), 42);
+	ck_assert_int_ge(cube_clock_wall(), wall);
+	cube_clock_set_source(NULL);
+	ck_assert_uint_ne(cube_clock_mono(), 42);
+	ck_assert_int_ge(cube_clock_wall(), wall);
 }
 END_TEST
 
@@ -85,6 +109,7 @@ int main(void) {
 	int failed;
 
 	tcase_add_test(tc, monotonic_and_replaceable);
+	tcase_add_test(tc, each_is_replaceable);
 	tcase_add_test(tc, wall_is_unix_time);
 	tcase_add_test(tc, rfc3339);
 	tcase_add_test(tc, every_day);

@@ -23,6 +23,7 @@ static uint64_t fake_now = 1;
 static uint64_t fake_clock(void) {
 	return fake_now;
 }
+static const struct cube_clock_source fake_clocks = {.mono = fake_clock};
 
 static void setup(void) {
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
@@ -170,7 +171,7 @@ END_TEST
 /* Out of fds: the loop rests instead of spinning, and takes the connection afterwards. */
 START_TEST(out_of_fds_is_waited_out) {
 	struct rlimit old, few;
-	cube_clock_set_source(fake_clock);
+	cube_clock_set_source(&fake_clocks);
 	struct cube_listen *l = listen_at(sock_path);
 	int fd = connect_to(sock_path);
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);

@@ -13,6 +13,7 @@ static uint64_t now = 1000 * CUBE_NS_PER_S;
 static uint64_t fake_now(void) {
 	return now;
 }
+static const struct cube_clock_source fake_clocks = {.mono = fake_now};
 
 static struct cube_loop *loop;
 static struct cube_prompts *p;
@@ -46,7 +47,7 @@ static void on_changed(void *arg) {
 }
 
 static void setup(void) {
-	cube_clock_set_source(fake_now);
+	cube_clock_set_source(&fake_clocks);
 	ck_assert_int_eq(cube_loop_new(&loop, NULL), 0);
 	ck_assert_int_eq(cube_loop_turn(loop, 0, NULL), 0);
 	ck_assert_int_eq(cube_prompts_new(loop, &p, NULL), 0);

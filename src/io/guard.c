@@ -2,10 +2,10 @@
 #include "guard.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cube/format.h"
 #include "cube/spawn.h"
 
 /* L is the list, with a blank around each; in a shell of the least kind. */
@@ -54,7 +54,7 @@ static bool mine(void) {
 /* It has 200 KiB of room: one that takes no more is stopped, and one that is gone was killed. */
 static void tell(char what, pid_t pid) {
 	char line[24];
-	int n = snprintf(line, sizeof line, "%c %ld\n", what, (long)pid);
+	int n = cube_format(line, sizeof line, "%c %ld\n", what, (long)pid);
 	if (send(sock, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) == n) return;
 	close(sock);
 	sock = -1;

@@ -9,11 +9,15 @@ export LC_ALL=C
 # What a room may use is README's table of rooms, which is the architecture: name, folder, rooms below.
 declare -A MAY=() FOLDER=()
 while IFS='|' read -r _ folder _ may _; do
-	folder=${folder// /} && folder=${folder//\`/} && folder=${folder%/}
+	folder=${folder// /} && folder=${folder//[\`]/} && folder=${folder%/}
 	name=${folder##*/}
 	FOLDER[$name]=$folder
-	MAY[$name]=$(echo $may)
-done < <(grep -E '^\| `src/[a-z/]+/` \|' README.md)
+	read -r -a rooms_ <<<"$may"
+	MAY[$name]=${rooms_[*]-}
+done < <(
+	# shellcheck disable=SC2016
+	grep -E '^\| `src/[a-z/]+/` \|' README.md
+)
 room_of() { # a file of src/
 	local dir=${1%/*}
 	echo "${dir##*/}"
@@ -89,7 +93,7 @@ rule_layers() {
 rule_symbols() {
 	local room missing=''
 	for room in "${!FOLDER[@]}"; do
-		[ $room = worker ] || [ -f "build/lib/libcube-$room.a" ] || missing+=" $room"
+		[ "$room" = worker ] || [ -f "build/lib/libcube-$room.a" ] || missing+=" $room"
 	done
 	[ ! "$missing" ] || { finding "not built:$missing (run make)" && return; }
 	for room in "${!MAY[@]}"; do echo "MAY $room ${MAY[$room]}"; done >"$tmp/may"

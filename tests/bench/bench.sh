@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: speed and size, each ratio measured side by side in one run, as a table.
-# tests/bench/bench.sh [ROW...] with ROW of: size jump idle fleet logs latency tasks many resolve cp cpmany
+# tests/bench/bench.sh [ROW...] with ROW of: size jump idle fleet logs latency tasks many stop nodes resolve cp cpmany
 # RUNS is how often each side is run (5), in turn; medians count. Raw figures come first.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -266,13 +266,66 @@ bench_tasks() {
 }
 
 bench_many() {
-	local pid
+	local pid id busy
 	fresh
 	cube spawn -w 'localhost*200' >"$T/out" 2>&1 || die "spawn: $(tail -n 3 "$T/out")"
 	pid=$(manager_pid)
 	raw 'manager with 200 local nodes' "RSS $(rss_kib "$pid") KiB"
 	row 'manager RSS with 200 nodes' "$(calc %.1f "$(rss_kib "$pid") / 1024")" MB 60 30
+	sleep 3 # let it settle: what is measured is its idling
+	busy=$(cpu_of 10 "$pid")
+	row 'manager with 200 idle nodes: CPU of one core' "$busy" % 1
+	id=$(cube run -d -w localhost-1 -- sh -c 'while :; do echo line; sleep 1; done')
+	cube logs -f "$id" >"$T/followed" 2>&1 &
+	busy=$(cpu_of 10 "$pid")
+	row '.. with one task that runs and one follower' "$busy" % 2
+	kill $!
 	fresh
+}
+
+cpu_of() { # SECONDS PID: percent of a core
+	local before after
+	before=$(cpu_ns "$2")
+	sleep "$1"
+	after=$(cpu_ns "$2")
+	calc %.2f "($after - $before) / 1e9 / $1 * 100"
+}
+
+# What others wait meanwhile, in ms: the longest of requests one after the other until FILE is there.
+longest_wait() {
+	while [ ! -e "$1" ]; do
+		curl -s -o /dev/null -w '%{time_total}\n' --unix-socket "$CUBE_STATE_DIR/default/sock" http://cube/v1/info
+	done | sort -n | tail -n 1 | awk '{ printf "%.0f", $1 * 1000 }'
+}
+
+bench_stop() {
+	local waited
+	fresh
+	rm -f "$T/stop" "$T/stopped"
+	cube spawn -w localhost --slots 1 >/dev/null 2>&1 || die 'spawn'
+	cube run -d -- sleep 1000 >"$T/out"
+	cube run -d -n 100000 -- true >"$T/out"
+	{
+		timed "$T/stop" cube stop job:2
+		touch "$T/stopped"
+	} &
+	waited=$(longest_wait "$T/stopped")
+	wait $!
+	row 'cube stop of a job with 100,000 pending' "$(calc %.2f "$(median "$T/stop") / 1000")" s 1
+	row '.. the longest that another request waits' "$waited" ms 100
+	fresh
+}
+
+# None of them is reached: the manager is killed once it has answered.
+bench_nodes() {
+	fresh
+	cube spawn -w localhost >/dev/null 2>&1 || die 'spawn'
+	seq 16000 | awk 'BEGIN { printf "{\"nodes\":[" } { printf "%s{\"name\":\"n%d\",\"host\":\"127.0.0.1\",\"port\":1}", (NR > 1 ? "," : ""), $1 } END { print "]}" }' >"$T/nodes"
+	rm -f "$T/add"
+	timed "$T/add" curl -sS -f -o /dev/null --data-binary "@$T/nodes" --unix-socket "$CUBE_STATE_DIR/default/sock" http://cube/v1/nodes
+	kill -9 "$(manager_pid)"
+	row 'adding 16,000 nodes by the API' "$(calc %.2f "$(median "$T/add") / 1000")" s 3
+	rm -rf "$CUBE_STATE_DIR"
 }
 
 # A new process each time: what the second one knows it has from disk.
@@ -356,7 +409,7 @@ bench_cpmany() {
 
 [ -x "$B/cube" ] || die 'run make first'
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(size jump idle fleet logs latency tasks many resolve cp cpmany)
+[ $# -gt 0 ] || wanted=(size jump idle fleet logs latency tasks many stop nodes resolve cp cpmany)
 echo "raw figures ($(nproc) cores, $RUNS runs a side):"
 for w in "${wanted[@]}"; do "bench_$w"; done
 echo

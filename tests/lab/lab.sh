@@ -61,9 +61,9 @@ lab_alias() {
 	mv "$LAB_CONFIG.new" "$LAB_CONFIG"
 }
 
-# So many seconds, without a process that sleeps: nothing ever comes through that pipe.
+# So many seconds, without a process that sleeps where lab_open made the pipe: nothing ever comes through it.
 lab_pause() {
-	read -rt "$1" _ <>"$LAB_NEVER" || :
+	if [ "${LAB_NEVER:-}" ]; then read -rt "$1" _ <>"$LAB_NEVER" || :; else sleep "$1"; fi
 }
 
 # Waits until `test ...` holds, at most LAB_WAIT seconds (20) of a quick machine.

@@ -7,10 +7,12 @@
 
 #include <check.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cube/clock.h"
@@ -471,16 +473,18 @@ static inline void restart(void) {
 	ck_assert_msg(rc == 0, "%s", err.msg);
 }
 
+static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+	return remove(path);
+}
+
 static inline void finish(void) {
-	char cmd[100];
 	cube_turn_commit(&w.turn);
 	cube_list_each (&w.fleet.list, n, struct cube_node, hook) node_free(n);
 	parts_close();
 	w.store->ops = w.real;
 	cube_store_free(w.store);
 	cube_loop_free(w.loop);
-	snprintf(cmd, sizeof cmd, "rm -rf %s", w.dir);
-	ck_assert_int_eq(system(cmd), 0);
+	ck_assert_int_eq(nftw(w.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* --- asking and looking --- */

@@ -42,7 +42,7 @@ static inline void file_here(const char *text) {
 	cube_sha256_init(&h);
 	cube_sha256_update(&h, text, strlen(text));
 	cube_sha256_final(&h, w.file.sha256);
-	strcpy(w.file.name, "data");
+	snprintf(w.file.name, sizeof w.file.name, "data");
 	cube_sha256_hex(w.file.sha256, hex);
 	ck_assert_int_eq(cube_file_in_begin(w.files, hex, &in, NULL), 0);
 	ck_assert_int_eq(cube_file_in_add(in, text, strlen(text), NULL), 0);

@@ -176,7 +176,7 @@ START_TEST(a_place_is_given_on) {
 	begin(_i);
 	struct cube_node *n = node_ready("n1", 1);
 	memset(w.file.sha256, 0xab, sizeof w.file.sha256);
-	strcpy(w.file.name, "data");
+	snprintf(w.file.name, sizeof w.file.name, "data");
 	uint64_t bad = add("file", 20), good = add("run", 1);
 	turn();
 	for (uint64_t id = bad; id < bad + 20; id++)

@@ -6,12 +6,13 @@
 #define WORK_FLEET_H
 
 #include <check.h>
-#include <ftw.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cube/clock.h"
@@ -473,7 +474,7 @@ static inline void restart(void) {
 	ck_assert_msg(rc == 0, "%s", err.msg);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
 	return remove(path);
 }
 
@@ -484,7 +485,7 @@ static inline void finish(void) {
 	w.store->ops = w.real;
 	cube_store_free(w.store);
 	cube_loop_free(w.loop);
-	nftw(w.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	ck_assert_int_eq(nftw(w.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* --- asking and looking --- */

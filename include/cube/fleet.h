@@ -85,7 +85,9 @@ struct cube_fleet_receiver {
 struct cube_fleet_listener {
 	void (*added)(void *arg, struct cube_node *n);   /* before anything else about it */
 	void (*removed)(void *arg, struct cube_node *n); /* last; the seat is to be freed */
-	/* The worker listed all it knows. new_boot: of another daemon than the one before. */
+	/* The worker listed all it knows; the node is not ready yet. */
+	void (*listed)(void *arg, struct cube_node *n);
+	/* Now it is. new_boot: of another daemon than the one before. */
 	void (*ready)(void *arg, struct cube_node *n, bool new_boot);
 	/* It will not come (back) by itself: failed for good, gone, or parked before it ever was
 	 * ready. */

@@ -182,6 +182,7 @@ static int on_ready(struct cube_node *node, struct cube_err *err) {
 	const struct cube_fleet_listener *listener = node->fleet->listener;
 	bool again = node->state == CUBE_NODE_READY;
 	if (again) return cube_fail(err, CUBE_EPROTO, "the worker says READY twice");
+	listener->listed(listener->arg, node);
 	node->join_took = cube_loop_now(node->fleet->is.turn->loop) - node->link->join_began;
 	bool idle = cube_node_idle(node);
 	if (node->state == CUBE_NODE_LEAVING || (node->link->other_build && idle)) {

@@ -30,9 +30,12 @@ static void on_removed(void *arg, struct cube_node *node) {
 	free(seat);
 }
 
+static void on_listed(void *arg, struct cube_node *node) {
+	cube_attempts_tell_strangers(arg, node);
+}
+
 static void on_ready(void *arg, struct cube_node *node, bool new_boot) {
 	if (new_boot) cube_push_reset(node, true);
-	cube_attempts_tell_strangers(arg, node);
 	cube_attempts_ready(arg, node, new_boot);
 }
 
@@ -69,6 +72,7 @@ void cube_seats_listen(struct cube_work *t) {
 	t->listener = (struct cube_fleet_listener){
 		.added = on_added,
 		.removed = on_removed,
+		.listed = on_listed,
 		.ready = on_ready,
 		.ended = on_ended,
 		.idle = is_idle,

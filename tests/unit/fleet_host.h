@@ -160,6 +160,9 @@ static inline void on_added(void *arg, struct cube_node *n) {
 static inline void on_removed(void *arg, struct cube_node *n) {
 	tell("removed %s\n", n->name);
 }
+static inline void on_listed(void *arg, struct cube_node *n) {
+	ck_assert_int_ne(n->state, CUBE_NODE_READY);
+}
 static inline void on_ready(void *arg, struct cube_node *n, bool new_boot) {
 	tell("ready %s%s\n", n->name, new_boot ? " anew" : "");
 }
@@ -174,6 +177,7 @@ static inline void on_answered(void *arg, struct cube_node *n, uint64_t asked) {
 }
 static const struct cube_fleet_listener listener = {.added = on_added,
 						    .removed = on_removed,
+						    .listed = on_listed,
 						    .ready = on_ready,
 						    .ended = on_ended,
 						    .idle = is_idle,

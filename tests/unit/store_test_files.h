@@ -148,7 +148,7 @@ START_TEST(older_schema) {
 	ok(s->ops->job_put(s, &(struct cube_job_row){.id = 1, .name = "j"}, &err));
 	put_task(s, 5, 1, 0, 0);
 	cube_store_free(s);
-	run_sql("DROP INDEX jobs_request; ALTER TABLE jobs DROP COLUMN request;"
+	run_sql("DROP INDEX jobs_request; ALTER TABLE jobs DROP COLUMN request; ALTER TABLE jobs DROP COLUMN stop;"
 		"ALTER TABLE tasks DROP COLUMN epoch; PRAGMA user_version = 1");
 	s = open_kind(SQLITE);
 	shows("job 1 0 'j' '' 0\n", s->ops->job_get(s, 1, show_job, &b, &err));

@@ -285,6 +285,7 @@ static inline void link_up(struct cube_node *n) { /* HELLO came */
 static inline void link_ready(struct cube_node *n, bool new_boot) {
 	n->state = CUBE_NODE_READY;
 	n->joined = true;
+	w.fleet.listener->listed(w.fleet.listener->arg, n);
 	w.fleet.listener->ready(w.fleet.listener->arg, n, new_boot);
 }
 

@@ -85,10 +85,13 @@ static int once(struct cube_cli *cli, const struct args *a, const json_t *reply,
 static int post_nodes(struct cube_cli *cli, const json_t *body, const struct cube_selection *s,
 		      json_t **ret, struct cube_err *err) {
 	json_t *names = cube_selection_names(s);
-	int rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, ret, err);
-	while (rc == CUBE_ECONFLICT) {
-		rc = cube_nodes_await_gone(cli, names, err);
-		if (!rc) rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, ret, err);
+	int waited, rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, ret, err);
+	/* The last of them may have gone before we looked; else it is another conflict. */
+	for (bool again = true; rc == CUBE_ECONFLICT && again; again = waited > 0) {
+		struct cube_err why;
+		waited = cube_nodes_await_gone(cli, names, &why);
+		if (waited < 0) *err = why, rc = waited;
+		else rc = cube_client_json(cli->client, "POST", "/v1/nodes", body, ret, err);
 	}
 	json_decref(names);
 	return rc;

@@ -105,7 +105,8 @@ int cube_nodes_await_gone(struct cube_cli *cli, const json_t *names, struct cube
 	json_object_foreach(g.pending, name, value) json_array_append_new(list, json_string(name));
 	cube_autofree char *folded = cube_fold_names(list);
 	if (*folded) cube_cli_say("%s: just being taken down; waiting for the end of that", folded);
-	if (!rc && !check(&g)) rc = wait_gone(cli, &g, after, err);
+	if (!rc && *folded) rc = wait_gone(cli, &g, after, err);
+	if (!rc && *folded) rc = 1;
 	json_decref(list);
 	json_decref(g.pending);
 	json_decref(g.gone);

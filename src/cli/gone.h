@@ -19,7 +19,7 @@ struct cube_nodes_use {
 int cube_nodes_end_use(struct cube_cli *cli, const struct cube_nodes_use *use, bool purge,
 		       json_t **ret_gone, json_t **ret_left, struct cube_err *err);
 
-/* Waits for those of names that are just being taken down; says which. */
+/* Waits for those of names that are just being taken down; says which. 1, or 0 where none was. */
 int cube_nodes_await_gone(struct cube_cli *cli, const json_t *names, struct cube_err *err);
 
 #endif

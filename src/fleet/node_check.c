@@ -112,9 +112,12 @@ static bool other_user(const struct cube_node *node, const struct cube_node_requ
 	return !r->set.local && other(has, r->set.user);
 }
 
+/* A node's own name is no wish for a host, also where that is this machine. */
 static bool other_host(const struct cube_node *node, const struct cube_node_request *r) {
 	const char *has = node->set.host ? node->set.host : node->name, *wants = r->set.host;
-	return r->set.local != node->set.local || (other(wants, node->name) && other(has, wants));
+	if (r->set.local || !wants || strcmp(wants, node->name) != 0)
+		if (r->set.local != node->set.local) return true;
+	return other(wants, node->name) && other(has, wants);
 }
 
 static size_t add_row(char *out, size_t used, bool differs, const char *name) {

@@ -224,7 +224,7 @@ int cube_fleet_add(struct cube_fleet *fleet, const struct cube_node_request *req
 	if (!node) {
 		node = cube_node_new(fleet, id_for(fleet, request->name), request->name);
 		node->added = cube_clock_wall();
-		node->link->touched = fleet->ids[node->id].cached;
+		node->link->cached = fleet->ids[node->id].cached;
 	}
 	*ret = node;
 	if (!*ret_added) return 0;

@@ -10,7 +10,7 @@ void cube_node_leave(struct cube_node *node, bool purge, bool ask) {
 		node->link->purge || purge; /* who asked for less later waits for it as well */
 	if (node->state == CUBE_NODE_LEAVING) return;
 	bool parked = node->state == CUBE_NODE_FAILED || node->state == CUBE_NODE_NEEDS_LOGIN;
-	bool clean = parked && !node->has_facts && !node->link->touched;
+	bool clean = parked && !cube_node_left_something(node);
 	cube_node_set(node, CUBE_NODE_LEAVING, "");
 	node->link->ask = ask;
 	if (!node->link->choked) cube_timer_after(node->link->timer, CUBE_NODE_LEAVE_NS);

@@ -138,7 +138,8 @@ void cube_node_step(struct cube_node *node, const char *step, double progress) {
 
 void cube_node_end(struct cube_node *node, enum cube_node_state state, const char *reason) {
 	bool gone = state == CUBE_NODE_GONE;
-	bool cached = gone && !node->link->purge && (node->link->touched || node->has_facts);
+	bool cached = gone && !node->link->purge &&
+		      (node->link->touched || node->link->cached || node->has_facts);
 	cube_timer_disarm(node->link->timer);
 	cube_node_set(node, state, cached ? CACHED : reason);
 	if (gone) node->fleet->ids[node->id].cached = cached;
@@ -186,8 +187,7 @@ void cube_node_fail(struct cube_node *node, const struct cube_err *why) {
 	node->link->ask = false;
 	cube_node_hang_up(node, err->msg);
 	if (node->state == CUBE_NODE_LEAVING) {
-		if (node->has_facts || node->link->touched)
-			cube_node_end(node, CUBE_NODE_FAILED, err->msg);
+		if (cube_node_left_something(node)) cube_node_end(node, CUBE_NODE_FAILED, err->msg);
 		else cube_node_end(node, CUBE_NODE_GONE, ""); /* nothing of ours ever ran there */
 		return;
 	}

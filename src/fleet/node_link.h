@@ -58,6 +58,7 @@ struct cube_node_link {
 	bool ask;   /* questions may be put to whoever asked for this join: cleared when it ends */
 	bool purge; /* leaving: the cached worker goes too */
 	bool touched;   /* something of ours may be on the host */
+	bool cached;    /* its worker was left cached there before this node was: nothing else */
 	bool by_person; /* a password or a second factor was part of the login: a link that breaks
 			   cannot be made again without one */
 	bool by_jump;   /* .. of a jump host's login: it can, while that one's lasts */
@@ -90,6 +91,11 @@ bool cube_node_idle(const struct cube_node *node);
 void cube_node_leave_limit(struct cube_node *node);
 void cube_node_left(struct cube_node *node);
 void cube_node_left_clean(struct cube_node *node, const char *stays);
+/* Whether its host has something that it is to be rid of when the node leaves. */
+static inline bool cube_node_left_something(const struct cube_node *node) {
+	const struct cube_node_link *l = node->link;
+	return node->has_facts || l->touched || (l->purge && l->cached);
+}
 /* Tells a linked worker to kill everything and go; the end of its channel makes the node gone. */
 void cube_node_shut_down(struct cube_node *node);
 

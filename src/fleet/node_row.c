@@ -34,6 +34,7 @@ static char *facts_to_json(const struct cube_node *node) {
 			      "strict_host_keys", node->set.strict_host_keys, "connect_timeout_ms",
 			      (json_int_t)(node->set.connect_timeout_ns / CUBE_NS_PER_MS));
 	if (o && node->link->touched) json_object_set_new(o, "touched", json_true());
+	if (o && node->link->cached) json_object_set_new(o, "cached", json_true());
 	if (o && (node->link->by_person || node->link->by_jump))
 		json_object_set_new(o, "by_person", json_true());
 	if (o) add_settings(o, node);
@@ -79,6 +80,7 @@ static void facts_from_json(struct cube_node *node, const char *text) {
 	cube_id_unhex(text_of(o, "boot"), &node->link->boot);
 	node->set.strict_host_keys = json_is_true(json_object_get(o, "strict_host_keys"));
 	node->link->touched = json_is_true(json_object_get(o, "touched"));
+	node->link->cached = json_is_true(json_object_get(o, "cached"));
 	node->link->by_person = json_is_true(json_object_get(o, "by_person"));
 	json_int_t ms = json_integer_value(json_object_get(o, "connect_timeout_ms"));
 	if (ms > 0) node->set.connect_timeout_ns = (uint64_t)ms * CUBE_NS_PER_MS;

@@ -53,7 +53,7 @@ test_a_worker_of_before_is_met() {
 	local long ends stopped pending old_worker first slots
 	long=$("$OLD" run -d -w "${NODES[0]}" -- sh -c "$(lines end-long long 3)")
 	ends=$("$OLD" run -d -w "${NODES[0]}" -- sh -c "$(lines end-away away 4)")
-	stopped=$("$OLD" run -d -w "${NODES[1]}" -- sh -c "$(lines never stopped)")
+	stopped=$("$OLD" run -d -w "${NODES[1]}" -- sh -c "$(lines end-never stopped)")
 	soon says "$long" 'long 3'
 	soon says "$ends" 'away 3'
 	soon says "$stopped" 'stopped 3'

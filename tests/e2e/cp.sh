@@ -270,11 +270,10 @@ test_progress_on_a_terminal() {
 }
 
 # The worker notes the parts that may be left, and only those: a node may live for years.
-notes_are() {
-	local notes
-	notes=$(cd "$(user_home "$(N 0)")/.cache/cube/run" && compgen -G '*/copies/*' | wc -l)
-	is "$notes" "$1" 'parts noted'
-}
+notes() { (cd "$(user_home "$(N 0)")/.cache/cube/run" && compgen -G '*/copies/*' | wc -l); }
+noted() { [ "$(notes)" = "$1" ]; }
+# The worker sees a copy's end when it has reaped its process; the client may have seen it before.
+notes_are() { soon noted "$1"; }
 
 # A copy that was cut, and one that is under way: whoever takes the node down is done with both. What
 # is no part of ours stays.

@@ -157,6 +157,7 @@ static void revive(struct cube_fleet *fleet, const struct cube_node_row *row) {
 	struct cube_node *node = cube_node_new(fleet, row->id, row->name);
 	cube_node_from_row(node, row);
 	node->state = CUBE_NODE_CONNECTING;
+	node->link->only_clean = true;
 }
 
 struct revive {
@@ -186,6 +187,7 @@ static bool can_begin_again(const struct cube_node *node) {
 
 static void begin_again(struct cube_node *node, bool ask) {
 	cube_node_hang_up(node, "the node was taken down"); /* a lost one may be at it already */
+	node->link->only_clean = false;
 	node->link->ask = ask;
 	node->link->retries = 0;
 	if (node->state == CUBE_NODE_FAILED && cube_node_idle(node)) node->joined = false;

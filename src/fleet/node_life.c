@@ -225,7 +225,9 @@ static void on_open(void *arg) {
 	struct cube_err err;
 	cube_prompts_passed(node->fleet->is.prompts, &node->link->asker);
 	if (node->state == CUBE_NODE_LOST) cube_node_set(node, CUBE_NODE_CONNECTING, "");
-	if (cube_node_deploy(node, &err) < 0) cube_node_fail(node, &err);
+	bool clean = node->link->only_clean && node->state == CUBE_NODE_LEAVING;
+	if ((clean ? cube_node_clean(node, &err) : cube_node_deploy(node, &err)) < 0)
+		cube_node_fail(node, &err);
 }
 
 static size_t on_out(void *arg, const uint8_t *bytes, size_t n) {

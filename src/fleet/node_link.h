@@ -57,12 +57,13 @@ struct cube_node_link {
 	uint64_t join_began; /* mono */
 	bool ask;   /* questions may be put to whoever asked for this join: cleared when it ends */
 	bool purge; /* leaving: the cached worker goes too */
-	bool touched;   /* something of ours may be on the host */
-	bool cached;    /* its worker was left cached there before this node was: nothing else */
-	bool by_person; /* a password or a second factor was part of the login: a link that breaks
-			   cannot be made again without one */
-	bool by_jump;   /* .. of a jump host's login: it can, while that one's lasts */
-	bool touch;     /* a key waits for a finger */
+	bool touched;    /* something of ours may be on the host */
+	bool only_clean; /* it is back only to be cleaned: no worker is needed for that */
+	bool cached;     /* its worker was left cached there before this node was: nothing else */
+	bool by_person;  /* a password or a second factor was part of the login: a link that breaks
+			    cannot be made again without one */
+	bool by_jump;    /* .. of a jump host's login: it can, while that one's lasts */
+	bool touch;      /* a key waits for a finger */
 	struct cube_asker asker;
 	enum cube_ask_kind asked; /* what it asked last */
 	char no_answer[64];       /* why that got none, or "" */

@@ -33,7 +33,6 @@ same_tree() {
 }
 host_file() { echo "$(user_home "$1")/$2"; }
 # On a dropbear host HOME is /root in its chroot; local nodes have no home of their own.
-user_home() { case $ON in dropbear) home_of "$1" /root ;; *) home_of "$1" ;; esac; }
 N() { echo "${NODES[$1]}"; }
 
 test_a_file_there_and_back() {

@@ -154,6 +154,9 @@ home_of() {
 	esac
 }
 
+# .. and what its tasks call HOME.
+user_home() { case $ON in dropbear) home_of "$1" /root ;; *) home_of "$1" ;; esac; }
+
 api() { # METHOD PATH [curl's words]: the body on stdout, the status in $T/status
 	local method=$1 path=$2
 	shift 2

@@ -78,7 +78,7 @@ test_each_task_has_its_own_folder() {
 # one on the first host with these words for `cube run`, and ends with it running; `seen` lets it go.
 look() {
 	local home
-	home=$(home_of "${NODES[0]}")
+	home=$(user_home "${NODES[0]}")
 	rm -f "$home/up" "$home/go"
 	mkfifo "$home/up" "$home/go"
 	cube run -N -w "${NODES[0]}" "$@" >"$T/looked" 2>&1 &
@@ -89,9 +89,9 @@ look() {
 
 seen() {
 	exec 9<&-
-	echo >"$(home_of "${NODES[0]}")/go"
+	echo >"$(user_home "${NODES[0]}")/go"
 	wait "$LOOKER" || fail "the task failed: $(cat "$T/looked")"
-	rm "$(home_of "${NODES[0]}")"/{up,go}
+	rm "$(user_home "${NODES[0]}")"/{up,go}
 }
 
 HOLD='echo >"$HOME/up"; read -r _ <"$HOME/go"'

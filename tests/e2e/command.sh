@@ -190,7 +190,7 @@ test_openssh_asks() {
 	grep -q '2 ready' shown || fail "$(cat -v shown)"
 	ok cube run --all -- echo in
 	! grep -rqaF 'open sesame' "$CUBE_STATE_DIR" shown || fail 'the passphrase was kept or shown'
-	ok cube down --purge
+	ok cube down --purge 'h[1-2]' # h3 is reached by nothing since the test before
 	for h in h1 h2; do restart "$h"; done
 }
 

@@ -94,41 +94,6 @@ void cube_attempts_down(struct cube_node *node);
 /* The node will not come (back): its tasks fail with the reason; bound ones too. */
 void cube_attempts_end(struct cube_work *t, struct cube_node *node, const char *reason);
 
-/* signals.c: from the row of a loaded task; and those that wait, to one that can get them now. */
-void cube_task_load_signals(struct cube_task *task);
-void cube_task_send_signals(struct cube_work *t, struct cube_task *task);
-/* input.c: sends again what the worker has not acknowledged, after a link came up. */
-void cube_task_resend_input(struct cube_task *task, struct cube_node *node);
-void cube_task_input_acked(struct cube_work *t, struct cube_task *task, uint64_t offset);
-
-/* tasks.c */
-struct cube_job *cube_job_new(struct cube_work *t, uint64_t id);
-struct cube_task *cube_task_new(struct cube_work *t, struct cube_job *job,
-				const struct cube_task_row *row);
-/* It waits for a place: of its job, or bound to its node; and does not any more. */
-void cube_task_queue(struct cube_work *t, struct cube_task *task);
-void cube_task_unqueue(struct cube_work *t, struct cube_task *task);
-/* It is the node's from now on. */
-void cube_seat_take(struct cube_node *node, struct cube_task *task);
-void cube_tasks_free(struct cube_work *t); /* all of them, and their jobs */
-
-/* stop.c: some of what is being stopped ends. */
-void cube_jobs_end_some(struct cube_work *t);
-
-/* seat.c: what nodes tell. */
-void cube_seats_listen(struct cube_work *t);
-
-/* attempts.c */
-int cube_attempts_message(void *arg, struct cube_node *node, const struct cube_msg *msg,
-			  struct cube_err *err);
-/* By an event: attempts that were listed and that this database cannot have started. */
-void cube_attempts_tell_strangers(struct cube_work *t, struct cube_node *node);
-/* After the READY message; new_boot: of another daemon than the one these tasks were given to. */
-void cube_attempts_ready(struct cube_work *t, struct cube_node *node, bool new_boot);
-void cube_attempts_down(struct cube_node *node);
-/* The node will not come (back): its tasks fail with the reason; bound ones too. */
-void cube_attempts_end(struct cube_work *t, struct cube_node *node, const char *reason);
-
 /* signals.c: the worker answered what was asked at that time: it has got what was sent before. */
 void cube_signals_answered(struct cube_work *t, struct cube_node *node, uint64_t asked);
 

@@ -37,12 +37,6 @@ struct cube_doctor {
 	bool ask, by_openssh, over, gone;
 };
 
-static const char *const verdicts[] = {"ok", "note", "warning", "failed"};
-
-const char *cube_verdict_name(enum cube_verdict v) {
-	return (size_t)v < sizeof verdicts / sizeof verdicts[0] ? verdicts[v] : "?";
-}
-
 /* --- telling --- */
 
 /* What hosts say goes to terminals. */

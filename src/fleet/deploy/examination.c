@@ -355,3 +355,9 @@ bool cube_examination_tell(struct cube_examination *e,
 		     "the examination broke off before its end");
 	return t.good;
 }
+
+static const char *const verdicts[] = {"ok", "note", "warning", "failed"};
+
+const char *cube_verdict_name(enum cube_verdict v) {
+	return (size_t)v < sizeof verdicts / sizeof verdicts[0] ? verdicts[v] : "?";
+}

@@ -118,15 +118,22 @@ test_refused_after_it_was_ready() {
 	lost() { cube nodes -o json | jq -e '.nodes[] | select(.name == "h1" and .state == "lost")'; }
 	lab_stop h1
 	soon lost
-	ssh-keygen -q -t ed25519 -N '' -f "$T/foreign" </dev/null
+	run cube spawn -w h1 --user nobody
+	rc_is 1
+	err_has "h1 is a node already, logged in to as .*another user"
+	printf 'Match all\nAuthorizedKeysFile none\n' >"$LAB/h1/sshd_extra"
 	lab_sshd_start h1
 	lab_sshd_ready h1
-	run timeout 60 cube spawn -w h1 --identity "$T/foreign" --user nobody
+	run timeout 60 cube spawn -w h1
 	rc_is 1
 	err_has 'h1 failed: .*permission denied .*cube spawn -w h1. with the right --user or --identity'
 	err_lacks 'waiting for a login'
 	ok cube ps -o wide
 	out_has unknown
+	rm "$LAB/h1/sshd_extra"
+	lab_stop h1
+	lab_sshd_start h1
+	lab_sshd_ready h1
 	ok cube spawn -w h1
 	ok cube inspect "$id"
 	json_is '(.state // .tasks[0].state)' running

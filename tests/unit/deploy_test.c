@@ -169,7 +169,7 @@ static void feed(const char *text) {
 /* ---- tests ------------------------------------------------------------------------------------
  */
 
-/* Probe, push, install, attach; then the warm start. */
+/* Probe, push, install, attach; then the warm start, and nothing is left by the last line. */
 START_TEST(whole_way) {
 	const struct shell *sh = &shells[_i];
 	char out[8192], input[1024], dir[100];
@@ -188,6 +188,12 @@ START_TEST(whole_way) {
 	ck_assert_msg(stat(dir, &st) == 0, "%s: %s", sh->path, out);
 	run_line(sh, "", out, sizeof out); /* the same line finds it now */
 	ck_assert_msg(strstr(out, "attach 0000000000001234 7 1\n"), "%s: %s", sh->path, out);
+	begin(false);
+	ck_assert_int_eq(cube_deploy_clean(deploy, NULL), 0);
+	run_line(sh, "", out, sizeof out);
+	ck_assert_msg(strstr(out, " clean\n"), "%s: %s", sh->path, out);
+	snprintf(dir, sizeof dir, "%s/deep", root);
+	ck_assert_msg(access(dir, F_OK) < 0, "%s leaves %s", sh->path, dir);
 }
 END_TEST
 

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cube/assert.h"
 #include "cube/deploy.h"
 
 #include "become.h"
@@ -102,7 +103,8 @@ static void compose(struct cube_deploy *d, char *out, size_t size) {
 			       "echo CUBE %s error the worker is gone again", n);
 	else if (d->phase != PHASE_CLEAN)
 		at += snprintf(out + at, size - (size_t)at, RECEIVE, d->skip, n, n, n, n, n);
-	snprintf(out + at, size - (size_t)at, "'");
+	at += snprintf(out + at, size - (size_t)at, "'");
+	cube_assert((size_t)at < size); /* or half a line would run there */
 }
 
 static int run(struct cube_deploy *d, enum phase phase, struct cube_err *err) {

@@ -125,7 +125,15 @@ static void add_reason(int errors, struct cube_err *err) {
 	cube_buf_done(&text);
 }
 
-static int start_locked(const struct cube_paths *paths, struct cube_err *err) {
+/* Somebody asked it to end, which another does who takes its place. */
+static bool was_stopped(pid_t pid) {
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+	return status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+/* *ret_stopped: it ended before it was ready, and not for a fault of its own. */
+static int start_locked(const struct cube_paths *paths, bool *ret_stopped, struct cube_err *err) {
 	int ready[2], errors = memfd_create("cube-manager-stderr", MFD_CLOEXEC);
 	pid_t pid;
 	if (errors < 0) return cube_fail_sys(err, errno, "memfd_create");
@@ -142,6 +150,7 @@ static int start_locked(const struct cube_paths *paths, struct cube_err *err) {
 	if (!rc) rc = wait_ready(paths, ready[0], err);
 	if (rc == CUBE_ECONNECT) {
 		add_reason(errors, err);
+		*ret_stopped = was_stopped(pid);
 		/* e.g. a `cube manager` by hand was a moment faster */
 		if (answers(paths)) rc = 0;
 	}
@@ -161,8 +170,9 @@ int cube_client_start_manager(const struct cube_paths *paths, struct cube_err *e
 	if (rc) return rc;
 	/* One that died without having been ready gave way to another, which gets ready now. */
 	for (int tries = 0; tries < STARTS && !answers(paths); tries++) {
-		rc = start_locked(paths, err);
-		if (rc != CUBE_ECONNECT || !cube_client_manager_pid(paths)) break;
+		bool stopped = false;
+		rc = start_locked(paths, &stopped, err);
+		if (rc != CUBE_ECONNECT || !(stopped || cube_client_manager_pid(paths))) break;
 	}
 	close(lock);
 	return rc;

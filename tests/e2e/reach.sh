@@ -9,6 +9,10 @@ setup() { hosts 1; }
 sock() { echo "$CUBE_STATE_DIR/default/sock"; }
 
 
+free_lock() { flock -n "$CUBE_STATE_DIR/default/lock" true; }
+child_of() { pgrep -P "$1" >/dev/null; }
+
+
 listens() { curl -sS --unix-socket "$(sock)" http://cube/healthz; }
 
 test_the_socket_is_removed() {
@@ -65,6 +69,24 @@ test_replaced_without_a_socket() {
 	ok cube down --purge
 	kill $manager
 	wait $manager
+}
+
+# Its place was taken while it started: the command does not fail for that.
+test_stopped_while_it_starts() {
+	local held nodes
+	ok cube spawn -w localhost
+	kill "$(manager_pid)"
+	soon free_lock
+	exec {held}>>"$CUBE_STATE_DIR/default/lock"
+	flock "$held"
+	cube nodes -q >"$T/nodes" 2>"$T/nodes.err" {held}>&- &
+	nodes=$!
+	soon child_of $nodes
+	pkill -TERM -P $nodes
+	exec {held}>&-
+	wait $nodes || fail "$(cat "$T/nodes.err")"
+	is "$(cat "$T/nodes")" localhost nodes
+	ok cube down --purge
 }
 
 # ---- it is not deaf -----------------------------------------------------------------------------

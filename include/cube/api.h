@@ -29,11 +29,14 @@ struct cube_api_parts { /* what it speaks of; borrowed, and there as long as the
 	void *stop_arg;
 };
 void cube_api_new(const struct cube_api_parts *parts, struct cube_api **ret);
-/* Ends its connections; commits what their last requests changed. NULL is fine. */
+/* Ends its connections. NULL is fine. */
 void cube_api_free(struct cube_api *api);
 
 /* Serves that listening socket (owned from now on), and the one before no longer. */
 int cube_api_serve(struct cube_api *api, int listen_fd, struct cube_err *err);
+/* After each commit, as the last: answers go out now, and none before, so that nobody is told what
+ * may still be lost. */
+void cube_api_flush(struct cube_api *api);
 /* Whether a client is really doing something: not one that is idle, follows in silence, or does not
  * read. */
 bool cube_api_busy(struct cube_api *api);

@@ -1,12 +1,11 @@
 /* Task states and their transitions: pure decisions.
  *
  *   pending 0 -> scheduled 1 -> running 2 -> completed 3
- *                    |             |  `-> scheduled (again)
- *                    `-> failed 4 <-'        failed -> scheduled (restart)
+ *       |            |             |  `-> scheduled (again)
+ *       `------------`-> failed 4 <-'        failed -> scheduled (restart)
  *
  * A task whose node is lost keeps its state and is shown as "unknown": the manager does not
- * know, and never pretends that it failed. A pending task that is stopped passes through
- * scheduled to failed with reason "stopped". */
+ * know, and never pretends that it failed. */
 #ifndef CUBE_TASK_H
 #define CUBE_TASK_H
 
@@ -24,7 +23,7 @@ enum cube_task_state {
 	CUBE_TASK_STATES,
 };
 
-/* The 25 transitions: pending->scheduled; scheduled->{scheduled,running,failed};
+/* The 25 transitions: pending->{scheduled,failed}; scheduled->{scheduled,running,failed};
  * running->{running,completed,failed,scheduled}; failed->scheduled; nothing else. */
 bool cube_task_allows(enum cube_task_state from, enum cube_task_state to);
 bool cube_task_final(enum cube_task_state state); /* completed or failed */

@@ -34,6 +34,8 @@ struct cube_job {
 	struct cube_link ending;  /* among those whose pending tasks are being stopped */
 	uint64_t stop;            /* as in its row */
 	uint64_t id;
+	uint64_t first; /* of its tasks, which are numbered in a row */
+	uint32_t count;
 	struct cube_spec spec;
 	uint32_t *nodes; /* where its tasks may run, or NULL: anywhere */
 	size_t nnodes;
@@ -98,6 +100,12 @@ int cube_work_add(struct cube_work *t, struct cube_work_request *request, uint64
 		  uint64_t *ret_first, uint32_t *ret_count, struct cube_err *err);
 
 struct cube_task *cube_work_find(struct cube_work *t, uint64_t id); /* NULL: ended or unknown */
+/* A task's row as it is in this turn, where it may be newer than in the store; NULL elsewhere. Its
+ * reason comes apart. */
+const struct cube_task_row *cube_work_row(struct cube_work *t, uint64_t id,
+					  const char **ret_reason);
+/* NULL: all its tasks have ended and are told of, or it is unknown. */
+const struct cube_job *cube_work_job(const struct cube_work *t, uint64_t id);
 unsigned cube_work_active(const struct cube_work *t);
 void cube_work_each(struct cube_work *t, void (*fn)(void *arg, struct cube_task *task), void *arg);
 

@@ -26,7 +26,6 @@ static void info(void *arg, struct cube_request *req) {
 	uint64_t job = 0, task = 0;
 	uint32_t node = 0;
 	char cluster[17];
-	cube_turn_commit(api->parts.turn);
 	if (store->ops->last_ids(store, &job, &task, &node, &err)) {
 		cube_reply_error(req, &err);
 		return;
@@ -48,7 +47,6 @@ static void info(void *arg, struct cube_request *req) {
 
 static void shut_down(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
-	cube_turn_commit(api->parts.turn);
 	cube_reply(req, 202, CUBE_JSON_TYPE, "{}\n", 3);
 	api->parts.stop(api->parts.stop_arg);
 }
@@ -65,6 +63,8 @@ static const struct cube_route routes[] = {
 	{"POST", "/v1/tasks/{id}/signal", cube_api_task_signal, BODY_MAX},
 	{"POST", "/v1/tasks/{id}/stdin", cube_api_task_stdin, SIZE_MAX, .follows = CUBE_FOLLOWS,
 	 .patient = true},
+	{"GET", "/v1/tasks/{id}/wait", cube_api_task_wait, 0, .follows = CUBE_FOLLOWS},
+	{"GET", "/v1/jobs/{id}/wait", cube_api_job_wait, 0, .follows = CUBE_FOLLOWS},
 	{"GET", "/v1/tasks/{id}/logs", cube_api_task_logs, 0, .follows = CUBE_FOLLOWS},
 	{"DELETE", "/v1/jobs/{id}", cube_api_job_delete, BODY_MAX},
 	{"POST", "/v1/jobs/{id}/signal", cube_api_job_signal, BODY_MAX},
@@ -117,7 +117,6 @@ void cube_api_new(const struct cube_api_parts *parts, struct cube_api **ret) {
 void cube_api_free(struct cube_api *api) {
 	if (!api) return;
 	cube_httpd_free(api->httpd);
-	if (api->httpd) cube_turn_commit(api->parts.turn);
 	for (size_t i = 0; i < CUBE_API_JOBS_CACHED; i++) {
 		json_decref(api->jobs[i].name);
 		json_decref(api->jobs[i].command);
@@ -125,10 +124,20 @@ void cube_api_free(struct cube_api *api) {
 	free(api);
 }
 
+void cube_api_flush(struct cube_api *api) {
+	if (api->httpd) cube_httpd_flush(api->httpd);
+}
+
+static bool may_tell(void *arg) {
+	const struct cube_api *api = arg;
+	return !cube_turn_open(api->parts.turn);
+}
+
 int cube_api_serve(struct cube_api *api, int listen_fd, struct cube_err *err) {
 	if (api->httpd) return cube_httpd_listen(api->httpd, listen_fd, err);
 	return cube_httpd_new(api->parts.turn->loop, listen_fd, routes,
-			      sizeof routes / sizeof routes[0], refuse, api, &api->httpd, err);
+			      sizeof routes / sizeof routes[0], refuse, may_tell, api, &api->httpd,
+			      err);
 }
 
 bool cube_api_busy(struct cube_api *api) {

@@ -171,7 +171,6 @@ void cube_api_events_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_err err;
 	uint64_t after;
-	cube_turn_commit(api->parts.turn);
 	if (read_after(api, req, &after, &err)) {
 		cube_reply_error(req, &err);
 		return;

@@ -246,12 +246,7 @@ static void settle_head(struct frames *f) {
 	uint32_t index = f->queue[f->head];
 	uint64_t id = f->first + index;
 	if (f->flags[index] & LOOK) { /* first the state, then what bytes came before it */
-		cube_turn_commit(f->pages.api->parts.turn);
 		if (s->ops->task_get(s, id, take_row, f, NULL)) f->pages.broken = true;
-		return;
-	}
-	if (f->pages.api->parts.turn->in_tx) { /* then some bytes may just not be readable yet */
-		cube_turn_commit(f->pages.api->parts.turn);
 		return;
 	}
 	drop_head(f);
@@ -277,7 +272,6 @@ static void scan(struct frames *f) {
 	uint64_t end = f->last - f->scanned < PAGE ? f->last + 1 : f->scanned + PAGE;
 	struct cube_task_filter filter = {.after = f->scanned - 1,
 					  .limit = (uint32_t)(end - f->scanned)};
-	cube_turn_commit(f->pages.api->parts.turn);
 	if (s->ops->task_list(s, &filter, scan_row, f, NULL) < 0) f->pages.broken = true;
 	f->scanned = end;
 }

@@ -86,7 +86,6 @@ static int add_sample(void *arg, const struct cube_metric *m) {
 static int history_fill(struct cube_pages *p) {
 	struct history *h = cube_container(p, struct history, pages);
 	struct cube_store *s = p->api->parts.turn->store;
-	cube_turn_commit(p->api->parts.turn);
 	if (!h->begun) cube_buf_addstr(&p->out, "{\"metrics\":[");
 	h->begun = true;
 	h->n = 0;

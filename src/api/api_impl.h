@@ -98,6 +98,7 @@ json_t *cube_api_prompt_json(const struct cube_prompt *prompt); /* PROMPT */
 
 /* --- routes --- */
 
+cube_route_fn cube_api_task_wait, cube_api_job_wait;
 cube_route_fn cube_api_tasks_post, cube_api_tasks_get, cube_api_task_show, cube_api_task_delete,
 	cube_api_task_signal, cube_api_task_stdin;
 cube_route_fn cube_api_job_delete, cube_api_job_signal;

@@ -14,9 +14,14 @@ static int take_count(void *arg, const struct cube_job_row *row) {
 int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, uint64_t *ret_last,
 		       struct cube_err *err) {
 	struct cube_store *s = api->parts.turn->store;
+	const struct cube_job *now = cube_work_job(api->parts.work, job);
 	uint64_t first = 0;
 	uint32_t count = 0;
-	cube_turn_commit(api->parts.turn);
+	if (now) { /* it may not be in the store yet */
+		*ret_first = now->first;
+		*ret_last = now->first + now->count - 1;
+		return 0;
+	}
 	int rc = s->ops->job_get(s, job, take_count, &count, err);
 	struct cube_task_filter filter = {.job = job, .limit = 1};
 	if (!rc) rc = s->ops->task_list(s, &filter, take_first, &first, err);
@@ -47,7 +52,6 @@ static void order_all(struct cube_api *api, struct cube_request *req, cube_api_o
 		n += cube_api_order(api, id, &order, &waits, &err) > 0;
 		waiting += waits;
 	}
-	cube_turn_commit(api->parts.turn);
 	cube_reply_json(req, n || order.signo ? 202 : 200,
 			json_pack("{s:o, s:o, s:o}", "job", cube_jv_u64(job), "tasks",
 				  cube_jv_u64(n), "waiting", cube_jv_u64(waiting)));

@@ -150,7 +150,6 @@ static void hosts(struct cube_api *api, struct cube_buf *out) {
 void cube_api_metrics_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_buf out;
-	cube_turn_commit(api->parts.turn);
 	cube_buf_init(&out, CUBE_REPLY_MAX);
 	nodes_by_state(api, &out);
 	tasks_by_state(api, &out);

@@ -65,7 +65,6 @@ json_t *cube_api_node_json(struct cube_node *node) {
 void cube_api_nodes_get(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	json_t *nodes = json_array();
-	cube_turn_commit(api->parts.turn);
 	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
 		json_array_append_new(nodes, cube_api_node_json(node));
 	}
@@ -86,7 +85,6 @@ void cube_api_node_show(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_node *node = cube_api_node_find(api, req);
 	if (!node) return;
-	cube_turn_commit(api->parts.turn);
 	cube_reply_json(req, 200, cube_api_node_json(node));
 }
 
@@ -235,7 +233,6 @@ void cube_api_nodes_post(void *arg, struct cube_request *req) {
 	cube_uses_prune(api->parts.work);
 	if (!rc && list.once) use = cube_use_new(api->parts.work, cube_request_client(req));
 	if (!rc) rc = add_nodes(api, &list, use, nodes, added, &err);
-	cube_turn_commit(api->parts.turn);
 	if (rc) {
 		cube_use_free(use);
 		cube_reply_error(req, &err);
@@ -285,7 +282,6 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 	bool purge = cube_query_flag(req, "purge");
 	json_t *left = json_array(), *v;
 	size_t i;
-	cube_turn_commit(api->parts.turn);
 	uint64_t event = cube_events_last(api->parts.events);
 	json_array_foreach(names, i, v) {
 		struct cube_node *node = cube_fleet_find(api->parts.fleet, json_string_value(v));
@@ -293,7 +289,6 @@ static void reply_leave(struct cube_api *api, struct cube_request *req, const js
 		json_array_append_new(left, cube_jv_text(node->name));
 		cube_node_leave(node, purge || node->purge_once, ask);
 	}
-	cube_turn_commit(api->parts.turn);
 	json_t *reply = json_pack("{s:o, s:o}", "nodes", left, "event", cube_jv_u64(event));
 	if (kept) json_object_set_new(reply, "kept", kept);
 	cube_reply_json(req, 202, reply);

@@ -123,7 +123,6 @@ static void log_in(struct cube_api *api, struct cube_request *req, const json_t 
 		json_array_append_new(nodes, cube_api_node_json(node));
 		if (is_new) json_array_append_new(added, cube_jv_text(node->name));
 	}
-	cube_turn_commit(api->parts.turn);
 	cube_reply_json(req, 202,
 			json_pack("{s:o, s:o, s:o}", "nodes", nodes, "added", added, "event",
 				  cube_jv_u64(event)));
@@ -137,7 +136,6 @@ void cube_api_login_post(void *arg, struct cube_request *req) {
 	int rc = cube_body_json(req, &body, &err);
 	if (!rc) rc = cube_fields_read(body, login_fields, 2, &login, &err);
 	if (!rc) rc = cube_api_check_names(api, login.nodes, &err);
-	cube_turn_commit(api->parts.turn);
 	if (rc) cube_reply_error(req, &err);
 	else log_in(api, req, login.nodes ? login.nodes : all, login.ask);
 	json_decref(all);

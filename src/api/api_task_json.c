@@ -122,7 +122,13 @@ static int take_row(void *arg, const struct cube_task_row *row) {
 int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
 		      struct cube_err *err) {
 	struct cube_store *s = api->parts.turn->store;
-	cube_turn_commit(api->parts.turn);
+	const char *reason;
+	const struct cube_task_row *now = cube_work_row(api->parts.work, id, &reason);
+	if (now) {
+		*ret = *now;
+		ret->reason = cube_strdup(reason);
+		return 0;
+	}
 	int rc = s->ops->task_get(s, id, take_row, ret, err);
 	if (rc == CUBE_ENOTFOUND)
 		cube_fail(err, rc, "there is no task %llu; `cube ps -a` lists them",

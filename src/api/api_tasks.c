@@ -188,7 +188,6 @@ void cube_api_tasks_post(void *arg, struct cube_request *req) {
 	if (!rc) rc = find_earlier(api, &p, &is, &err);
 	bool again = rc > 0;
 	if (!rc) rc = submit(api, &p, &is, &err);
-	cube_turn_commit(api->parts.turn);
 	if (rc < 0) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, again ? 200 : 201,
@@ -318,7 +317,6 @@ void cube_api_task_signal(void *arg, struct cube_request *req) {
 	if (!done)
 		rc = cube_fail(&err, CUBE_ECONFLICT, "task %llu is not running but %s",
 			       (unsigned long long)row.id, cube_task_state_name(row.state));
-	cube_turn_commit(api->parts.turn);
 	if (rc) cube_reply_error(req, &err);
 	else
 		cube_reply_json(req, 202,

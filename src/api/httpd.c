@@ -22,15 +22,19 @@
 static void run_deferred(void *arg) {
 	struct cube_httpd *h = arg;
 	h->deferred = false;
-	if (h->daemon) cube_httpd_run(h);
-	else free(h);
+	if (!h->daemon) free(h);
+	else if (h->again) cube_httpd_run(h);
+}
+
+static void do_not_sleep(struct cube_httpd *h) {
+	if (h->deferred) return;
+	h->deferred = true;
+	cube_loop_defer(h->loop, run_deferred, h);
 }
 
 void cube_httpd_run_soon(struct cube_httpd *h) {
 	h->again = true; /* the library's own timeout does not tell of it */
-	if (h->running || h->deferred) return;
-	h->deferred = true;
-	cube_loop_defer(h->loop, run_deferred, h);
+	if (!h->running) do_not_sleep(h);
 }
 
 static void mhd_resume(struct cube_request *req) {
@@ -68,6 +72,23 @@ void cube_httpd_wake(struct cube_request *req) {
 	mhd_resume(req);
 }
 
+/* --- until the commit --- */
+
+void cube_httpd_hold(struct cube_request *req) {
+	if (!cube_link_linked(&req->held)) cube_list_append(&req->h->held, &req->held);
+}
+
+void cube_httpd_flush(struct cube_httpd *h) {
+	cube_list_each (&h->held, req, struct cube_request, held) {
+		cube_list_remove(&req->held);
+		req->let = req->answered;
+		cube_httpd_wake(req);
+	}
+	if (h->again) cube_httpd_run(h);
+	/* who came in just now waits for the next commit */
+	if (!cube_list_empty(&h->held)) do_not_sleep(h);
+}
+
 /* --- requests --- */
 
 static struct cube_request *request_new(struct cube_httpd *h, struct MHD_Connection *connection,
@@ -92,6 +113,7 @@ static void request_free(struct cube_request *req) {
 	if (req->follows) req->h->following[req->follows]--;
 	cube_io_del(req->watch);
 	cube_list_remove(&req->link);
+	cube_list_remove(&req->held);
 	if (req->sink.gone) req->sink.gone(req->sink_arg, req);
 	if (req->stream.source.free) req->stream.source.free(req->stream.arg);
 	if (req->response) MHD_destroy_response(req->response);
@@ -237,7 +259,7 @@ static enum MHD_Result body_end(struct cube_request *req) {
 		else if (!req->sink.data) dispatch(req);
 	}
 	if (req->early) return MHD_NO; /* told already: only closing is left */
-	if (req->response) return send_response(req);
+	if (req->response && req->let) return send_response(req);
 	cube_httpd_suspend(req);
 	return MHD_YES;
 }
@@ -314,12 +336,14 @@ static int start_daemon(struct cube_httpd *h, struct cube_err *err) {
 }
 
 int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_route *routes,
-		   size_t nroutes, cube_route_fn *refuse, void *arg, struct cube_httpd **ret,
-		   struct cube_err *err) {
+		   size_t nroutes, cube_route_fn *refuse, cube_may_tell_fn *may_tell, void *arg,
+		   struct cube_httpd **ret, struct cube_err *err) {
 	struct cube_httpd *h = cube_alloc(sizeof *h);
 	*h = (struct cube_httpd){
 		.loop = loop, .routes = routes, .nroutes = nroutes, .refuse = refuse, .arg = arg};
+	h->may_tell = may_tell;
 	cube_list_init(&h->requests);
+	cube_list_init(&h->held);
 	cube_httpd_accept_init(h);
 	int rc = start_daemon(h, err);
 	if (!rc) {

@@ -1,5 +1,8 @@
 /* HTTP/1.1 server on libmicrohttpd inside the manager's loop: no threads, no blocking.
  * The only user of libmicrohttpd. It knows nothing of cube's API: api.c hands it the routes.
+ *
+ * Nothing is told that is not committed: an answer begins to go out, and a long one goes on, when
+ * whoever runs the loop has committed and calls cube_httpd_flush.
  */
 #ifndef CUBE_HTTPD_H
 #define CUBE_HTTPD_H
@@ -51,6 +54,9 @@ struct cube_route {
 	bool patient; /* the body may pause for as long as it likes, as what a person types */
 };
 
+/* Whether all that could be read now is committed: what a long answer's next piece is made of. */
+typedef bool cube_may_tell_fn(void *arg);
+
 /* Serves an already listening socket (owned from now on), to the same user and root. routes must
  * outlive it. Unknown path: 404, known path with another method: 405, too many that follow: 503,
  * all through `refuse`.
@@ -60,8 +66,10 @@ struct cube_route {
  * unfinished head or body, or an idle one. Unfinished heads end after 30 s, bodies after 120 s
  * without a byte. */
 int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_route *routes,
-		   size_t nroutes, cube_route_fn *refuse, void *arg, struct cube_httpd **ret,
-		   struct cube_err *err);
+		   size_t nroutes, cube_route_fn *refuse, cube_may_tell_fn *may_tell, void *arg,
+		   struct cube_httpd **ret, struct cube_err *err);
+/* After a commit, before the loop sleeps: what was held back goes out. */
+void cube_httpd_flush(struct cube_httpd *h);
 void cube_httpd_free(struct cube_httpd *h);
 unsigned cube_httpd_connections(const struct cube_httpd *h);
 /* Listens there instead (owned; -1: nowhere). Who waits at the old one to be accepted is hung up.

@@ -22,8 +22,10 @@ struct cube_httpd {
 	const struct cube_route *routes;
 	size_t nroutes;
 	cube_route_fn *refuse;
+	cube_may_tell_fn *may_tell;
 	void *arg;
 	struct cube_link requests;
+	struct cube_link held; /* struct cube_request: they wait for cube_httpd_flush */
 	struct cube_link conns; /* struct cube_conn */
 	unsigned connections, incoming, limit;
 	unsigned following[CUBE_FOLLOWS_KINDS]; /* requests */
@@ -65,6 +67,7 @@ struct cube_upgraded {
 
 struct cube_request {
 	struct cube_link link;
+	struct cube_link held;
 	struct cube_httpd *h;
 	struct MHD_Connection *connection;
 	struct cube_conn *conn;
@@ -77,6 +80,7 @@ struct cube_request {
 	bool complete;             /* the whole body is in */
 	bool ended;                /* and the handler knows */
 	bool answered;             /* the handler gave its answer */
+	bool let;                  /* .. which may go out */
 	bool sent;                 /* the library has it */
 	bool inside;               /* the library is calling us about it */
 	bool early;                /* it was written before the body's end */
@@ -96,6 +100,8 @@ struct cube_request {
 };
 
 void cube_httpd_suspend(struct cube_request *req);
+/* It goes on after the next commit. */
+void cube_httpd_hold(struct cube_request *req);
 void cube_httpd_wake(struct cube_request *req);
 void cube_httpd_run_soon(struct cube_httpd *h); /* the library has something to do */
 void cube_httpd_run(struct cube_httpd *h);

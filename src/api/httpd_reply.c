@@ -74,9 +74,10 @@ static void answer(struct cube_request *req, int status, const char *content_typ
 	if (content_type)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 	req->response = response;
-	/* With the body all in, the library's next look finds the answer. In the middle of the body
-	 * it goes out now, and the body's rest is let in. */
-	if (!req->complete && !req->inside) cube_httpd_answer_early(req);
+	cube_httpd_hold(req);
+	/* In the middle of the body it goes out now, and the body's rest is let in. */
+	if (req->complete) return;
+	if (!req->inside) cube_httpd_answer_early(req);
 	cube_httpd_wake(req);
 }
 
@@ -94,6 +95,11 @@ void cube_reply(struct cube_request *req, int status, const char *content_type, 
 static ssize_t on_pull(void *cls, uint64_t pos, char *space, size_t n) {
 	struct cube_request *req = cls;
 	if (req->gone) return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (!req->h->may_tell(req->h->arg)) {
+		cube_httpd_suspend(req);
+		cube_httpd_hold(req);
+		return 0;
+	}
 	req->woken = false;
 	ssize_t got = req->stream.source.pull(req->stream.arg, (uint8_t *)space, n);
 	if (got > 0) {

@@ -49,9 +49,19 @@ static int stop_all(struct cube_cli *cli, const struct args *a, char **words, si
 	return worst;
 }
 
+static int wait_all(struct cube_cli *cli, char **words, size_t n, struct cube_err *err) {
+	int rc = 0;
+	for (size_t i = 0; !rc && i < n; i++) {
+		struct cube_ref ref;
+		rc = cube_ref_parse(words[i], &ref, err);
+		if (!rc) rc = cube_wait_for(cli, &ref, NULL, err);
+		if (rc == CUBE_ENOTFOUND) rc = 0; /* that was told */
+	}
+	return rc;
+}
+
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
-	struct cube_waiting w = {0};
 	struct cube_err err;
 	int code = 0;
 	struct cube_ref ref;
@@ -63,12 +73,8 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 		rc = stop_all(cli, a, words, n, &err);
 		if (rc > 0) code = rc, rc = 0;
 	}
-	if (!rc && !a->detach) {
-		rc = cube_waiting_init(&w, cli, words, n, &err);
-		if (!rc) rc = cube_waiting_wait(&w, cli, &err);
-	}
+	if (!rc && !a->detach) rc = wait_all(cli, words, n, &err);
 	if (rc) code = cube_cli_fail(&err);
-	cube_waiting_done(&w);
 	return code;
 }
 

@@ -2,8 +2,11 @@
 
 #include "commands.h"
 #include "cube/text.h"
+#include "follow.h"
 #include "render.h"
 #include "waiting.h"
+
+#define PAGE 1000u
 
 struct args {
 	struct cube_common common;
@@ -16,6 +19,53 @@ static const struct cube_option options[] = {
 	{0},
 };
 
+struct ended {
+	json_t *tasks;   /* {"17": TASK} */
+	json_t *unknown; /* words that name nothing, in order */
+};
+
+static void add(struct ended *e, json_t *task) {
+	char key[24];
+	snprintf(key, sizeof key, "%llu", (unsigned long long)cube_json_num(task, "id", 0));
+	json_object_set(e->tasks, key, task);
+}
+
+static int add_job(struct ended *e, struct cube_cli *cli, uint64_t id, struct cube_err *err) {
+	uint64_t after = 0;
+	size_t n = PAGE;
+	int rc = 0;
+	while (!rc && n == PAGE) {
+		json_t *reply = NULL, *task;
+		cube_autofree char *path =
+			cube_strf("/v1/tasks?job=%llu&limit=%u&after=%llu", (unsigned long long)id,
+				  PAGE, (unsigned long long)after);
+		rc = cube_client_json(cli->client, "GET", path, NULL, &reply, err);
+		json_array_foreach(json_object_get(reply, "tasks"), n, task) {
+			after = (uint64_t)cube_json_num(task, "id", 0);
+			add(e, task);
+		}
+		json_decref(reply);
+	}
+	return rc;
+}
+
+static int wait_for(struct ended *e, struct cube_cli *cli, const char *word, struct cube_err *err) {
+	struct cube_ref ref;
+	json_t *is = NULL;
+	int rc = cube_ref_parse(word, &ref, err);
+	if (!rc) rc = cube_wait_for(cli, &ref, &is, err);
+	if (rc == CUBE_ENOTFOUND) {
+		json_array_append_new(e->unknown, json_string(word));
+		rc = 0;
+	} else if (!rc && ref.job) {
+		rc = add_job(e, cli, ref.id, err);
+	} else if (!rc) {
+		add(e, is);
+	}
+	json_decref(is);
+	return rc;
+}
+
 static void tell(const json_t *task, struct cube_buf *out) {
 	cube_autofree char *why = cube_follow_why(task);
 	cube_buf_printf(out, "%llu %s%s", (unsigned long long)cube_json_num(task, "id", 0),
@@ -24,7 +74,7 @@ static void tell(const json_t *task, struct cube_buf *out) {
 	cube_buf_addstr(out, "\n");
 }
 
-static int count(const struct cube_waiting *w, bool quiet) {
+static int count(const struct ended *w, bool quiet) {
 	struct cube_follow_result r = {0};
 	struct cube_buf out;
 	const char *id;
@@ -50,14 +100,16 @@ static int count(const struct cube_waiting *w, bool quiet) {
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
-	struct cube_waiting w = {0};
+	struct ended w = {json_object(), json_array()};
+	struct cube_ref ref;
 	struct cube_err err;
 	int rc = n ? 0 : cube_fail(&err, CUBE_EUSAGE, "for which tasks? cube wait ID...");
+	for (size_t i = 0; !rc && i < n; i++) rc = cube_ref_parse(words[i], &ref, &err);
 	if (!rc) rc = cube_cli_connect(cli, CUBE_START_KNOWN, &err);
-	if (!rc) rc = cube_waiting_init(&w, cli, words, n, &err);
-	if (!rc) rc = cube_waiting_wait(&w, cli, &err);
+	for (size_t i = 0; !rc && i < n; i++) rc = wait_for(&w, cli, words[i], &err);
 	int code = rc ? cube_cli_fail(&err) : count(&w, a->quiet);
-	cube_waiting_done(&w);
+	json_decref(w.tasks);
+	json_decref(w.unknown);
 	return code;
 }
 

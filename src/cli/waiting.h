@@ -1,21 +1,13 @@
-/* Tasks and jobs named on the command line, and waiting for their end. */
+/* Waiting for the end of tasks and jobs. */
 #ifndef CUBE_CLI_WAITING_H
 #define CUBE_CLI_WAITING_H
 
 #include "cli.h"
-#include "follow.h"
 
-struct cube_waiting {
-	json_t *tasks;   /* {"17": TASK or null while it has not ended} */
-	json_t *unknown; /* words that name nothing, in order */
-};
-
-/* Every word is a task or job:ID. Looks all of them up; those that do not exist go to unknown. */
-int cube_waiting_init(struct cube_waiting *w, struct cube_cli *cli, char *const *words, size_t n,
-		      struct cube_err *err);
-void cube_waiting_done(struct cube_waiting *w);
-/* Waits until all have ended, also when the manager goes away meanwhile. CUBE_ECANCELED when
- * interrupted (.sys is the signal). */
-int cube_waiting_wait(struct cube_waiting *w, struct cube_cli *cli, struct cube_err *err);
+/* Until the task, or all tasks of the job, have ended, also when the manager goes away meanwhile.
+ * *ret (may be NULL) is the caller's: the TASK, or {"job", "first", "tasks"}. CUBE_ENOTFOUND;
+ * CUBE_ECANCELED when interrupted (.sys is the signal). */
+int cube_wait_for(struct cube_cli *cli, const struct cube_ref *ref, json_t **ret,
+		  struct cube_err *err);
 
 #endif

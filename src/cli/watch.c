@@ -33,25 +33,29 @@ void cube_watch_stop(struct cube_watch *w) {
 	cube_sse_done(&w->sse);
 }
 
-int cube_watch_wait(struct cube_watch *w, struct cube_cli *cli, struct cube_err *err) {
+int cube_watch_transfer(const struct cube_transfer *t, struct cube_cli *cli, struct cube_err *err) {
 	static const int stops[] = {SIGINT, SIGTERM, 0};
 	struct cube_signals signals;
 	int rc = 0, signo = 0;
 	cube_signals_open(&signals, stops);
-	while (!cube_transfer_ended(w->transfer) && !signo) {
+	while (!cube_transfer_ended(t) && !signo) {
 		struct pollfd p = {.fd = signals.fd, .events = POLLIN};
 		cube_client_turn(cli->client, &p, 1, -1);
 		signo = cube_signals_next(&signals);
 		if (signo == SIGINT) cube_client_interrupted(cli->client);
 	}
 	cube_signals_close(&signals);
-	if (cube_transfer_ended(w->transfer)) {
-		rc = cube_transfer_result(w->transfer, err);
+	if (cube_transfer_ended(t)) {
+		rc = cube_transfer_result(t, err);
 	} else {
 		rc = cube_fail(err, CUBE_ECANCELED, "interrupted");
 		if (err) err->sys = signo;
 	}
 	return rc;
+}
+
+int cube_watch_wait(struct cube_watch *w, struct cube_cli *cli, struct cube_err *err) {
+	return cube_watch_transfer(w->transfer, cli, err);
 }
 
 int cube_watch_now(struct cube_cli *cli, int64_t *ret_after, struct cube_err *err) {

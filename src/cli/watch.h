@@ -19,9 +19,12 @@ void cube_watch_start(struct cube_watch *w, struct cube_cli *cli, int64_t after,
 /* Follows, and questions for a person too: whoever calls this answers them. */
 void cube_watch_start_asking(struct cube_watch *w, struct cube_cli *cli, int64_t after,
 			     cube_sse_fn *fn, void *arg);
+/* Turns until the transfer has ended, which gives its result, or SIGINT or SIGTERM arrives
+ * (CUBE_ECANCELED, .sys is the signal). */
+int cube_watch_transfer(const struct cube_transfer *t, struct cube_cli *cli, struct cube_err *err);
 void cube_watch_stop(struct cube_watch *w); /* may be called twice */
-/* Turns until fn returns not 0 (a positive number, comes back), the events end (0), the manager
- * goes away (negative), or SIGINT or SIGTERM arrives (CUBE_ECANCELED, .sys is the signal). */
+/* As cube_watch_transfer: until fn returns not 0 (a positive number, comes back), the events end
+ * (0), or the manager goes away (negative). */
 int cube_watch_wait(struct cube_watch *w, struct cube_cli *cli, struct cube_err *err);
 /* The newest event's number. */
 int cube_watch_now(struct cube_cli *cli, int64_t *ret_after, struct cube_err *err);

@@ -132,6 +132,7 @@ static void flush(void *arg) {
 	cube_prompts_flush(m->prompts);
 	cube_logs_flush(m->logs);
 	cube_events_flush(m->events);
+	cube_api_flush(m->api);
 }
 
 void cube_manager_stop(struct cube_manager *m) {

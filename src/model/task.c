@@ -5,7 +5,7 @@
 #include "cube/task.h"
 
 static const bool allowed[CUBE_TASK_STATES][CUBE_TASK_STATES] = {
-	[CUBE_TASK_PENDING] = {[CUBE_TASK_SCHEDULED] = true},
+	[CUBE_TASK_PENDING] = {[CUBE_TASK_SCHEDULED] = true, [CUBE_TASK_FAILED] = true},
 	[CUBE_TASK_SCHEDULED] = {[CUBE_TASK_SCHEDULED] = true,
 				 [CUBE_TASK_RUNNING] = true,
 				 [CUBE_TASK_FAILED] = true},

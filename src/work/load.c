@@ -6,6 +6,7 @@
 struct load {
 	struct cube_work *t;
 	struct cube_job *job;
+	uint64_t first; /* of the job at hand */
 	int rc;
 	struct cube_err err;
 };
@@ -13,7 +14,7 @@ struct load {
 static int load_job(void *arg, const struct cube_job_row *row) {
 	struct load *l = arg;
 	struct cube_strv names = {0};
-	struct cube_job *job = l->job = cube_job_new(l->t, row->id);
+	struct cube_job *job = l->job = cube_job_new(l->t, row->id, l->first, row->tasks);
 	job->stop = row->stop;
 	l->rc = l->t->is.spec_read(row->spec, &job->spec, &names, &l->err);
 	job->nodes = names.len ? cube_realloc_array(NULL, names.len, sizeof *job->nodes) : NULL;
@@ -31,6 +32,7 @@ static int load_task(void *arg, const struct cube_task_row *row) {
 	struct cube_store *s = t->is.turn->store;
 	if (!l->job || l->job->id != row->job) {
 		l->job = NULL;
+		l->first = row->id - row->index;
 		int rc = s->ops->job_get(s, row->job, load_job, l, &l->err);
 		if (rc) return rc;
 	}

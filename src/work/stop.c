@@ -24,13 +24,6 @@ void cube_work_stop(struct cube_work *t, struct cube_task *task, uint32_t grace_
 
 /* --- a job --- */
 
-static struct cube_job *find(struct cube_work *t, uint64_t id) {
-	cube_list_each (&t->jobs, job, struct cube_job, link) {
-		if (job->id == id) return job;
-	}
-	return NULL;
-}
-
 struct keep {
 	struct cube_store *store;
 	uint64_t stop;
@@ -56,7 +49,7 @@ static uint64_t stop_some(struct cube_work *t, struct cube_link *tasks, const st
 }
 
 uint64_t cube_work_stop_job(struct cube_work *t, uint64_t id, uint32_t grace_ms) {
-	struct cube_job *job = find(t, id);
+	struct cube_job *job = (struct cube_job *)cube_work_job(t, id);
 	struct cube_err err;
 	uint64_t n = 0;
 	if (!job) return 0;

@@ -35,9 +35,29 @@ static void grow(struct cube_work *t) {
 	free(from);
 }
 
-struct cube_task *cube_work_find(struct cube_work *t, uint64_t id) {
+static struct cube_task *find(struct cube_work *t, uint64_t id) {
 	cube_list_each (bucket(t, id), task, struct cube_task, bucket) {
-		if (task->row.id == id && !cube_task_final(task->row.state)) return task;
+		if (task->row.id == id) return task;
+	}
+	return NULL;
+}
+
+struct cube_task *cube_work_find(struct cube_work *t, uint64_t id) {
+	struct cube_task *task = find(t, id);
+	return task && !cube_task_final(task->row.state) ? task : NULL;
+}
+
+const struct cube_task_row *cube_work_row(struct cube_work *t, uint64_t id,
+					  const char **ret_reason) {
+	const struct cube_task *task = find(t, id);
+	if (!task) return NULL;
+	*ret_reason = task->reason ? task->reason : "";
+	return &task->row;
+}
+
+const struct cube_job *cube_work_job(const struct cube_work *t, uint64_t id) {
+	cube_list_each (&t->jobs, job, struct cube_job, link) {
+		if (job->id == id) return job;
 	}
 	return NULL;
 }
@@ -69,9 +89,11 @@ struct cube_task *cube_task_new(struct cube_work *t, struct cube_job *job,
 	return task;
 }
 
-struct cube_job *cube_job_new(struct cube_work *t, uint64_t id) {
+struct cube_job *cube_job_new(struct cube_work *t, uint64_t id, uint64_t first, uint32_t count) {
 	struct cube_job *job = cube_alloc(sizeof *job);
 	job->id = id;
+	job->first = first;
+	job->count = count;
 	cube_list_init(&job->pending);
 	cube_list_append(&t->jobs, &job->link);
 	return job;
@@ -144,10 +166,8 @@ void cube_task_set(struct cube_work *t, struct cube_task *task, enum cube_task_s
 void cube_task_end(struct cube_work *t, struct cube_task *task, uint8_t how, int32_t value,
 		   const char *reason) {
 	bool was_running = task->row.state == CUBE_TASK_RUNNING;
-	if (task->row.state == CUBE_TASK_PENDING) {
+	if (task->row.state == CUBE_TASK_PENDING)
 		cube_task_unqueue(t, task); /* it is on no node: nothing to take off there */
-		cube_task_set(t, task, CUBE_TASK_SCHEDULED, reason);
-	}
 	task->row.how = how;
 	task->row.value = value;
 	if (!task->row.finished) task->row.finished = cube_clock_wall();
@@ -294,7 +314,7 @@ int cube_work_add(struct cube_work *t, struct cube_work_request *r, uint64_t *re
 	int64_t now = cube_clock_wall();
 	int rc = cube_ids_take(t->ids, (uint32_t)count, ret_job, ret_first, err);
 	if (rc) return rc;
-	struct cube_job *job = cube_job_new(t, *ret_job);
+	struct cube_job *job = cube_job_new(t, *ret_job, *ret_first, (uint32_t)count);
 	job->spec = r->spec;
 	memset(&r->spec, 0, sizeof r->spec);
 	if (r->nnodes && !r->all) {

@@ -67,7 +67,7 @@ void cube_task_resend_input(struct cube_task *task, struct cube_node *node);
 void cube_task_input_acked(struct cube_work *t, struct cube_task *task, uint64_t offset);
 
 /* tasks.c */
-struct cube_job *cube_job_new(struct cube_work *t, uint64_t id);
+struct cube_job *cube_job_new(struct cube_work *t, uint64_t id, uint64_t first, uint32_t count);
 struct cube_task *cube_task_new(struct cube_work *t, struct cube_job *job,
 				const struct cube_task_row *row);
 /* It waits for a place: of its job, or bound to its node; and does not any more. */

@@ -60,6 +60,7 @@ static void flush(void *arg) {
 	cube_prompts_flush(m.prompts);
 	cube_logs_flush(m.logs);
 	cube_events_flush(m.events);
+	cube_api_flush(m.api);
 }
 
 static void on_stop(void *arg) {

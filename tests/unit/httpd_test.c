@@ -48,6 +48,9 @@ static struct fixture {
 	struct sink sink;
 	unsigned frees, gones, ends, handled;
 	bool wake_in_hook;
+	bool open;     /* something is not committed */
+	bool hold;     /* .. and will not be in this turn */
+	bool modifies; /* /hello changes something */
 	struct cube_upgraded *up;
 	int up_fd;
 	char early[16];
@@ -61,6 +64,7 @@ static uint8_t pattern(uint64_t at) {
 
 static void hello(void *arg, struct cube_request *req) {
 	fx.handled++;
+	fx.open |= fx.modifies;
 	cube_reply(req, 200, "text/plain", "hello", 5);
 }
 
@@ -199,6 +203,13 @@ static void hook(void *arg) {
 		fx.source.blocked = false;
 		wake_source(NULL);
 	}
+	if (fx.hold) return;
+	fx.open = false;
+	if (fx.h) cube_httpd_flush(fx.h);
+}
+
+static bool may_tell(void *arg) {
+	return !fx.open;
 }
 
 static void setup(void) {
@@ -213,7 +224,7 @@ static void setup(void) {
 	ck_assert_int_eq(cube_listen_unix_fd(fx.path, &fd, NULL), 0);
 	cube_loop_before_sleep(fx.loop, 20, hook, NULL);
 	ck_assert_int_eq(cube_httpd_new(fx.loop, fd, routes, sizeof routes / sizeof routes[0],
-					refuse, NULL, &fx.h, NULL),
+					refuse, may_tell, NULL, &fx.h, NULL),
 			 0);
 }
 
@@ -305,6 +316,68 @@ START_TEST(routes_and_words) {
 	}
 	ck_assert_ptr_nonnull(
 		strstr(ask("DELETE /hello HTTP/1.1\r\nHost: x\r\n\r\n", "refused"), "refused 405"));
+}
+END_TEST
+
+static ssize_t heard(int fd) {
+	return recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+}
+
+/* What a request changed is committed before its answer goes out, and a long answer has nothing
+ * that is not committed, whoever changed it. */
+START_TEST(nothing_is_told_before_the_commit) {
+	int modifier = dial(), reader = dial();
+	fx.modifies = fx.hold = true;
+	say(modifier, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	ck_assert_uint_eq(fx.handled, 1);
+	ck_assert_int_lt(heard(modifier), 0);
+	fx.hold = false;
+	turn();
+	ck_assert_int_gt(heard(modifier), 0);
+
+	fx.source.total = 100;
+	fx.source.blocked = true;
+	say(reader, "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	turns(20);
+	ck_assert_int_gt(heard(reader), 0); /* the head */
+	fx.hold = fx.open = true;
+	fx.source.blocked = false;
+	wake_source(NULL);
+	turns(20);
+	ck_assert_uint_eq(fx.source.at, 0);
+	ck_assert_int_lt(heard(reader), 0);
+	fx.hold = false;
+	turns(2);
+	ck_assert_uint_eq(fx.source.at, 100);
+	close(modifier);
+	close(reader);
+	turns(5);
+}
+END_TEST
+
+/* A reader goes on although something is changed in every turn. */
+START_TEST(changes_without_end_starve_no_reader) {
+	int modifier = dial(), reader = dial();
+	size_t n = 0;
+	fx.modifies = true;
+	fx.source.total = sizeof answer / 2;
+	say(reader, "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	for (int i = 0; i < 5000; i++) {
+		ssize_t r;
+		char some[512];
+		if (recv(modifier, some, sizeof some, MSG_DONTWAIT) != 0)
+			say(modifier, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+		fx.open = true;
+		turn();
+		while ((r = heard(reader)) > 0) n += (size_t)r;
+		if (r == 0) break;
+	}
+	ck_assert_uint_gt(n, fx.source.total);
+	ck_assert_uint_eq(fx.source.at, fx.source.total);
+	close(modifier);
+	close(reader);
+	turns(5);
 }
 END_TEST
 
@@ -799,6 +872,8 @@ int main(void) {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, routes_and_words);
+	tcase_add_test(tc, nothing_is_told_before_the_commit);
+	tcase_add_test(tc, changes_without_end_starve_no_reader);
 	tcase_add_test(tc, head_requests);
 	tcase_add_test(tc, split_anywhere);
 	tcase_add_test(tc, pipelined);

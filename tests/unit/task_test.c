@@ -13,7 +13,7 @@ static const struct {
 	enum cube_task_state from, to;
 	bool allowed;
 } transitions[] = {
-	{P, P, false}, {P, S, true},  {P, R, false}, {P, C, false}, {P, F, false},
+	{P, P, false}, {P, S, true},  {P, R, false}, {P, C, false}, {P, F, true},
 	{S, P, false}, {S, S, true},  {S, R, true},  {S, C, false}, {S, F, true},
 	{R, P, false}, {R, S, true},  {R, R, true},  {R, C, true},  {R, F, true},
 	{C, P, false}, {C, S, false}, {C, R, false}, {C, C, false}, {C, F, false},

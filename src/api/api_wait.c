@@ -55,10 +55,8 @@ static void release(struct cube_pages *p) {
 static void reply(struct cube_api *api, struct cube_request *req, uint64_t job, uint64_t first,
 		  uint64_t last) {
 	struct wait *w = cube_alloc(sizeof *w);
-	*w = (struct wait){.pages = {.fill = fill, .free = release},
-			   .job = job,
-			   .first = first,
-			   .last = last};
+	*w = (struct wait){
+		.pages = {.fill = fill, .free = release}, .job = job, .first = first, .last = last};
 	w->changed = (struct cube_work_watcher){
 		.first = first, .last = last, .changed = on_changed, .arg = w};
 	cube_work_watch(api->parts.work, &w->changed);

@@ -25,7 +25,7 @@ struct cube_httpd {
 	cube_may_tell_fn *may_tell;
 	void *arg;
 	struct cube_link requests;
-	struct cube_link held; /* struct cube_request: they wait for cube_httpd_flush */
+	struct cube_link held;  /* struct cube_request: they wait for cube_httpd_flush */
 	struct cube_link conns; /* struct cube_conn */
 	unsigned connections, incoming, limit;
 	unsigned following[CUBE_FOLLOWS_KINDS]; /* requests */

@@ -17,8 +17,8 @@ static int wait_once(struct cube_cli *cli, const char *path, json_t **ret, struc
 	struct cube_transfer *t = cube_client_get(cli->client, path, take, &answer);
 	int rc = cube_watch_transfer(t, cli, err);
 	cube_transfer_free(t);
-	json_t *is = json_loadb((const char *)cube_buf_data(&answer), cube_buf_len(&answer), 0,
-				NULL);
+	json_t *is =
+		json_loadb((const char *)cube_buf_data(&answer), cube_buf_len(&answer), 0, NULL);
 	cube_buf_done(&answer);
 	if (!rc && !is)
 		rc = cube_fail(err, CUBE_ECONNECT, "the manager went away; the tasks go on");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,8 +25,10 @@
 
 enum { RUNNING_MAX = 8, OUTPUT_MAX = 256 * 1024 };
 /* A configuration without an end (/dev/zero) is one line that grows; ssh takes its failure to get
- * more memory for the end of the file, so that what came so near to the limit is no answer. */
-enum { DATA_MAX = 512 << 20, GROWN_KIB = 250 << 10 };
+ * more memory for the end of the file. The line had grown to more than half of the limit then: who
+ * took that much gives no answer. The kernel counts the memory of who started it as its own until
+ * it execs, which moves both up where we are large ourselves. */
+enum { GROWN_KIB = 250 << 10 };
 static const uint64_t LIMIT_NS = 30 * CUBE_NS_PER_S;
 
 struct cube_ssh_configs {
@@ -58,6 +61,7 @@ struct cube_ssh_lookup {
 	int status;
 	struct cube_ssh_stamp stamp;
 	bool spawned, eof, too_long, grown, gone;
+	long most_kib; /* of memory, that it may take */
 };
 
 /* ---- what is remembered ------------------------------------------------------------------ */
@@ -186,9 +190,9 @@ static void complain(struct cube_ssh_lookup *l, struct cube_err *err) {
 	if (l->too_long) cube_fail(err, CUBE_ETOOBIG, "ssh -G printed over 256 KiB");
 	else if (l->grown)
 		cube_fail(err, CUBE_ETOOBIG,
-			  "ssh -G %.80s takes over 250 MB of memory: is one of its configuration "
+			  "ssh -G %.80s takes over %ld MB of memory: is one of its configuration "
 			  "files endless?",
-			  l->host);
+			  l->host, l->most_kib >> 10);
 	else if (n) cube_fail(err, CUBE_EUSAGE, "ssh configuration: %.*s", n > 160 ? 160 : n, text);
 	else cube_fail(err, CUBE_EUSAGE, "ssh -G failed with status %d", l->status);
 }
@@ -214,7 +218,7 @@ static void check_done(struct cube_ssh_lookup *l) {
 static void on_child(void *arg, int status, const struct rusage *usage) {
 	struct cube_ssh_lookup *l = arg;
 	l->pid = 0;
-	l->grown = usage && usage->ru_maxrss > GROWN_KIB;
+	l->grown = usage && usage->ru_maxrss > l->most_kib;
 	l->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	check_done(l);
 }
@@ -244,9 +248,13 @@ static void on_closed(void *arg, const struct cube_err *err) {
 
 static const struct cube_stream_ops STREAM_OPS = {.data = on_data, .closed = on_closed};
 
-/* -T: without it ssh warns on stderr that it has no terminal. */
-static const struct rlimit DATA = {DATA_MAX, DATA_MAX};
+static long most_kib(void) {
+	struct rusage ours;
+	bool large = getrusage(RUSAGE_SELF, &ours) == 0 && ours.ru_maxrss > GROWN_KIB / 2;
+	return large ? ours.ru_maxrss + GROWN_KIB / 2 : GROWN_KIB;
+}
 
+/* -T: without it ssh warns on stderr that it has no terminal. */
 static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 	struct cube_strv argv = {0};
 	char port[8];
@@ -278,13 +286,16 @@ static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 	}
 	cube_strv_add(&argv, "--");
 	cube_strv_add(&argv, l->host);
+	l->most_kib = most_kib();
+	rlim_t most = 2 * 1024 * ((rlim_t)l->most_kib + GROWN_KIB / 16);
+	struct rlimit data = {most, most};
 	struct cube_spawn spawn = {.argv = (const char *const *)cube_strv_argv(&argv),
 				   .in = -1,
 				   .out = out,
 				   .err = out,
 				   .session = true,
 				   .mortal = true,
-				   .data = &DATA};
+				   .data = &data};
 	int rc = cube_spawn(&spawn, &l->pid, err);
 	cube_strv_done(&argv);
 	return rc;

@@ -162,6 +162,24 @@ START_TEST(endless_file) {
 }
 END_TEST
 
+/* How large we are ourselves is not taken for what ssh takes. */
+START_TEST(of_a_large_process) {
+	size_t n = 400u << 20;
+	char *much = malloc(n);
+	ck_assert_ptr_nonnull(much);
+	memset(much, 1, n);
+	write_text(file, "User somebody\n");
+	ask("one");
+	run();
+	ck_assert_msg(!said.code, "%s", said.msg);
+	snprintf(file, sizeof file, "/dev/zero");
+	ask("one");
+	run();
+	ck_assert_msg(strstr(said.msg, "MB of memory") != NULL, "%s", said.msg);
+	free(much);
+}
+END_TEST
+
 START_TEST(endless_output) {
 	write_exec("exec yes >&2");
 	ask("one");
@@ -200,6 +218,7 @@ int main(void) {
 	tcase_add_test(tc, freed);
 	tcase_add_test(tc, left_behind);
 	tcase_add_test(tc, endless_file);
+	tcase_add_test(tc, of_a_large_process);
 	tcase_add_test(tc, endless_output);
 	tcase_add_test(tc, killed);
 	suite_add_tcase(s, tc);

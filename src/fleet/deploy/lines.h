@@ -1,5 +1,6 @@
 /* The shell text of deploy.c's lines: what deploy.c says of PROBE, ATTACH and CLEAN. No single
- * quotes, as in bootstrap.h, and `!` only ahead of a blank or `=`: csh's history takes the others; the values that its formats want are compose()'s. */
+ * quotes, as in bootstrap.h, and `!` only ahead of a blank or `=`: csh's history takes the others;
+ * the values that its formats want are compose()'s. */
 #ifndef CUBE_DEPLOY_LINES_H
 #define CUBE_DEPLOY_LINES_H
 
@@ -40,7 +41,7 @@
 	"rmdir \"$d/run\" 2>/dev/null; if [ -d \"$d/run\" ]; then for f in \"$d\"/run/*; do "            \
 	"case $f in \"$d/run/%s.\"*) ;; *) k=\"$k $f\";; esac; done; continue; fi; "                     \
 	"for f in \"$d\"/bin/* \"$d\"/bin/.tmp.*; do n=${f##*/}; case $n in .tmp.*) ;; "                 \
-	"*[!=0-9a-f]*) continue;; *) [ ${#n} = 64 ] || continue;; esac; "                                 \
+	"*[!=0-9a-f]*) continue;; *) [ ${#n} = 64 ] || continue;; esac; "                                \
 	"rm -f \"$f\" 2>/dev/null; [ ! -e \"$f\" ] || l=\"$l $f\"; done; rmdir \"$d/bin\" 2>/dev/null; " \
 	"m=; [ ! -e \"$d/.made-parent\" ] || m=1; [ -d \"$d/bin\" ] || rm -f \"$d/.made-parent\"; "      \
 	"rmdir \"$d\" 2>/dev/null && [ \"$m\" ] && rmdir \"${d%%/*}\" 2>/dev/null; done; "               \

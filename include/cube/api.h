@@ -8,7 +8,7 @@
 #include "cube/logs.h"
 #include "cube/paths.h"
 #include "cube/prompts.h"
-#include "cube/session.h"
+#include "cube/userenv.h"
 #include "cube/turn.h"
 #include "cube/work.h"
 
@@ -21,7 +21,7 @@ struct cube_api_parts { /* what it speaks of; borrowed, and there as long as the
 	struct cube_work *work;
 	struct cube_files *files;
 	struct cube_logs *logs;
-	struct cube_session *session;
+	struct cube_userenv *userenv;
 	const struct cube_paths *paths;
 	uint64_t cluster;
 	int64_t started;         /* wall */

@@ -32,7 +32,7 @@ const struct cube_image *cube_builds_find(const struct cube_builds *b, const cha
  * two, or when cancelled. */
 typedef void cube_builds_fn(void *arg, const struct cube_image *image, const struct cube_err *err);
 struct cube_builds_wait {
-	struct cube_link link;
+	struct cube_list entry;
 	cube_builds_fn *fn;
 	void *arg;
 };

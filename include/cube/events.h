@@ -31,7 +31,7 @@ void cube_events_flush(struct cube_events *ev); /* after the commit: calls the w
 /* A watcher is called from flush when there are newer committed events, and at once with each
  * progress. It reads events themselves from the store. */
 struct cube_events_watcher {
-	struct cube_link link; /* zero-initialise */
+	struct cube_list entry; /* zero-initialise */
 	void (*changed)(void *arg);
 	void (*progress)(void *arg, uint32_t node, const char *step, double progress);
 	void (*note)(void *arg, uint32_t node, const char *text);

@@ -38,7 +38,7 @@ struct cube_node_facts {
 };
 
 struct cube_node {             /* to be read; what is written is said */
-	struct cube_link hook; /* in the fleet */
+	struct cube_list hook; /* in the fleet */
 	struct cube_fleet *fleet;
 	uint32_t id;
 	char *name;
@@ -154,7 +154,7 @@ int cube_fleet_bring_back(struct cube_fleet *fleet, const char *name, struct cub
 
 struct cube_node *cube_fleet_find(struct cube_fleet *fleet, const char *name);
 struct cube_node *cube_fleet_by_id(struct cube_fleet *fleet, uint32_t id);
-struct cube_link *cube_fleet_list(struct cube_fleet *fleet); /* head; members by .hook, by id; gone
+struct cube_list *cube_fleet_list(struct cube_fleet *fleet); /* head; members by .hook, by id; gone
 								nodes are not in it */
 unsigned cube_fleet_count(const struct cube_fleet *fleet);
 uint32_t cube_fleet_last_id(const struct cube_fleet *fleet); /* the highest, also of gone ones */

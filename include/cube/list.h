@@ -6,35 +6,35 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct cube_link {
-	struct cube_link *prev, *next; /* both NULL, or both itself, while not linked */
+struct cube_list {
+	struct cube_list *prev, *next; /* both NULL, or both itself, while not linked */
 };
 
 #define cube_container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-static inline void cube_list_init(struct cube_link *head) {
+static inline void cube_list_init(struct cube_list *head) {
 	head->prev = head->next = head;
 }
-static inline bool cube_list_empty(const struct cube_link *head) {
+static inline bool cube_list_empty(const struct cube_list *head) {
 	return !head->next || head->next == head;
 }
-static inline bool cube_link_linked(const struct cube_link *l) {
+static inline bool cube_list_linked(const struct cube_list *l) {
 	return l->next && l->next != l;
 }
-static inline void cube_list_insert(struct cube_link *prev, struct cube_link *l) {
+static inline void cube_list_insert(struct cube_list *prev, struct cube_list *l) {
 	l->prev = prev;
 	l->next = prev->next;
 	prev->next->prev = l;
 	prev->next = l;
 }
-static inline void cube_list_push(struct cube_link *head, struct cube_link *l) { /* at the front */
+static inline void cube_list_push(struct cube_list *head, struct cube_list *l) { /* at the front */
 	cube_list_insert(head, l);
 }
-static inline void cube_list_append(struct cube_link *head, struct cube_link *l) { /* at the end */
+static inline void cube_list_append(struct cube_list *head, struct cube_list *l) { /* at the end */
 	cube_list_insert(head->prev, l);
 }
-static inline void cube_list_remove(struct cube_link *l) {
-	if (!cube_link_linked(l)) return;
+static inline void cube_list_remove(struct cube_list *l) {
+	if (!cube_list_linked(l)) return;
 	l->prev->next = l->next;
 	l->next->prev = l->prev;
 	l->prev = l->next = NULL;
@@ -43,7 +43,7 @@ static inline void cube_list_remove(struct cube_link *l) {
 /* Iterate; the element at hand may be removed and freed in the body. break and continue work:
  * it##_b stays set when the body was left by break. */
 #define cube_list_each(head, it, type, member)                                                \
-	for (struct cube_link *it##_l = (head)->next, *it##_n = it##_l ? it##_l->next : NULL, \
+	for (struct cube_list *it##_l = (head)->next, *it##_n = it##_l ? it##_l->next : NULL, \
 			      *it##_b = NULL;                                                 \
 	     !it##_b && it##_l && it##_l != (head);                                           \
 	     it##_l = it##_b ? NULL : it##_n, it##_n = it##_l ? it##_l->next : NULL)          \

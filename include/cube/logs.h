@@ -49,7 +49,7 @@ int cube_log_reader_next(struct cube_log_reader *r, uint8_t *space, size_t n,
 /* A watcher is called from flush, after the commit, once for each task of first..last that got
  * bytes in this turn. */
 struct cube_logs_watcher {
-	struct cube_link link; /* zero-initialise */
+	struct cube_list entry; /* zero-initialise */
 	uint64_t first, last;
 	void (*grew)(void *arg, uint64_t task);
 	void *arg;

@@ -36,7 +36,7 @@ struct cube_asker {       /* zero-initialise, then set the first three */
 	void (*answer)(void *arg, const char *const *answers, const char *why);
 	void *arg;
 	/* private */
-	struct cube_link link;      /* in prompt->askers */
+	struct cube_list entry;     /* in prompt->askers */
 	struct cube_prompt *prompt; /* the one it waits in */
 	uint64_t asked_at;          /* mono */
 	bool active, may_ask;
@@ -65,7 +65,7 @@ void cube_prompts_forget(struct cube_prompts *p);
 #define CUBE_PROMPT_TRIES 3 /* wrong answers to one prompt */
 
 struct cube_prompt { /* to be read only */
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_prompts *all;
 	uint64_t id;      /* another one each time it is asked anew; 0: not open for answers now */
 	uint64_t version; /* rises with each change that can be seen */
@@ -75,7 +75,7 @@ struct cube_prompt { /* to be read only */
 	unsigned n, tries;
 	char *texts[CUBE_ASK_PROMPTS];
 	bool echo[CUBE_ASK_PROMPTS];
-	struct cube_link askers;  /* struct cube_asker.link, in the order they came */
+	struct cube_list askers;  /* struct cube_asker.link, in the order they came */
 	struct cube_asker *trial; /* who tries the answer */
 	char *answers[CUBE_ASK_PROMPTS + 1];
 	/* While others wait: the answers that were refused, and by whom. */
@@ -85,7 +85,7 @@ struct cube_prompt { /* to be read only */
 const char *cube_ask_kind_name(enum cube_ask_kind kind); /* "password" */
 
 struct cube_prompts_watcher {
-	struct cube_link link;      /* zero-initialise */
+	struct cube_list entry;     /* zero-initialise */
 	void (*changed)(void *arg); /* from flush: look at them again */
 	void *arg;
 };

@@ -30,7 +30,7 @@ struct cube_turn { /* to be read only */
 	bool dead;
 	/* private */
 	bool in_tx;
-	struct cube_link hooks;
+	struct cube_list hooks;
 	cube_turn_failed_fn *failed;
 	void *arg;
 };
@@ -51,7 +51,7 @@ void cube_turn_must(struct cube_turn *t, int rc, const struct cube_err *err);
 void cube_turn_commit(struct cube_turn *t);
 
 struct cube_turn_hook {
-	struct cube_link link; /* zero-initialise */
+	struct cube_list entry; /* zero-initialise */
 	void (*before)(
 		void *arg); /* each commit: what is only in memory is to be written; or NULL */
 	void (*committed)(void *arg); /* a transaction was; or NULL */

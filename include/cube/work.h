@@ -28,10 +28,10 @@
 struct cube_work;
 
 struct cube_job {
-	struct cube_link link;    /* among the jobs in memory, rising ids */
-	struct cube_link pending; /* struct cube_task.queue: its tasks without a node, in order */
-	struct cube_link waiting; /* among the jobs that have some and may place them */
-	struct cube_link ending;  /* among those whose pending tasks are being stopped */
+	struct cube_list entry;   /* among the jobs in memory, rising ids */
+	struct cube_list pending; /* struct cube_task.queue: its tasks without a node, in order */
+	struct cube_list waiting; /* among the jobs that have some and may place them */
+	struct cube_list ending;  /* among those whose pending tasks are being stopped */
 	uint64_t stop;            /* as in its row */
 	uint64_t id;
 	uint64_t first; /* of its tasks, which are numbered in a row */
@@ -45,9 +45,9 @@ struct cube_job {
 #define CUBE_TASK_SIGNALS 4
 
 struct cube_task {
-	struct cube_link queue;   /* pending: its job's, or its node's `bound`; else `attempts` */
-	struct cube_link bucket;  /* by id */
-	struct cube_link changes; /* linked while this turn has something to persist or to tell */
+	struct cube_list queue;   /* pending: its job's, or its node's `bound`; else `attempts` */
+	struct cube_list bucket;  /* by id */
+	struct cube_list changes; /* linked while this turn has something to persist or to tell */
 	struct cube_job *job;
 	struct cube_task_row row; /* what the store holds; row.reason is not used, see below */
 	char *reason;
@@ -132,7 +132,7 @@ void cube_work_input_end(struct cube_work *t, struct cube_task *task);
 
 /* Called from flush for each task that changed state (final included) or took input. */
 struct cube_work_watcher {
-	struct cube_link link; /* zero-initialise */
+	struct cube_list entry; /* zero-initialise */
 	uint64_t first, last;
 	void (*changed)(void *arg, uint64_t task);
 	void *arg;

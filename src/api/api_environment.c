@@ -3,15 +3,15 @@
 
 #include "api_impl.h"
 #include "cube/log.h"
-#include "cube/session.h"
+#include "cube/userenv.h"
 
 static int check(const json_t *body, struct cube_err *err) {
 	const char *name;
 	json_t *value;
 	json_object_foreach((json_t *)body, name, value) {
 		bool known = false;
-		for (size_t i = 0; cube_session_name(i); i++)
-			known |= !strcmp(name, cube_session_name(i));
+		for (size_t i = 0; cube_userenv_name(i); i++)
+			known |= !strcmp(name, cube_userenv_name(i));
 		if (!known) return cube_fail(err, CUBE_EUSAGE, "%.80s: unknown field", name);
 		if (!json_is_null(value) &&
 		    (!json_is_string(value) || json_string_length(value) >= CUBE_SESSION_VALUE))
@@ -35,7 +35,7 @@ void cube_api_environment_put(void *arg, struct cube_request *req) {
 		return;
 	}
 	json_object_foreach(body, name, value) {
-		if (cube_session_set(api->parts.session, name, json_string_value(value)))
+		if (cube_userenv_set(api->parts.userenv, name, json_string_value(value)))
 			cube_info("%s is now %s", name,
 				  json_is_null(value) ? "unset" : json_string_value(value));
 	}

@@ -36,7 +36,7 @@ enum {
 };
 
 struct output { /* of a task that has an attempt */
-	struct cube_link link;
+	struct cube_list entry;
 	uint32_t index, attempt, node;
 	struct cube_log_reader *reader;
 };
@@ -50,7 +50,7 @@ struct frames {
 	uint8_t *flags;
 	uint32_t *queue; /* ring */
 	size_t head, len, cap;
-	struct cube_link *buckets; /* struct output, by index */
+	struct cube_list *buckets; /* struct output, by index */
 	size_t nbuckets, noutputs;
 	struct cube_logs_watcher grew;
 	struct cube_work_watcher changed;
@@ -88,13 +88,13 @@ static void rotate(struct frames *f) {
 
 /* --- readers --- */
 
-static struct cube_link *bucket(struct frames *f, uint32_t index) {
+static struct cube_list *bucket(struct frames *f, uint32_t index) {
 	return &f->buckets[index & (f->nbuckets - 1)];
 }
 
 static struct output *find_output(struct frames *f, uint32_t index) {
 	if (!f->nbuckets) return NULL;
-	cube_list_each (bucket(f, index), o, struct output, link) {
+	cube_list_each (bucket(f, index), o, struct output, entry) {
 		if (o->index == index) return o;
 	}
 	return NULL;
@@ -102,15 +102,15 @@ static struct output *find_output(struct frames *f, uint32_t index) {
 
 static void grow_outputs(struct frames *f) {
 	size_t n = f->nbuckets;
-	struct cube_link *old = f->buckets;
+	struct cube_list *old = f->buckets;
 	f->nbuckets = n ? n * 2 : 16;
 	f->buckets = cube_realloc_array(NULL, f->nbuckets, sizeof *f->buckets);
 	for (size_t i = 0; i < f->nbuckets; i++) cube_list_init(&f->buckets[i]);
 	for (size_t i = 0; i < n; i++) {
 		while (!cube_list_empty(&old[i])) {
-			struct cube_link *l = old[i].next;
+			struct cube_list *l = old[i].next;
 			cube_list_remove(l);
-			cube_list_append(bucket(f, cube_container(l, struct output, link)->index),
+			cube_list_append(bucket(f, cube_container(l, struct output, entry)->index),
 					 l);
 		}
 	}
@@ -119,7 +119,7 @@ static void grow_outputs(struct frames *f) {
 
 static void free_output(struct frames *f, struct output *o) {
 	if (!o) return;
-	cube_list_remove(&o->link);
+	cube_list_remove(&o->entry);
 	cube_log_reader_free(o->reader);
 	free(o);
 	f->noutputs--;
@@ -139,7 +139,7 @@ static void open_output(struct frames *f, const struct cube_task_row *row) {
 	o = cube_alloc(sizeof *o);
 	*o = (struct output){.index = index, .attempt = row->attempt, .node = row->node};
 	o->reader = cube_log_reader_new(f->pages.api->parts.logs, row->id, row->attempt, 0, 0);
-	cube_list_append(bucket(f, index), &o->link);
+	cube_list_append(bucket(f, index), &o->entry);
 	f->noutputs++;
 	bool old = f->flags[index] & OLD;
 	f->flags[index] &= (uint8_t)~OLD;
@@ -313,7 +313,7 @@ static void release(struct cube_pages *p) {
 	cube_logs_unwatch(&f->grew);
 	cube_work_unwatch(&f->changed);
 	for (size_t i = 0; i < f->nbuckets; i++) {
-		cube_list_each (&f->buckets[i], o, struct output, link) free_output(f, o);
+		cube_list_each (&f->buckets[i], o, struct output, entry) free_output(f, o);
 	}
 	free(f->buckets);
 	free(f->queue);

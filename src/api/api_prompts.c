@@ -16,7 +16,7 @@ json_t *cube_api_prompt_json(const struct cube_prompt *q) {
 		json_array_append_new(prompts,
 				      json_pack("{s:o, s:b}", "text", cube_jv_text(q->texts[i]),
 						"echo", q->echo[i]));
-	cube_list_each (&q->askers, a, struct cube_asker, link) {
+	cube_list_each (&q->askers, a, struct cube_asker, entry) {
 		json_array_append_new(nodes, cube_jv_text(a->name));
 	}
 	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:b, s:o}", "prompt", cube_jv_u64(q->id),

@@ -79,7 +79,7 @@ static void add_end(json_t *o, const struct cube_task_row *row) {
 	if (row->started) json_object_set_new(o, "usage", usage_json(row));
 }
 
-static bool is_lost(struct cube_api *api, const struct cube_task_row *row) {
+static bool is_unknown(struct cube_api *api, const struct cube_task_row *row) {
 	if (cube_task_final(row->state) || row->state == CUBE_TASK_PENDING) return false;
 	struct cube_node *node = cube_fleet_by_id(api->parts.fleet, row->node);
 	return node && (node->state == CUBE_NODE_LOST || node->state == CUBE_NODE_NEEDS_LOGIN ||
@@ -106,7 +106,7 @@ json_t *cube_api_task_json(struct cube_api *api, const struct cube_task_row *row
 	if (cube_task_final(row->state)) add_end(o, row);
 	json_object_set_new(o, "stdout_bytes", cube_jv_u64(row->out_end));
 	json_object_set_new(o, "stderr_bytes", cube_jv_u64(row->err_end));
-	json_object_set_new(o, "lost", json_boolean(is_lost(api, row)));
+	json_object_set_new(o, "unknown", json_boolean(is_unknown(api, row)));
 	return o;
 }
 

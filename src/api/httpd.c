@@ -75,7 +75,7 @@ void cube_httpd_wake(struct cube_request *req) {
 /* --- until the commit --- */
 
 void cube_httpd_hold(struct cube_request *req) {
-	if (!cube_link_linked(&req->held)) cube_list_append(&req->h->held, &req->held);
+	if (!cube_list_linked(&req->held)) cube_list_append(&req->h->held, &req->held);
 }
 
 void cube_httpd_flush(struct cube_httpd *h) {
@@ -103,7 +103,7 @@ static struct cube_request *request_new(struct cube_httpd *h, struct MHD_Connect
 	req->method = cube_strdup(method);
 	req->path = cube_strdup(path);
 	cube_buf_init(&req->body, 0);
-	cube_list_append(&h->requests, &req->link);
+	cube_list_append(&h->requests, &req->entry);
 	return req;
 }
 
@@ -112,7 +112,7 @@ static void request_free(struct cube_request *req) {
 	req->conn->req = NULL;
 	if (req->follows) req->h->following[req->follows]--;
 	cube_io_del(req->watch);
-	cube_list_remove(&req->link);
+	cube_list_remove(&req->entry);
 	cube_list_remove(&req->held);
 	if (req->sink.gone) req->sink.gone(req->sink_arg, req);
 	if (req->stream.source.free) req->stream.source.free(req->stream.arg);
@@ -360,7 +360,7 @@ int cube_httpd_new(struct cube_loop *loop, int listen_fd, const struct cube_rout
 
 static void end_daemon(struct cube_httpd *h) {
 	for (int i = 0; i < ROUNDS; i++) MHD_run(h->daemon); /* answers given in the last turn */
-	cube_list_each (&h->requests, req, struct cube_request, link) {
+	cube_list_each (&h->requests, req, struct cube_request, entry) {
 		req->gone = true;
 		mhd_resume(req);
 		struct cube_upgraded *up = req->upgraded;
@@ -389,7 +389,7 @@ unsigned cube_httpd_connections(const struct cube_httpd *h) {
 
 void cube_httpd_finish(struct cube_httpd *h) {
 	h->closing = h->finished = true;
-	cube_list_each (&h->requests, req, struct cube_request, link) {
+	cube_list_each (&h->requests, req, struct cube_request, entry) {
 		if (req->route && req->route->follows == CUBE_FOLLOWS_ENDLESS) mhd_resume(req);
 	}
 	cube_httpd_run(h);

@@ -54,7 +54,7 @@ static bool has_moved(struct cube_conn *c) {
 bool cube_httpd_busy(struct cube_httpd *h) {
 	bool busy = h->incoming > 0 || h->moved;
 	h->moved = false;
-	cube_list_each (&h->conns, c, struct cube_conn, link) {
+	cube_list_each (&h->conns, c, struct cube_conn, entry) {
 		if (has_moved(c) || is_owed(c)) busy = true;
 	}
 	return busy;
@@ -88,7 +88,7 @@ static bool make_room(struct cube_httpd *h) {
 	struct cube_conn *oldest = NULL;
 	unsigned before = h->connections;
 	uint64_t now = cube_loop_now(h->loop);
-	cube_list_each (&h->conns, c, struct cube_conn, link) {
+	cube_list_each (&h->conns, c, struct cube_conn, entry) {
 		if (c->ended || !is_unfinished(c) || now - c->heard < QUIET_NS) continue;
 		if (!oldest || c->heard < oldest->heard) oldest = c;
 	}
@@ -127,7 +127,7 @@ static bool is_overdue(const struct cube_conn *c, uint64_t now) {
 static void on_sweep(void *arg) {
 	struct cube_httpd *h = arg;
 	uint64_t now = cube_loop_now(h->loop);
-	cube_list_each (&h->conns, c, struct cube_conn, link) {
+	cube_list_each (&h->conns, c, struct cube_conn, entry) {
 		if (is_overdue(c, now)) hang_up(c);
 	}
 	hold_spares(h);
@@ -149,13 +149,13 @@ void cube_httpd_on_connection(void *httpd, struct MHD_Connection *connection, vo
 		c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
 				->connect_fd;
 		c->heard = cube_loop_now(h->loop);
-		cube_list_append(&h->conns, &c->link);
+		cube_list_append(&h->conns, &c->entry);
 		h->connections++;
 		if (!cube_timer_armed(h->sweep)) cube_timer_after(h->sweep, SWEEP_NS);
 		return;
 	}
 	h->connections--;
-	cube_list_remove(&c->link);
+	cube_list_remove(&c->entry);
 	free(c);
 	/* its descriptor is closed a little later */
 	if (h->paused && !h->closing) cube_timer_after(h->sweep, 0);

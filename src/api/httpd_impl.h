@@ -24,9 +24,9 @@ struct cube_httpd {
 	cube_route_fn *refuse;
 	cube_may_tell_fn *may_tell;
 	void *arg;
-	struct cube_link requests;
-	struct cube_link held;  /* struct cube_request: they wait for cube_httpd_flush */
-	struct cube_link conns; /* struct cube_conn */
+	struct cube_list requests;
+	struct cube_list held;  /* struct cube_request: they wait for cube_httpd_flush */
+	struct cube_list conns; /* struct cube_conn */
 	unsigned connections, incoming, limit;
 	unsigned following[CUBE_FOLLOWS_KINDS]; /* requests */
 	int listen_fd;                          /* -1: none */
@@ -44,7 +44,7 @@ struct cube_httpd {
 };
 
 struct cube_conn {
-	struct cube_link link;
+	struct cube_list entry;
 	int fd; /* the library's */
 	struct cube_request *req;
 	bool asked; /* a request came once: what is idle now may ask again */
@@ -66,8 +66,8 @@ struct cube_upgraded {
 };
 
 struct cube_request {
-	struct cube_link link;
-	struct cube_link held;
+	struct cube_list entry;
+	struct cube_list held;
 	struct cube_httpd *h;
 	struct MHD_Connection *connection;
 	struct cube_conn *conn;

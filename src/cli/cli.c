@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cube/parse.h"
-#include "cube/session.h"
+#include "cube/userenv.h"
 #include "cube/text.h"
 
 const struct cube_option cube_common_options[] = {
@@ -49,13 +49,13 @@ int cube_cli_fail(const struct cube_err *err) {
 static json_t *session(void) {
 	json_t *all = json_object();
 	bool person = isatty(STDIN_FILENO) || isatty(STDERR_FILENO);
-	for (size_t i = 0; cube_session_name(i); i++) {
-		const char *value = getenv(cube_session_name(i));
+	for (size_t i = 0; cube_userenv_name(i); i++) {
+		const char *value = getenv(cube_userenv_name(i));
 		json_t *text =
 			value && strlen(value) < CUBE_SESSION_VALUE ? json_string(value) : NULL;
-		if (text) json_object_set_new(all, cube_session_name(i), text);
+		if (text) json_object_set_new(all, cube_userenv_name(i), text);
 		else if (!value && person)
-			json_object_set_new(all, cube_session_name(i), json_null());
+			json_object_set_new(all, cube_userenv_name(i), json_null());
 	}
 	return all;
 }

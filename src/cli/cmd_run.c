@@ -90,7 +90,7 @@ static int make_body(struct cube_cli *cli, const struct args *a, char **words, s
 	return rc;
 }
 
-static int print_ids(const struct cube_job *job) {
+static int print_ids(const struct cube_submission *job) {
 	struct cube_buf out;
 	cube_buf_init(&out, 32u << 20);
 	for (uint64_t i = 0; i < job->count; i++)
@@ -103,7 +103,7 @@ static int print_ids(const struct cube_job *job) {
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 	const struct args *a = values;
 	struct cube_follow_result result = {0};
-	struct cube_job job = {0};
+	struct cube_submission job = {0};
 	struct cube_err err;
 	json_t *body = NULL;
 	int rc = check_args(a, n, &err);
@@ -114,15 +114,15 @@ static int run(struct cube_cli *cli, void *values, char **words, size_t n) {
 			       "--workers=HOSTS` first");
 	if (!rc) rc = check_nodes(cli, &err);
 	if (!rc) rc = make_body(cli, a, words, n, &body, &err);
-	if (!rc) rc = cube_job_submit(cli, body, &job, &err);
+	if (!rc) rc = cube_submission_make(cli, body, &job, &err);
 	json_decref(body);
 	if (rc) return cube_cli_fail(&err);
 	if (a->detach) return print_ids(&job);
-	rc = cube_job_attach(cli, &job, &a->print, a->input, NULL, NULL, &result, &err);
+	rc = cube_submission_attach(cli, &job, &a->print, a->input, NULL, NULL, &result, &err);
 	if (rc) return cube_cli_fail(&err);
 	if (result.left == CUBE_WRITE_GONE || result.left == CUBE_WRITE_FAILED)
-		cube_job_stop(cli, &job);
-	else if (result.left) cube_job_left(&job);
+		cube_submission_stop(cli, &job);
+	else if (result.left) cube_submission_left(&job);
 	return result.left ? result.left : result.exit_code;
 }
 

@@ -55,28 +55,29 @@ static int tear_down(struct cube_cli *cli, const json_t *reply, uint64_t job, bo
 static int once(struct cube_cli *cli, const struct args *a, const json_t *reply, json_t *task) {
 	struct cube_follow_result result = {0};
 	struct cube_join join = {0};
-	struct cube_job job = {0};
+	struct cube_submission job = {0};
 	struct cube_err err;
 	const json_t *added = json_object_get(reply, "added");
 	bool live = cube_render_live(STDERR_FILENO);
-	int code = 0, rc = cube_job_submit(cli, task, &job, &err);
+	int code = 0, rc = cube_submission_make(cli, task, &job, &err);
 	if (!rc) {
 		cube_join_start(&join, cli, reply, live ? CUBE_PROGRESS_LIVE : CUBE_PROGRESS_QUIET,
 				true);
-		rc = cube_job_attach(cli, &job, &a->print, false, cube_join_hide, &join, &result,
-				     &err);
+		rc = cube_submission_attach(cli, &job, &a->print, false, cube_join_hide, &join,
+					    &result, &err);
 		cube_join_stop(&join);
 	}
 	if (rc) code = cube_cli_fail(&err);
 	if (!rc) code = result.left ? result.left : result.exit_code;
 	if (result.left == 130) {
 		cube_autofree char *names = cube_fold_names(added);
-		cube_job_left(&job);
+		cube_submission_left(&job);
 		if (*names) cube_cli_say("the nodes stay: `cube down %s` takes them down", names);
 		return code;
 	}
 	if (result.left)
-		cube_job_stop(cli, &job); /* nodes that were there before keep no task of ours */
+		cube_submission_stop(cli,
+				     &job); /* nodes that were there before keep no task of ours */
 	int down = tear_down(cli, reply, job.id, a->purge);
 	return code ? code : down;
 }

@@ -25,7 +25,7 @@
 #define TRY_MS    100 /* between two tries for those that wait */
 
 struct conn {
-	struct cube_link link;
+	struct cube_list entry;
 	const struct cube_forward *forward;
 	struct cube_rstream *stream; /* NULL: its node is waited for */
 	uint64_t began;
@@ -43,7 +43,7 @@ struct relay {
 		const struct cube_forward *forward;
 	} listeners[LISTENERS];
 	size_t nlisteners, nconns;
-	struct cube_link conns;
+	struct cube_list conns;
 	struct pollfd *polls;
 	uint8_t *frame;
 	uint64_t tried; /* when those that wait were last tried */
@@ -52,7 +52,7 @@ struct relay {
 /* ---- connections ---- */
 
 static void conn_free(struct relay *r, struct conn *c) {
-	cube_list_remove(&c->link);
+	cube_list_remove(&c->entry);
 	r->nconns--;
 	cube_rstream_free(c->stream);
 	cube_sink_close(&c->out);
@@ -107,7 +107,7 @@ static bool conn_try(struct relay *r, struct conn *c) {
 static void try_waiting(struct relay *r) {
 	const char *away = NULL;
 	r->tried = cube_clock_mono();
-	cube_list_each (&r->conns, c, struct conn, link) {
+	cube_list_each (&r->conns, c, struct conn, entry) {
 		const char *node = c->forward->node;
 		if (c->stream || (away && strcmp(away, node) == 0)) continue;
 		if (!conn_try(r, c)) away = node;
@@ -115,7 +115,7 @@ static void try_waiting(struct relay *r) {
 }
 
 static bool any_waits(const struct relay *r) {
-	cube_list_each (&r->conns, c, struct conn, link)
+	cube_list_each (&r->conns, c, struct conn, entry)
 		if (!c->stream) return true;
 	return false;
 }
@@ -127,7 +127,7 @@ static void conn_open(struct relay *r, const struct cube_forward *f, int sock) {
 	*c = (struct conn){.forward = f, .sock = sock, .began = cube_clock_mono()};
 	cube_sink_open(&c->out, sock, 2 * WINDOW);
 	cube_buf_init(&c->said, 400);
-	cube_list_append(&r->conns, &c->link);
+	cube_list_append(&r->conns, &c->entry);
 	r->nconns++;
 	conn_try(r, c);
 }
@@ -205,7 +205,7 @@ static size_t gather(struct relay *r) {
 	r->polls[n++] = (struct pollfd){r->signals.fd, POLLIN, 0};
 	for (size_t i = 0; i < r->nlisteners; i++)
 		r->polls[n++] = (struct pollfd){r->listeners[i].fd, POLLIN, 0};
-	cube_list_each (&r->conns, c, struct conn, link) {
+	cube_list_each (&r->conns, c, struct conn, entry) {
 		r->polls[n++] = stream_interest(c);
 		r->polls[n++] = local_interest(c);
 	}
@@ -219,7 +219,7 @@ static int turn(struct relay *r) {
 	if (poll(r->polls, n, waits ? TRY_MS : -1) < 0) return 0;
 	if (r->polls[0].revents) return cube_signals_next(&r->signals);
 	n = 1 + r->nlisteners;
-	cube_list_each (&r->conns, c, struct conn, link) {
+	cube_list_each (&r->conns, c, struct conn, entry) {
 		if (!conns--) break;
 		conn_step(r, c, r->polls + n);
 		n += 2;
@@ -289,7 +289,7 @@ int cube_forward_run(struct cube_cli *cli, const struct cube_forward *list, size
 	cube_signals_open(&r.signals, caught);
 	for (size_t i = 0; !rc && i < n; i++) rc = listen_for(&r, &list[i], err);
 	while (!rc && !signo) signo = turn(&r);
-	cube_list_each (&r.conns, c, struct conn, link) conn_free(&r, c);
+	cube_list_each (&r.conns, c, struct conn, entry) conn_free(&r, c);
 	for (size_t i = 0; i < r.nlisteners; i++) close(r.listeners[i].fd);
 	cube_signals_close(&r.signals);
 	free(r.polls);

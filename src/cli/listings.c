@@ -26,7 +26,7 @@ INT_CELL(task_attempt, "attempt")
 INT_CELL(task_index, "index")
 
 CELL(task_state) {
-	if (cube_json_true(row, "lost")) return cube_buf_addstr(out, "unknown");
+	if (cube_json_true(row, "unknown")) return cube_buf_addstr(out, "unknown");
 	return cube_cell_text(row, "state", out);
 }
 

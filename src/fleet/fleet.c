@@ -128,7 +128,7 @@ struct cube_node *cube_fleet_by_id(struct cube_fleet *fleet, uint32_t id) {
 	return id && id <= fleet->last_id ? fleet->ids[id].node : NULL;
 }
 
-struct cube_link *cube_fleet_list(struct cube_fleet *fleet) {
+struct cube_list *cube_fleet_list(struct cube_fleet *fleet) {
 	return &fleet->list;
 }
 static bool is_cached(struct cube_fleet *fleet, uint32_t id) {

@@ -53,8 +53,8 @@ void cube_link_drop(struct cube_node *node, const char *why) {
 }
 
 void cube_node_flush_soon(struct cube_node *node) {
-	struct cube_link *l = &node->link->unsent;
-	if (!cube_link_linked(l)) cube_list_append(&node->fleet->unsent, l);
+	struct cube_list *l = &node->link->unsent;
+	if (!cube_list_linked(l)) cube_list_append(&node->fleet->unsent, l);
 }
 
 void cube_node_send(struct cube_node *node, const struct cube_msg *msg) {
@@ -219,7 +219,7 @@ static int on_metric(struct cube_node *node, const struct cube_msg *msg) {
 	struct cube_node_link *l = node->link;
 	uint64_t now = cube_loop_now(fleet->is.turn->loop);
 	if (l->metric_at && now - l->metric_at < METRIC_MIN_NS) return 0; /* one a second */
-	if (cube_link_linked(&l->sampled)) store_sample(node);
+	if (cube_list_linked(&l->sampled)) store_sample(node);
 	l->metric_at = now;
 	node->metric_before = node->metric;
 	node->metric = msg->metric;

@@ -42,7 +42,7 @@ struct cube_node *cube_node_new(struct cube_fleet *fleet, uint32_t id, const cha
 	cube_buf_init(&node->link->outbox, OUTBOX_MAX);
 	node->link->timer = cube_timer_add(fleet->is.turn->loop, on_timer, node);
 	cube_node_ask_init(node);
-	struct cube_link *at = fleet->list.prev;
+	struct cube_list *at = fleet->list.prev;
 	while (at != &fleet->list && cube_container(at, struct cube_node, hook)->id > id)
 		at = at->prev;
 	cube_list_insert(at, &node->hook);

@@ -17,9 +17,9 @@ struct cube_fleet {
 	const struct cube_fleet_receiver *receivers;
 	size_t nreceivers;
 	struct cube_wake *wake;
-	struct cube_link list;
-	struct cube_link unsent;  /* struct cube_node_link.unsent: may have something to send */
-	struct cube_link sampled; /* .sampled: with a sample that is not stored yet */
+	struct cube_list list;
+	struct cube_list unsent;  /* struct cube_node_link.unsent: may have something to send */
+	struct cube_list sampled; /* .sampled: with a sample that is not stored yet */
 	struct cube_timer *samples;
 	unsigned count;
 	struct entry { /* by id; the name stays when the node is gone */
@@ -36,7 +36,7 @@ struct cube_fleet {
 
 struct cube_node_link {
 	struct cube_node *node;
-	struct cube_link unsent, sampled; /* in the fleet's lists */
+	struct cube_list unsent, sampled; /* in the fleet's lists */
 	struct cube_transport *transport;
 	struct cube_deploy *deploy; /* which drives the transport while it is there */
 	struct cube_buf outbox;     /* control frames, sent at flush */

@@ -13,7 +13,7 @@
 #define KEPT       64u                   /* secrets; the oldest goes first */
 
 struct secret { /* an answer that was accepted */
-	struct cube_link link;
+	struct cube_list entry;
 	enum cube_ask_kind kind;
 	char *key, *answer;
 	char *wrong_for[CUBE_PROMPT_TRIES]; /* who had refused it before it was accepted */
@@ -22,7 +22,7 @@ struct secret { /* an answer that was accepted */
 
 struct cube_prompts {
 	struct cube_loop *loop;
-	struct cube_link prompts, secrets, watchers; /* secrets: the newest first */
+	struct cube_list prompts, secrets, watchers; /* secrets: the newest first */
 	unsigned kept, active;
 	uint64_t last_id, last_number, version;
 	uint64_t alone_since;
@@ -44,7 +44,7 @@ static void wipe(char **text) {
 /* --- secrets --- */
 
 static void secret_free(struct cube_prompts *p, struct secret *s) {
-	cube_list_remove(&s->link);
+	cube_list_remove(&s->entry);
 	wipe(&s->answer);
 	for (unsigned i = 0; i < CUBE_PROMPT_TRIES; i++) free(s->wrong_for[i]);
 	free(s->key);
@@ -75,13 +75,13 @@ static struct secret *secret_keep(struct cube_prompts *p, struct cube_prompt *q)
 	q->answers[0] = NULL;
 	take_refusals(s, q);
 	s->number = ++p->last_number;
-	cube_list_push(&p->secrets, &s->link);
-	if (++p->kept > KEPT) secret_free(p, cube_container(p->secrets.prev, struct secret, link));
+	cube_list_push(&p->secrets, &s->entry);
+	if (++p->kept > KEPT) secret_free(p, cube_container(p->secrets.prev, struct secret, entry));
 	return s;
 }
 
 static struct secret *secret_by(struct cube_prompts *p, uint64_t number) {
-	cube_list_each (&p->secrets, s, struct secret, link) {
+	cube_list_each (&p->secrets, s, struct secret, entry) {
 		if (s->number == number) return s;
 	}
 	return NULL;
@@ -99,7 +99,7 @@ static struct secret *secret_for(struct cube_prompts *p, const struct cube_asker
 	struct secret *found = NULL, *refused = secret_by(p, a->refused[ask->kind]);
 	if (!is_shared(ask->kind, ask->n) || ask->again) return NULL;
 	if (refused && strcmp(refused->key, ask->key)) refused = NULL;
-	cube_list_each (&p->secrets, s, struct secret, link) {
+	cube_list_each (&p->secrets, s, struct secret, entry) {
 		if (s->kind != ask->kind || strcmp(s->key, ask->key)) continue;
 		if (s->number == a->worked[ask->kind]) return s;
 		if (found || is_wrong_for(s, a->name)) continue;
@@ -109,7 +109,7 @@ static struct secret *secret_for(struct cube_prompts *p, const struct cube_asker
 }
 
 static void forget_passwords(struct cube_prompts *p) {
-	cube_list_each (&p->secrets, s, struct secret, link) {
+	cube_list_each (&p->secrets, s, struct secret, entry) {
 		if (s->kind == CUBE_ASK_PASSWORD) secret_free(p, s);
 	}
 }
@@ -132,7 +132,7 @@ static void note_last(struct cube_asker *a, enum cube_ask_kind kind, const char 
 }
 
 static void leave(struct cube_asker *a) {
-	cube_list_remove(&a->link);
+	cube_list_remove(&a->entry);
 	a->prompt = NULL;
 }
 
@@ -179,7 +179,7 @@ static struct cube_prompt *prompt_new(struct cube_prompts *p, const struct cube_
 		q->echo[i] = ask->prompts[i].echo;
 	}
 	cube_list_init(&q->askers);
-	cube_list_append(&p->prompts, &q->link);
+	cube_list_append(&p->prompts, &q->entry);
 	q->timer = cube_timer_add(p->loop, on_timer, q);
 	q->id = ++p->last_id;
 	touch(q);
@@ -194,7 +194,7 @@ static void prompt_free(struct cube_prompt *q) {
 		wipe(&q->wrong[i]);
 		free(q->wrong_by[i]);
 	}
-	cube_list_remove(&q->link);
+	cube_list_remove(&q->entry);
 	cube_timer_del(q->timer);
 	for (unsigned i = 0; i < q->n; i++) free(q->texts[i]);
 	free(q->refused_by);
@@ -206,24 +206,24 @@ static void prompt_free(struct cube_prompt *q) {
 static struct cube_asker *first_of(struct cube_prompt *q) {
 	return cube_list_empty(&q->askers)
 		       ? NULL
-		       : cube_container(q->askers.next, struct cube_asker, link);
+		       : cube_container(q->askers.next, struct cube_asker, entry);
 }
 
 /* The askers, in order, in a list of their own: the prompt may go. */
-static void take_askers(struct cube_prompt *q, struct cube_link *list) {
+static void take_askers(struct cube_prompt *q, struct cube_list *list) {
 	cube_list_init(list);
-	cube_list_each (&q->askers, a, struct cube_asker, link) {
+	cube_list_each (&q->askers, a, struct cube_asker, entry) {
 		leave(a);
-		cube_list_append(list, &a->link);
+		cube_list_append(list, &a->entry);
 	}
 }
 
 static void give_up(struct cube_prompt *q, const char *why) {
-	struct cube_link list;
+	struct cube_list list;
 	take_askers(q, &list);
 	prompt_free(q);
 	while (!cube_list_empty(&list))
-		give_none(cube_container(list.next, struct cube_asker, link), why);
+		give_none(cube_container(list.next, struct cube_asker, entry), why);
 }
 
 /* The time until the first of its askers gives up. */
@@ -249,7 +249,7 @@ static void on_timer(void *arg) {
 		give_up(q, "nobody is there to answer");
 		return;
 	}
-	bool last = a->link.next == &q->askers;
+	bool last = a->entry.next == &q->askers;
 	leave(a);
 	if (last) prompt_free(q);
 	else {
@@ -292,7 +292,7 @@ static void try_answers(struct cube_prompt *q) {
 
 static void on_passed(struct cube_prompt *q) {
 	struct cube_prompts *p = q->all;
-	struct cube_link list;
+	struct cube_list list;
 	struct cube_asker *trial = q->trial;
 	q->trial = NULL;
 	take_askers(q, &list);
@@ -301,7 +301,7 @@ static void on_passed(struct cube_prompt *q) {
 	trial->worked[s->kind] = trial->last_secret = number;
 	prompt_free(q);
 	while (!cube_list_empty(&list)) {
-		struct cube_asker *a = cube_container(list.next, struct cube_asker, link);
+		struct cube_asker *a = cube_container(list.next, struct cube_asker, entry);
 		s = secret_by(p, number);
 		if (s) give_secret(a, s);
 		else give_none(a, "the answer is gone");
@@ -339,7 +339,7 @@ static bool is_last(const struct cube_asker *a, enum cube_ask_kind kind, const c
 
 /* The prompt whose answer it tries; with last: whose answer it was given last. */
 static struct cube_prompt *tried_by(struct cube_prompts *p, const struct cube_asker *a, bool last) {
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) {
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) {
 		if (q->trial == a && (!last || is_last(a, q->kind, q->key))) return q;
 	}
 	return NULL;
@@ -400,11 +400,11 @@ void cube_prompts_end(struct cube_prompts *p, struct cube_asker *a, int code) {
 }
 
 void cube_prompts_forget(struct cube_prompts *p) {
-	cube_list_each (&p->secrets, s, struct secret, link) secret_free(p, s);
+	cube_list_each (&p->secrets, s, struct secret, entry) secret_free(p, s);
 }
 
 static struct cube_prompt *prompt_for(struct cube_prompts *p, const struct cube_ask *ask) {
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) {
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) {
 		if (is_shared(ask->kind, ask->n) && q->kind == ask->kind && q->n == 1 &&
 		    strcmp(q->key, ask->key) == 0)
 			return q;
@@ -415,8 +415,8 @@ static struct cube_prompt *prompt_for(struct cube_prompts *p, const struct cube_
 static void wait_in(struct cube_prompt *q, struct cube_asker *a, bool first) {
 	a->prompt = q;
 	a->asked_at = cube_loop_now(q->all->loop);
-	if (first) cube_list_push(&q->askers, &a->link);
-	else cube_list_append(&q->askers, &a->link);
+	if (first) cube_list_push(&q->askers, &a->entry);
+	else cube_list_append(&q->askers, &a->entry);
 	touch(q);
 	arm(q);
 }
@@ -459,31 +459,31 @@ void cube_prompts_ask(struct cube_prompts *p, struct cube_asker *a, const struct
 /* --- people --- */
 
 void cube_prompts_watch(struct cube_prompts *p, struct cube_prompts_watcher *w) {
-	cube_list_append(&p->watchers, &w->link);
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) arm(q);
+	cube_list_append(&p->watchers, &w->entry);
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) arm(q);
 	p->changed = true;
 }
 
 void cube_prompts_unwatch(struct cube_prompts *p, struct cube_prompts_watcher *w) {
-	if (!cube_link_linked(&w->link)) return;
-	cube_list_remove(&w->link);
+	if (!cube_list_linked(&w->entry)) return;
+	cube_list_remove(&w->entry);
 	if (!cube_list_empty(&p->watchers)) return;
 	p->alone_since = cube_loop_now(p->loop);
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) arm(q);
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) arm(q);
 }
 
 const struct cube_prompt *cube_prompts_next(const struct cube_prompts *p,
 					    const struct cube_prompt *prompt) {
 	const struct cube_prompt *found = NULL;
 	uint64_t after = prompt ? prompt->id : 0;
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) {
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) {
 		if (q->id > after && (!found || q->id < found->id)) found = q;
 	}
 	return found;
 }
 
 const struct cube_prompt *cube_prompts_find(const struct cube_prompts *p, uint64_t id) {
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) {
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) {
 		if (id && q->id == id) return q;
 	}
 	return NULL;
@@ -511,21 +511,21 @@ int cube_prompts_answer(struct cube_prompts *p, uint64_t id, const char *const *
 }
 
 void cube_prompts_flush(struct cube_prompts *p) {
-	struct cube_link todo; /* a watcher may go, or take others along */
+	struct cube_list todo; /* a watcher may go, or take others along */
 	if (!p->changed) return;
 	p->changed = false;
 	cube_list_init(&todo);
 	while (!cube_list_empty(&p->watchers)) {
-		struct cube_link *l = p->watchers.next;
+		struct cube_list *l = p->watchers.next;
 		cube_list_remove(l);
 		cube_list_append(&todo, l);
 	}
 	while (!cube_list_empty(&todo)) {
-		struct cube_link *l = todo.next;
+		struct cube_list *l = todo.next;
 		cube_list_remove(l);
 		cube_list_append(&p->watchers, l);
 		struct cube_prompts_watcher *w =
-			cube_container(l, struct cube_prompts_watcher, link);
+			cube_container(l, struct cube_prompts_watcher, entry);
 		w->changed(w->arg);
 	}
 }
@@ -542,8 +542,8 @@ int cube_prompts_new(struct cube_loop *loop, struct cube_prompts **ret, struct c
 
 void cube_prompts_free(struct cube_prompts *p) {
 	if (!p) return;
-	cube_list_each (&p->prompts, q, struct cube_prompt, link) {
-		cube_list_each (&q->askers, a, struct cube_asker, link) leave(a);
+	cube_list_each (&p->prompts, q, struct cube_prompt, entry) {
+		cube_list_each (&q->askers, a, struct cube_asker, entry) leave(a);
 		prompt_free(q);
 	}
 	cube_prompts_forget(p);

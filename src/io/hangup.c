@@ -9,7 +9,7 @@
 static const uint64_t GRACE_NS = 2 * CUBE_NS_PER_S;
 
 struct dying {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_loop *loop;
 	struct cube_timer *timer;
 	pid_t pid;
@@ -19,7 +19,7 @@ static void release(struct dying *d) {
 	kill(-d->pid, SIGKILL);
 	cube_loop_forget_child(d->loop, d->pid);
 	cube_timer_del(d->timer);
-	cube_list_remove(&d->link);
+	cube_list_remove(&d->entry);
 	free(d);
 }
 
@@ -32,17 +32,17 @@ static void on_grace(void *arg) {
 	release(arg);
 }
 
-void cube_hang_up(struct cube_loop *loop, struct cube_link *dying, pid_t pid) {
+void cube_hang_up(struct cube_loop *loop, struct cube_list *dying, pid_t pid) {
 	struct dying *d = cube_alloc(sizeof *d);
 	d->loop = loop;
 	d->pid = pid;
 	d->timer = cube_timer_add(loop, on_grace, d);
 	cube_timer_after(d->timer, GRACE_NS);
 	cube_loop_on_child(loop, pid, on_child, d, NULL); /* it was watched before: cannot fail */
-	cube_list_append(dying, &d->link);
+	cube_list_append(dying, &d->entry);
 	kill(-pid, SIGTERM);
 }
 
-void cube_hang_up_all(struct cube_link *dying) {
-	cube_list_each (dying, d, struct dying, link) release(d);
+void cube_hang_up_all(struct cube_list *dying) {
+	cube_list_each (dying, d, struct dying, entry) release(d);
 }

@@ -34,7 +34,7 @@ static const uint32_t NO_SLOT = UINT32_MAX;
 static const size_t NO_POS = SIZE_MAX;
 
 struct cube_io {
-	struct cube_link link; /* in loop->always, loop->polled or loop->dead */
+	struct cube_list entry; /* in loop->always, loop->polled or loop->dead */
 	struct cube_loop *loop;
 	cube_io_fn *fn;
 	void *arg;
@@ -45,7 +45,7 @@ struct cube_io {
 };
 
 struct cube_timer {
-	struct cube_link link; /* in loop->timers (idle), loop->due or loop->dead_timers */
+	struct cube_list entry; /* in loop->timers (idle), loop->due or loop->dead_timers */
 	struct cube_loop *loop;
 	cube_timer_fn *fn;
 	void *arg;
@@ -95,12 +95,12 @@ struct cube_loop {
 	struct slot *slots;
 	size_t nslots;
 	uint32_t free_slot;
-	struct cube_link polled, always, dead;
+	struct cube_list polled, always, dead;
 
 	struct cube_timer **heap;
 	size_t nheap, heap_cap;
 	uint64_t seq;
-	struct cube_link timers, due, dead_timers;
+	struct cube_list timers, due, dead_timers;
 
 	struct calls deferred, hooks;
 
@@ -158,7 +158,7 @@ int cube_io_add(struct cube_loop *loop, int fd, uint32_t events, cube_io_fn *fn,
 		}
 		io->always = true;
 	}
-	cube_list_append(io->always ? &loop->always : &loop->polled, &io->link);
+	cube_list_append(io->always ? &loop->always : &loop->polled, &io->entry);
 	*ret = io;
 	return 0;
 }
@@ -177,8 +177,8 @@ void cube_io_del(struct cube_io *io) {
 	if (!io->always) poll_ctl(io, EPOLL_CTL_DEL);
 	slot_give(io->loop, io);
 	io->gone = true;
-	cube_list_remove(&io->link);
-	cube_list_append(&io->loop->dead, &io->link);
+	cube_list_remove(&io->entry);
+	cube_list_append(&io->loop->dead, &io->entry);
 }
 
 static void dispatch(struct cube_loop *l, const struct epoll_event *ev) {
@@ -192,24 +192,24 @@ static void dispatch(struct cube_loop *l, const struct epoll_event *ev) {
 }
 
 static bool always_wanted(const struct cube_loop *l) {
-	for (const struct cube_link *k = l->always.next; k != &l->always; k = k->next)
-		if (cube_container(k, struct cube_io, link)->events & (EPOLLIN | EPOLLOUT))
+	for (const struct cube_list *k = l->always.next; k != &l->always; k = k->next)
+		if (cube_container(k, struct cube_io, entry)->events & (EPOLLIN | EPOLLOUT))
 			return true;
 	return false;
 }
 
 /* Each source that was there at the start once; what callbacks add waits for the next turn. */
 static void dispatch_always(struct cube_loop *l) {
-	struct cube_link todo;
+	struct cube_list todo;
 	cube_list_init(&todo);
 	while (!cube_list_empty(&l->always)) {
-		struct cube_link *k = l->always.next;
+		struct cube_list *k = l->always.next;
 		cube_list_remove(k);
 		cube_list_append(&todo, k);
 	}
 	while (!cube_list_empty(&todo)) {
-		struct cube_link *k = todo.next;
-		struct cube_io *io = cube_container(k, struct cube_io, link);
+		struct cube_list *k = todo.next;
+		struct cube_io *io = cube_container(k, struct cube_io, entry);
 		cube_list_remove(k);
 		cube_list_append(&l->always, k);
 		uint32_t ready = io->events & (EPOLLIN | EPOLLOUT);
@@ -257,7 +257,7 @@ static void heap_remove(struct cube_loop *l, struct cube_timer *t) {
 struct cube_timer *cube_timer_add(struct cube_loop *loop, cube_timer_fn *fn, void *arg) {
 	struct cube_timer *t = cube_alloc(sizeof *t);
 	*t = (struct cube_timer){.loop = loop, .fn = fn, .arg = arg, .pos = NO_POS};
-	cube_list_append(&loop->timers, &t->link);
+	cube_list_append(&loop->timers, &t->entry);
 	return t;
 }
 
@@ -265,8 +265,8 @@ void cube_timer_disarm(struct cube_timer *t) {
 	if (t->pos != NO_POS) heap_remove(t->loop, t);
 	if (!t->due) return;
 	t->due = false;
-	cube_list_remove(&t->link);
-	cube_list_append(&t->loop->timers, &t->link);
+	cube_list_remove(&t->entry);
+	cube_list_append(&t->loop->timers, &t->entry);
 }
 
 void cube_timer_arm(struct cube_timer *t, uint64_t deadline_ns) {
@@ -295,8 +295,8 @@ void cube_timer_del(struct cube_timer *t) {
 	if (!t || t->gone) return;
 	cube_timer_disarm(t);
 	t->gone = true;
-	cube_list_remove(&t->link);
-	cube_list_append(&t->loop->dead_timers, &t->link);
+	cube_list_remove(&t->entry);
+	cube_list_append(&t->loop->dead_timers, &t->entry);
 }
 
 /* All that are due leave the heap first: a timer armed again for "now" by a callback then fires
@@ -306,11 +306,11 @@ static void run_timers(struct cube_loop *l) {
 		struct cube_timer *t = l->heap[0];
 		heap_remove(l, t);
 		t->due = true;
-		cube_list_remove(&t->link);
-		cube_list_append(&l->due, &t->link);
+		cube_list_remove(&t->entry);
+		cube_list_append(&l->due, &t->entry);
 	}
 	while (!cube_list_empty(&l->due)) {
-		struct cube_timer *t = cube_container(l->due.next, struct cube_timer, link);
+		struct cube_timer *t = cube_container(l->due.next, struct cube_timer, entry);
 		cube_timer_disarm(t);
 		t->fn(t->arg);
 	}
@@ -460,8 +460,8 @@ static void run_hooks(struct cube_loop *l) {
 }
 
 static void bury(struct cube_loop *l) {
-	cube_list_each (&l->dead, io, struct cube_io, link) free(io);
-	cube_list_each (&l->dead_timers, t, struct cube_timer, link) free(t);
+	cube_list_each (&l->dead, io, struct cube_io, entry) free(io);
+	cube_list_each (&l->dead_timers, t, struct cube_timer, entry) free(t);
 	cube_list_init(&l->dead);
 	cube_list_init(&l->dead_timers);
 }
@@ -490,7 +490,7 @@ int cube_loop_new(struct cube_loop **ret, struct cube_err *err) {
 	l->free_slot = NO_SLOT;
 	l->now = cube_clock_mono();
 	sigemptyset(&l->sigmask);
-	struct cube_link *heads[] = {&l->polled, &l->always, &l->dead,
+	struct cube_list *heads[] = {&l->polled, &l->always, &l->dead,
 				     &l->timers, &l->due,    &l->dead_timers};
 	for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) cube_list_init(heads[i]);
 	*ret = l;
@@ -501,10 +501,10 @@ void cube_loop_free(struct cube_loop *loop) {
 	if (!loop) return;
 	for (int i = 0; i < FREE_ROUNDS && loop->deferred.len; i++) run_deferred(loop);
 	for (int signo = 1; signo < SIGNALS; signo++) signal_unwatch(loop, signo);
-	cube_list_each (&loop->polled, io, struct cube_io, link) cube_io_del(io);
-	cube_list_each (&loop->always, io, struct cube_io, link) cube_io_del(io);
-	cube_list_each (&loop->due, t, struct cube_timer, link) cube_timer_del(t);
-	cube_list_each (&loop->timers, t, struct cube_timer, link) cube_timer_del(t);
+	cube_list_each (&loop->polled, io, struct cube_io, entry) cube_io_del(io);
+	cube_list_each (&loop->always, io, struct cube_io, entry) cube_io_del(io);
+	cube_list_each (&loop->due, t, struct cube_timer, entry) cube_timer_del(t);
+	cube_list_each (&loop->timers, t, struct cube_timer, entry) cube_timer_del(t);
 	bury(loop);
 	for (size_t i = 0; i < CHILD_BUCKETS; i++)
 		while (loop->children[i]) cube_loop_forget_child(loop, loop->children[i]->pid);

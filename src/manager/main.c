@@ -206,7 +206,7 @@ static void start_api(struct cube_manager *m) {
 		.work = m->work,
 		.files = m->files,
 		.logs = m->logs,
-		.session = m->session,
+		.userenv = m->userenv,
 		.paths = &m->paths,
 		.cluster = m->cluster,
 		.started = cube_clock_wall(),
@@ -266,7 +266,7 @@ static void take_down(struct program *p) {
 	if (p->lock_fd >= 0) close(p->lock_fd);
 	cube_life_free(p->life);
 	cube_loop_free(m->loop);
-	cube_session_free(m->session);
+	cube_userenv_free(m->userenv);
 }
 
 /* From here on nobody watches the terminal: what there is to say goes to the log file. */
@@ -293,7 +293,7 @@ int cube_manager_main(int argc, char **argv) {
 	int rc = parse_options(argc, argv, &p.o);
 	if (rc) return rc == 1 ? 0 : rc;
 	struct cube_err err = {0};
-	p.m.session = cube_session_new();
+	p.m.userenv = cube_userenv_new();
 	rc = build(&p, &err);
 	if (!rc) rc = hook(&p, &err);
 	if (!rc && p.o.ready_fd >= 0) rc = detach(&p, &err);

@@ -14,7 +14,7 @@ struct cube_manager {
 	struct cube_paths paths;
 	uint64_t cluster;             /* random id, made once a state folder */
 	uint64_t epoch;               /* random, made at each opening of the store: PROTOCOL.md 3 */
-	struct cube_session *session; /* the environment follows the user's */
+	struct cube_userenv *userenv; /* the environment follows the user's */
 	struct cube_ssh *ssh;
 	struct cube_reach reach;
 	struct cube_builds *builds;

@@ -17,7 +17,7 @@
 #include "cube/clock.h"
 #include "cube/list.h"
 #include "cube/spawn.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "cube/hangup.h"
 #include "ssh_answers.h"
 #include "cube/ssh_config.h"
@@ -33,9 +33,9 @@ static const uint64_t LIMIT_NS = 30 * CUBE_NS_PER_S;
 
 struct cube_ssh_configs {
 	struct cube_loop *loop;
-	struct cube_link waiting; /* lookups without a process */
+	struct cube_list waiting; /* lookups without a process */
 	unsigned running;
-	struct cube_link dying; /* hangup.h */
+	struct cube_list dying; /* hangup.h */
 	struct cube_ssh_answers *answers;
 	char *format;
 	/* The stamp taken last: of one turn's many questions about one file it is the same. */
@@ -46,7 +46,7 @@ struct cube_ssh_configs {
 };
 
 struct cube_ssh_lookup {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_ssh_configs *cs;
 	char *host, *user, *file, *jump, *key;
 	struct cube_strv options;
@@ -54,7 +54,7 @@ struct cube_ssh_lookup {
 	cube_ssh_config_fn *fn;
 	void (*begun)(void *arg);
 	void *arg;
-	struct cube_stream *out;
+	struct cube_bufio *out;
 	struct cube_timer *limit;
 	struct cube_buf text;
 	pid_t pid, group; /* pid: 0 when reaped */
@@ -158,12 +158,12 @@ static void destroy(void *arg) {
 static void release(struct cube_ssh_lookup *l) {
 	if (l->gone) return;
 	l->gone = true;
-	cube_list_remove(&l->link);
+	cube_list_remove(&l->entry);
 	/* Also what its Match exec started. */
 	if (l->pid) cube_hang_up(l->cs->loop, &l->cs->dying, l->pid);
 	else if (l->spawned && !l->eof) kill(-l->group, SIGKILL);
 	cube_timer_del(l->limit);
-	cube_stream_free(l->out);
+	cube_bufio_free(l->out);
 	if (l->spawned) l->cs->running--;
 	if (l->spawned && !l->cs->running) cube_ssh_answers_flush(l->cs->answers);
 	start_waiting(
@@ -246,7 +246,7 @@ static void on_closed(void *arg, const struct cube_err *err) {
 	check_done(l);
 }
 
-static const struct cube_stream_ops STREAM_OPS = {.data = on_data, .closed = on_closed};
+static const struct cube_bufio_ops STREAM_OPS = {.data = on_data, .closed = on_closed};
 
 static long most_kib(void) {
 	struct rusage ours;
@@ -302,11 +302,11 @@ static int spawn_ssh(struct cube_ssh_lookup *l, int out, struct cube_err *err) {
 }
 
 static int start(struct cube_ssh_lookup *l, struct cube_err *err) {
-	static const struct cube_stream_limits LIMITS = {.max_in = 64 * 1024};
+	static const struct cube_bufio_limits LIMITS = {.max_in = 64 * 1024};
 	int fds[2];
 	int rc = cube_pipe(fds, err);
 	if (rc < 0) return rc;
-	rc = cube_stream_new(l->cs->loop, fds[0], -1, &STREAM_OPS, l, &LIMITS, &l->out, err);
+	rc = cube_bufio_new(l->cs->loop, fds[0], -1, &STREAM_OPS, l, &LIMITS, &l->out, err);
 	if (rc == 0) rc = spawn_ssh(l, fds[1], err);
 	close(fds[1]);
 	if (rc < 0) return rc;
@@ -343,7 +343,7 @@ static void begin(void *arg) {
 	struct cube_err err;
 	if (l->gone || l->spawned) return;
 	if (l->cs->running >= RUNNING_MAX) return;
-	cube_list_remove(&l->link);
+	cube_list_remove(&l->entry);
 	l->stamp = stamp_now(l);
 	if (recall(l, &known)) {
 		judge_unknown(l, &known);
@@ -363,7 +363,7 @@ static void begin(void *arg) {
 /* Only puts the next one on the list of deferred calls: answers never come inside a cancel. */
 static void start_waiting(struct cube_ssh_configs *cs) {
 	unsigned room = cs->running < RUNNING_MAX ? RUNNING_MAX - cs->running : 0;
-	cube_list_each (&cs->waiting, l, struct cube_ssh_lookup, link) {
+	cube_list_each (&cs->waiting, l, struct cube_ssh_lookup, entry) {
 		if (!room--) break;
 		cube_loop_defer(cs->loop, begin, l);
 	}
@@ -400,7 +400,7 @@ struct cube_ssh_lookup *cube_ssh_configs_ask(struct cube_ssh_configs *cs,
 	l->arg = arg;
 	l->key = key_of(l);
 	cube_buf_init(&l->text, OUTPUT_MAX);
-	cube_list_append(&cs->waiting, &l->link);
+	cube_list_append(&cs->waiting, &l->entry);
 	cube_loop_defer(cs->loop, begin, l);
 	return l;
 }

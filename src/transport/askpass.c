@@ -24,7 +24,7 @@
 enum { PROMPT_MAX = 2048, WAITING_MAX = 16, KEPT_MAX = 4, KEY_MAX = 512 };
 
 struct question {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_askpass *a;
 	int fd;
 	struct cube_io *io;
@@ -46,7 +46,7 @@ struct cube_askpass {
 	struct cube_listen *listen;
 	struct cube_strv env;
 	char *host;                 /* the target, or NULL */
-	struct cube_link questions; /* in order */
+	struct cube_list questions; /* in order */
 	unsigned waiting;
 	struct question *open; /* whose answer is awaited */
 	struct kept kept[KEPT_MAX];
@@ -90,7 +90,7 @@ enum cube_ask_kind cube_askpass_kind(const char *prompt, const char *host, char 
 static void drop(struct question *q) {
 	if (q->a->open == q) q->a->open = NULL;
 	q->a->waiting--;
-	cube_list_remove(&q->link);
+	cube_list_remove(&q->entry);
 	cube_io_del(q->io);
 	close(q->fd);
 	free(q);
@@ -140,7 +140,7 @@ static void next(void *arg) {
 	struct cube_askpass *a = arg;
 	while (!a->gone && !a->open) {
 		struct question *found = NULL;
-		cube_list_each (&a->questions, q, struct question, link) {
+		cube_list_each (&a->questions, q, struct question, entry) {
 			if (q->whole && !q->told && !found) found = q;
 		}
 		if (!found) return;
@@ -215,7 +215,7 @@ static void on_connection(void *arg, int fd) {
 		return;
 	}
 	a->waiting++;
-	cube_list_append(&a->questions, &q->link);
+	cube_list_append(&a->questions, &q->entry);
 }
 
 /* ---- its life ---------------------------------------------------------------------------- */
@@ -300,7 +300,7 @@ bool cube_askpass_asked(const struct cube_askpass *a) {
 void cube_askpass_free(struct cube_askpass *a) {
 	if (!a || a->gone) return;
 	a->gone = true;
-	cube_list_each (&a->questions, q, struct question, link) drop(q);
+	cube_list_each (&a->questions, q, struct question, entry) drop(q);
 	cube_listen_free(a->listen);
 	cube_strv_done(&a->env);
 	cube_askpass_forget(a);

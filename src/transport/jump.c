@@ -20,7 +20,7 @@ enum {
 static const uint64_t GRACE_NS = 5 * CUBE_NS_PER_S;
 
 struct carrier {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_jump_group *group;
 	struct cube_carrier *carrier;
 	struct cube_jump *asker;   /* who passes its question on, or NULL */
@@ -29,15 +29,15 @@ struct carrier {
 };
 
 struct cube_jump_group {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_jumps *js;
 	struct cube_jump_group *via; /* through whom its carriers connect */
 	char *key, *jumps, *file, *name;
 	bool strict;
 	uint64_t timeout_ns;
-	struct cube_link carriers;
+	struct cube_list carriers;
 	unsigned ncarriers;
-	struct cube_link queue, members; /* cube_jump: waiting; served, or about to be */
+	struct cube_list queue, members; /* cube_jump: waiting; served, or about to be */
 	bool serving;
 	struct cube_err apart; /* why each host is to look for itself; code 0: it need not */
 	struct cube_timer *grace;
@@ -47,11 +47,11 @@ struct cube_jump_group {
 struct cube_jumps {
 	struct cube_ssh *ssh;
 	cube_carrier_opener *open;
-	struct cube_link groups;
+	struct cube_list groups;
 };
 
 struct cube_jump {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_jump_group *group; /* NULL: all carriers were ended */
 	const struct cube_jump_events *events;
 	void *arg;
@@ -72,7 +72,7 @@ static void serve_soon(struct cube_jump_group *g);
 
 static void carrier_free(struct carrier *k) {
 	k->carrier->ops->free(k->carrier);
-	cube_list_remove(&k->link);
+	cube_list_remove(&k->entry);
 	k->group->ncarriers--;
 	free(k);
 }
@@ -86,9 +86,9 @@ static void group_destroy(void *arg) {
 	free(g);
 }
 
-static void orphan(struct cube_link *jumps) {
-	cube_list_each (jumps, j, struct cube_jump, link) {
-		cube_list_remove(&j->link);
+static void orphan(struct cube_list *jumps) {
+	cube_list_each (jumps, j, struct cube_jump, entry) {
+		cube_list_remove(&j->entry);
 		j->group = NULL;
 		j->at = NULL;
 	}
@@ -96,11 +96,11 @@ static void orphan(struct cube_link *jumps) {
 
 static void group_free(struct cube_jump_group *g) {
 	g->gone = true;
-	cube_list_remove(&g->link);
+	cube_list_remove(&g->entry);
 	orphan(&g->queue);
 	orphan(&g->members);
-	cube_list_each (&g->carriers, k, struct carrier, link) carrier_free(k);
-	cube_list_each (&g->js->groups, other, struct cube_jump_group, link)
+	cube_list_each (&g->carriers, k, struct carrier, entry) carrier_free(k);
+	cube_list_each (&g->js->groups, other, struct cube_jump_group, entry)
 		if (other->via == g) other->via = NULL;
 	cube_timer_del(g->grace);
 	cube_loop_defer(g->js->ssh->loop, group_destroy, g);
@@ -125,7 +125,7 @@ static void jump_destroy(void *arg) {
 
 void cube_jump_answer(struct cube_jump *j, const char *const *answers) {
 	if (!j->group) return;
-	cube_list_each (&j->group->carriers, k, struct carrier, link) {
+	cube_list_each (&j->group->carriers, k, struct carrier, entry) {
 		if (k->asker != j) continue;
 		k->asker = NULL;
 		k->carrier->ops->answer(k->carrier, answers);
@@ -138,7 +138,7 @@ void cube_jump_free(struct cube_jump *j) {
 	j->gone = true;
 	g = j->group;
 	if (g) {
-		cube_list_remove(&j->link);
+		cube_list_remove(&j->entry);
 		cube_jump_answer(j, NULL);
 		/* Its carrier goes on with the opening: libssh2 knows no way back. */
 		if (j->at && j->at->opening == j) j->at->opening = NULL;
@@ -176,7 +176,7 @@ static void on_ready(void *arg) {
 }
 
 static struct cube_jump *find_asker(struct cube_jump_group *g) {
-	cube_list_each (&g->queue, j, struct cube_jump, link)
+	cube_list_each (&g->queue, j, struct cube_jump, entry)
 		if (j->ask) return j;
 	return NULL;
 }
@@ -227,7 +227,7 @@ static void on_opened(void *arg, int fd, const struct cube_err *err) {
 /* A carrier that can open a lane now; *ret_soon: one will be able to before long. */
 static struct carrier *find_idle(struct cube_jump_group *g, bool *ret_soon) {
 	*ret_soon = false;
-	cube_list_each (&g->carriers, k, struct carrier, link) {
+	cube_list_each (&g->carriers, k, struct carrier, entry) {
 		if (k->connected && k->carrier->ops->idle(k->carrier)) return k;
 		*ret_soon |= !k->stuck;
 	}
@@ -237,23 +237,23 @@ static struct carrier *find_idle(struct cube_jump_group *g, bool *ret_soon) {
 /* Whoever only waits fails with it. */
 static void fail_queue(struct cube_jump_group *g, const struct cube_err *err) {
 	while (!g->gone && !cube_list_empty(&g->queue)) {
-		struct cube_jump *j = cube_container(g->queue.next, struct cube_jump, link);
-		cube_list_remove(&j->link);
-		cube_list_append(&g->members, &j->link);
+		struct cube_jump *j = cube_container(g->queue.next, struct cube_jump, entry);
+		cube_list_remove(&j->entry);
+		cube_list_append(&g->members, &j->entry);
 		fail(j, err);
 	}
 }
 
 static void carrier_broke(struct carrier *k, const struct cube_err *err) {
 	struct cube_jump_group *g = k->group;
-	cube_list_each (&g->members, j, struct cube_jump, link) {
+	cube_list_each (&g->members, j, struct cube_jump, entry) {
 		if (j->at != k) continue;
 		j->at = NULL;
 		free(j->says);
 		j->says = cube_strf("jump host %s: %s", g->name, err->msg);
 		if (j != k->opening || ++j->tries >= TRIES_MAX) continue;
-		cube_list_remove(&j->link);
-		cube_list_push(&g->queue, &j->link);
+		cube_list_remove(&j->entry);
+		cube_list_push(&g->queue, &j->entry);
 		j->events->waits(j->arg, true);
 	}
 }
@@ -309,14 +309,14 @@ static int new_carrier(struct cube_jump_group *g, struct cube_err *err) {
 		free(k);
 		return rc;
 	}
-	cube_list_append(&g->carriers, &k->link);
+	cube_list_append(&g->carriers, &k->entry);
 	g->ncarriers++;
 	return 0;
 }
 
 static void open_lane(struct carrier *k, struct cube_jump *j) {
-	cube_list_remove(&j->link);
-	cube_list_append(&k->group->members, &j->link);
+	cube_list_remove(&j->entry);
+	cube_list_append(&k->group->members, &j->entry);
 	j->at = k;
 	k->opening = j;
 	k->stuck = false;
@@ -325,9 +325,9 @@ static void open_lane(struct carrier *k, struct cube_jump *j) {
 }
 
 static void fail_first(struct cube_jump_group *g, const struct cube_err *err) {
-	struct cube_jump *j = cube_container(g->queue.next, struct cube_jump, link);
-	cube_list_remove(&j->link);
-	cube_list_append(&g->members, &j->link);
+	struct cube_jump *j = cube_container(g->queue.next, struct cube_jump, entry);
+	cube_list_remove(&j->entry);
+	cube_list_append(&g->members, &j->entry);
 	fail(j, err);
 }
 
@@ -337,7 +337,7 @@ static void serve(void *arg) {
 	bool soon;
 	g->serving = false;
 	while (!g->gone && !cube_list_empty(&g->queue)) {
-		struct cube_jump *j = cube_container(g->queue.next, struct cube_jump, link);
+		struct cube_jump *j = cube_container(g->queue.next, struct cube_jump, entry);
 		struct carrier *k = find_idle(g, &soon);
 		if (g->apart.code) fail_first(g, &g->apart);
 		else if (k) open_lane(k, j);
@@ -370,7 +370,7 @@ static struct cube_jump_group *group_for(struct cube_jumps *js, const struct cub
 	const char *comma = strrchr(spec->jumps, ',');
 	cube_autofree char *key =
 		cube_strf("%s\n%s\n%d", spec->jumps, spec->file ? spec->file : "", spec->strict);
-	cube_list_each (&js->groups, g, struct cube_jump_group, link)
+	cube_list_each (&js->groups, g, struct cube_jump_group, entry)
 		if (!strcmp(g->key, key)) return g;
 	struct cube_jump_group *g = cube_alloc(sizeof *g);
 	g->js = js;
@@ -384,7 +384,7 @@ static struct cube_jump_group *group_for(struct cube_jumps *js, const struct cub
 	cube_list_init(&g->queue);
 	cube_list_init(&g->members);
 	g->grace = cube_timer_add(js->ssh->loop, on_grace, g);
-	cube_list_append(&js->groups, &g->link);
+	cube_list_append(&js->groups, &g->entry);
 	return g;
 }
 
@@ -393,7 +393,7 @@ static int check_chain(struct cube_jump_group *from, struct cube_jump_group *g,
 		       struct cube_err *err) {
 	unsigned hops = 0;
 	if (!from) return 0;
-	cube_list_each (&from->js->groups, each, struct cube_jump_group, link) {
+	cube_list_each (&from->js->groups, each, struct cube_jump_group, entry) {
 		unsigned n = 0;
 		for (struct cube_jump_group *at = each; at && n <= HOPS_MAX; at = at->via) {
 			n++;
@@ -435,7 +435,7 @@ struct cube_jump *cube_jump_start(struct cube_jumps *js, const struct cube_jump_
 	}
 	if (spec->from) spec->from->via = g;
 	j->group = g;
-	cube_list_append(&g->queue, &j->link);
+	cube_list_append(&g->queue, &j->entry);
 	keep_or_not(g);
 	serve_soon(g);
 	events->waits(arg, true);
@@ -453,6 +453,6 @@ void cube_jumps_new(struct cube_ssh *ssh, cube_carrier_opener *open, struct cube
 void cube_jumps_free(struct cube_jumps *js) {
 	if (!js) return;
 	while (!cube_list_empty(&js->groups))
-		group_free(cube_container(js->groups.next, struct cube_jump_group, link));
+		group_free(cube_container(js->groups.next, struct cube_jump_group, entry));
 	free(js);
 }

@@ -7,17 +7,17 @@
 #include "limit.h"
 
 struct cube_limit_point {
-	struct cube_link link; /* in limit->points */
+	struct cube_list entry; /* in limit->points */
 	struct cube_limit *limit;
 	char *name;
-	struct cube_link waiting; /* tickets, the eldest first */
+	struct cube_list waiting; /* tickets, the eldest first */
 	unsigned inside, width;
 };
 
 struct cube_limit {
 	struct cube_loop *loop;
-	struct cube_link points;
-	struct cube_link called; /* tickets with a place whose fn is due */
+	struct cube_list points;
+	struct cube_list called; /* tickets with a place whose fn is due */
 	bool calling, gone;
 };
 
@@ -50,33 +50,33 @@ static void call_them(void *arg) {
 		return;
 	}
 	/* Who is called may leave, enter and free others. */
-	struct cube_link now;
+	struct cube_list now;
 	cube_list_init(&now);
-	cube_list_each (&l->called, t, struct cube_ticket, link) {
-		cube_list_remove(&t->link);
-		cube_list_append(&now, &t->link);
+	cube_list_each (&l->called, t, struct cube_ticket, entry) {
+		cube_list_remove(&t->entry);
+		cube_list_append(&now, &t->entry);
 	}
 	while (!cube_list_empty(&now)) {
-		struct cube_ticket *t = cube_container(now.next, struct cube_ticket, link);
-		cube_list_remove(&t->link);
+		struct cube_ticket *t = cube_container(now.next, struct cube_ticket, entry);
+		cube_list_remove(&t->entry);
 		t->fn(t->arg);
 	}
 }
 
 static struct cube_limit_point *point_of(struct cube_limit *l, const char *name) {
-	cube_list_each (&l->points, p, struct cube_limit_point, link)
+	cube_list_each (&l->points, p, struct cube_limit_point, entry)
 		if (!strcmp(p->name, name)) return p;
 	struct cube_limit_point *p = cube_alloc(sizeof *p);
 	p->limit = l;
 	p->name = cube_strdup(name);
 	p->width = CUBE_LIMIT_MAX;
 	cube_list_init(&p->waiting);
-	cube_list_push(&l->points, &p->link);
+	cube_list_push(&l->points, &p->entry);
 	return p;
 }
 
 static void point_free(struct cube_limit_point *p) {
-	cube_list_remove(&p->link);
+	cube_list_remove(&p->entry);
 	free(p->name);
 	free(p);
 }
@@ -90,16 +90,16 @@ bool cube_limit_enter(struct cube_limit *l, struct cube_ticket *t, const char *e
 		p->inside++;
 		return t->inside = true;
 	}
-	cube_list_append(&p->waiting, &t->link);
+	cube_list_append(&p->waiting, &t->entry);
 	return false;
 }
 
 static void let_in(struct cube_limit_point *p) {
 	struct cube_limit *l = p->limit;
 	while (p->inside < p->width && !cube_list_empty(&p->waiting)) {
-		struct cube_ticket *t = cube_container(p->waiting.next, struct cube_ticket, link);
-		cube_list_remove(&t->link);
-		cube_list_append(&l->called, &t->link);
+		struct cube_ticket *t = cube_container(p->waiting.next, struct cube_ticket, entry);
+		cube_list_remove(&t->entry);
+		cube_list_append(&l->called, &t->entry);
 		t->inside = true;
 		p->inside++;
 	}
@@ -118,7 +118,7 @@ static void adapt(struct cube_limit_point *p, enum cube_limit_end how) {
 void cube_limit_leave(struct cube_ticket *t, enum cube_limit_end how) {
 	struct cube_limit_point *p = t->at;
 	if (!p) return;
-	cube_list_remove(&t->link);
+	cube_list_remove(&t->entry);
 	t->at = NULL;
 	if (t->inside) {
 		adapt(p, how);

@@ -29,7 +29,7 @@ struct cube_limit_point;
 typedef void cube_limit_fn(void *arg);
 
 struct cube_ticket { /* embedded by its owner; zero: outside */
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_limit_point *at; /* NULL: neither waits nor holds a place */
 	cube_limit_fn *fn;
 	void *arg;

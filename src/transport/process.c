@@ -14,7 +14,7 @@
 #include "cube/clock.h"
 #include "cube/mem.h"
 #include "cube/spawn.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "cube/hangup.h"
 #include "outlet.h"
 #include "process.h"
@@ -30,13 +30,13 @@ struct cube_process {
 	void *of;
 	const struct cube_transport_events *events;
 	void *arg;
-	struct cube_link *dying;
+	struct cube_list *dying;
 	struct cube_timer *grace;      /* for stderr, then for untaken output */
 	struct cube_timer *limit;      /* for the first byte of the first line */
 	struct cube_timer *pause;      /* before the line is tried again */
 	uint64_t limit_ns;             /* 0: none, or it was kept */
 	uint64_t limit_at, limit_left; /* when it is over; what was left of it when it was held */
-	struct cube_stream *in, *out, *err;
+	struct cube_bufio *in, *out, *err;
 	int stdin_fd;     /* the line's end of its stdin, until it needs no other program; or -1 */
 	uint64_t written; /* to the line's stdin, queued or in the pipe */
 	char *line;
@@ -66,9 +66,9 @@ static void close_stdin(struct cube_process *p) {
 
 static void drop_streams(struct cube_process *p) {
 	close_stdin(p);
-	cube_stream_free(p->in);
-	cube_stream_free(p->out);
-	cube_stream_free(p->err);
+	cube_bufio_free(p->in);
+	cube_bufio_free(p->out);
+	cube_bufio_free(p->err);
 	p->in = p->out = p->err = NULL;
 }
 
@@ -110,7 +110,7 @@ static struct cube_process_end end_of(const struct cube_process *p) {
 static bool stdin_untouched(const struct cube_process *p) {
 	int unread = 0;
 	if (p->stdin_fd < 0 || ioctl(p->stdin_fd, FIONREAD, &unread) < 0) return false;
-	return p->written == (uint64_t)unread + (p->in ? cube_stream_queued(p->in) : 0);
+	return p->written == (uint64_t)unread + (p->in ? cube_bufio_queued(p->in) : 0);
 }
 
 /* The next program finds the stdin of this one as it was: one that read of it has run. */
@@ -118,8 +118,8 @@ static bool try_again(struct cube_process *p, const struct cube_process_end *end
 	if (!p->kind->again || p->printed || !stdin_untouched(p)) return false;
 	uint64_t pause = p->kind->again(p->of, end);
 	if (!pause) return false;
-	cube_stream_free(p->out);
-	cube_stream_free(p->err);
+	cube_bufio_free(p->out);
+	cube_bufio_free(p->err);
 	p->out = p->err = NULL;
 	p->out_eof = false; /* nothing ends meanwhile */
 	cube_timer_after(p->pause, pause);
@@ -224,7 +224,7 @@ static size_t out_data(void *arg, const uint8_t *bytes, size_t n) {
 static size_t out_data_paused(void *arg, const uint8_t *bytes, size_t n) {
 	struct cube_process *p = arg;
 	size_t taken = out_data(p, bytes, n);
-	if (!p->stopped && p->out && taken < n) cube_stream_pause(p->out);
+	if (!p->stopped && p->out && taken < n) cube_bufio_pause(p->out);
 	return taken;
 }
 
@@ -263,8 +263,8 @@ static size_t in_data(void *arg, const uint8_t *bytes, size_t n) {
 /* The command reads no more: what is still written goes nowhere, as with a remote one. */
 static void in_closed(void *arg, const struct cube_err *err) {
 	struct cube_process *p = arg;
-	bool queued = cube_stream_queued(p->in) > 0;
-	cube_stream_free(p->in);
+	bool queued = cube_bufio_queued(p->in) > 0;
+	cube_bufio_free(p->in);
 	p->in = NULL;
 	if (queued && p->events->on_drained) p->events->on_drained(p->arg);
 }
@@ -274,10 +274,10 @@ static void in_drained(void *arg) {
 	if (p->events->on_drained) p->events->on_drained(p->arg);
 }
 
-static const struct cube_stream_ops IN_OPS = {
+static const struct cube_bufio_ops IN_OPS = {
 	.data = in_data, .closed = in_closed, .drained = in_drained};
-static const struct cube_stream_ops OUT_OPS = {.data = out_data_paused, .closed = out_closed};
-static const struct cube_stream_ops ERR_OPS = {.data = err_data, .closed = err_closed};
+static const struct cube_bufio_ops OUT_OPS = {.data = out_data_paused, .closed = out_closed};
+static const struct cube_bufio_ops ERR_OPS = {.data = err_data, .closed = err_closed};
 
 /* ---- exec -------------------------------------------------------------------------------- */
 
@@ -288,7 +288,7 @@ static void close_pair(int fds[2]) {
 	}
 }
 
-static const struct cube_stream_limits LIMITS = {
+static const struct cube_bufio_limits LIMITS = {
 	.max_in = STREAM_IN_MAX, .max_out = CUBE_INPUT_MAX, .low_out = CUBE_INPUT_LOW};
 
 static int make_stdin(struct cube_process *p, struct cube_err *err) {
@@ -296,15 +296,15 @@ static int make_stdin(struct cube_process *p, struct cube_err *err) {
 	int rc = cube_pipe(fds, err);
 	if (rc < 0) return rc;
 	p->stdin_fd = fds[0];
-	return cube_stream_new(p->loop, -1, fds[1], &IN_OPS, p, &LIMITS, &p->in, err);
+	return cube_bufio_new(p->loop, -1, fds[1], &IN_OPS, p, &LIMITS, &p->in, err);
 }
 
 static int make_streams(struct cube_process *p, int pipes[2][2], struct cube_err *err) {
 	int out = pipes[0][0], errfd = pipes[1][0];
 	pipes[0][0] = pipes[1][0] = -1;
-	int rc = cube_stream_new(p->loop, out, -1, &OUT_OPS, p, &LIMITS, &p->out, err);
+	int rc = cube_bufio_new(p->loop, out, -1, &OUT_OPS, p, &LIMITS, &p->out, err);
 	if (rc < 0) close(errfd);
-	else rc = cube_stream_new(p->loop, errfd, -1, &ERR_OPS, p, &LIMITS, &p->err, err);
+	else rc = cube_bufio_new(p->loop, errfd, -1, &ERR_OPS, p, &LIMITS, &p->err, err);
 	return rc;
 }
 
@@ -404,21 +404,21 @@ static int process_exec(struct cube_transport *t, const char *line, struct cube_
 static int process_write(struct cube_transport *t, const void *bytes, size_t n) {
 	struct cube_process *p = process_of(t);
 	if (!p->running || p->ending) return CUBE_ECONFLICT;
-	int rc = p->in ? cube_stream_write(p->in, bytes, n) : 0;
+	int rc = p->in ? cube_bufio_write(p->in, bytes, n) : 0;
 	if (rc == 0) p->written += n;
 	return rc;
 }
 
 static size_t process_queued(const struct cube_transport *t) {
 	const struct cube_process *p = process_of(t);
-	return p->in ? cube_stream_queued(p->in) : 0;
+	return p->in ? cube_bufio_queued(p->in) : 0;
 }
 
 static void process_end_write(struct cube_transport *t) {
 	struct cube_process *p = process_of(t);
 	if (!p->running || p->ending) return;
 	p->ending = true;
-	if (p->in) cube_stream_end(p->in);
+	if (p->in) cube_bufio_end(p->in);
 }
 
 static void resumed(void *arg) {
@@ -427,7 +427,7 @@ static void resumed(void *arg) {
 	if (p->stopped || !p->running) return;
 	cube_outlet_offer(&p->outlet);
 	if (p->stopped) return;
-	if (p->out && cube_outlet_room(&p->outlet)) cube_stream_resume(p->out);
+	if (p->out && cube_outlet_room(&p->outlet)) cube_bufio_resume(p->out);
 	check_end(p);
 }
 

@@ -45,7 +45,7 @@ struct cube_process_spec {
 	const struct cube_process_kind *kind;
 	void *of;
 	uint64_t limit_ns;       /* from the first exec to its first byte of stdout; 0: none */
-	struct cube_link *dying; /* for hangup.h; NULL: a SIGHUP is all, as from sshd */
+	struct cube_list *dying; /* for hangup.h; NULL: a SIGHUP is all, as from sshd */
 	const struct cube_transport_events *events;
 	void *arg;
 };

@@ -16,7 +16,7 @@ enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 120, COMMAND_MAX = 64 * 1024 };
 
 struct cube_proxy {
 	struct cube_loop *loop;
-	struct cube_link *dying;
+	struct cube_list *dying;
 	pid_t pid;  /* 0 when reaped */
 	int err_fd; /* its stderr; read only when somebody wants to know */
 	char text[SAYS_MAX];

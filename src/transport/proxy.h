@@ -11,7 +11,7 @@ struct cube_proxy_spec {     /* borrowed during the call */
 	const char *host;    /* as in cube_dial_spec */
 	const char *command; /* NULL: the configuration's proxy command */
 	const struct cube_ssh_config *config;
-	struct cube_link *dying; /* hangup.h; not for cube_proxy_expand */
+	struct cube_list *dying; /* hangup.h; not for cube_proxy_expand */
 };
 
 /* *ret_fd, a socket whose other end is the child's stdin and stdout, is the caller's. */

@@ -24,7 +24,7 @@ enum { THREADS_MAX = 8 };
 struct shared {
 	pthread_mutex_t lock;
 	pthread_cond_t asked;
-	struct cube_link todo, done; /* of struct cube_resolve */
+	struct cube_list todo, done; /* of struct cube_resolve */
 	int wake;                    /* eventfd */
 	int refs;
 	unsigned questions, idle; /* in todo; threads that wait for one */
@@ -32,7 +32,7 @@ struct shared {
 };
 
 struct cube_resolve {
-	struct cube_link link;
+	struct cube_list entry;
 	char *host;
 	uint16_t port;
 	cube_resolve_fn *fn; /* NULL: canceled; the loop's alone, the thread does not look */
@@ -90,8 +90,8 @@ static void unref(struct shared *s) {
 	int refs = --s->refs;
 	pthread_mutex_unlock(&s->lock);
 	if (refs) return;
-	cube_list_each (&s->todo, q, struct cube_resolve, link) question_free(q);
-	cube_list_each (&s->done, q, struct cube_resolve, link) question_free(q);
+	cube_list_each (&s->todo, q, struct cube_resolve, entry) question_free(q);
+	cube_list_each (&s->done, q, struct cube_resolve, entry) question_free(q);
 	close(s->wake);
 	pthread_cond_destroy(&s->asked);
 	pthread_mutex_destroy(&s->lock);
@@ -105,8 +105,8 @@ static struct cube_resolve *next_question(struct shared *s) {
 	while (!s->quit && cube_list_empty(&s->todo)) pthread_cond_wait(&s->asked, &s->lock);
 	s->idle--;
 	if (!s->quit) {
-		q = cube_container(s->todo.next, struct cube_resolve, link);
-		cube_list_remove(&q->link);
+		q = cube_container(s->todo.next, struct cube_resolve, entry);
+		cube_list_remove(&q->entry);
 		s->questions--;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -121,7 +121,7 @@ static void *resolver_main(void *arg) {
 		q->gai = lookup(q->host, q->port, AI_ADDRCONFIG, &q->addrs);
 		q->sys = errno;
 		pthread_mutex_lock(&s->lock);
-		cube_list_append(&s->done, &q->link);
+		cube_list_append(&s->done, &q->entry);
 		pthread_mutex_unlock(&s->lock);
 		while (write(s->wake, &one, sizeof one) < 0 && errno == EINTR) {}
 	}
@@ -184,8 +184,8 @@ static void on_wake(void *arg, uint32_t events) {
 	s->refs++; /* an answer may free the resolver */
 	for (;;) {
 		if (s->quit || cube_list_empty(&s->done)) break;
-		struct cube_resolve *q = cube_container(s->done.next, struct cube_resolve, link);
-		cube_list_remove(&q->link);
+		struct cube_resolve *q = cube_container(s->done.next, struct cube_resolve, entry);
+		cube_list_remove(&q->entry);
 		pthread_mutex_unlock(&s->lock);
 		answer(q);
 		question_free(q);
@@ -240,7 +240,7 @@ int cube_resolve_start(struct cube_resolver *r, const char *host, uint16_t port,
 	q->arg = arg;
 	*ret = q;
 	pthread_mutex_lock(&r->shared->lock);
-	cube_list_append(&r->shared->todo, &q->link);
+	cube_list_append(&r->shared->todo, &q->entry);
 	r->shared->questions++;
 	pthread_cond_signal(&r->shared->asked);
 	pthread_mutex_unlock(&r->shared->lock);

@@ -7,7 +7,7 @@
 #include "cube/clock.h"
 #include "cube/listen.h"
 #include "cube/mem.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "ssh_agent.h"
 
 enum { REPLY_MAX = 256 * 1024, REQUEST_MAX = 256 * 1024, KEYS_MAX = 2048 };
@@ -22,7 +22,7 @@ struct cube_agent {
 	char *path;
 	const struct cube_agent_events *events;
 	void *arg;
-	struct cube_stream *stream;
+	struct cube_bufio *stream;
 	struct cube_timer *slow, *limit, *queue;
 	enum cube_agent_state state;
 	struct cube_agent_key *keys;
@@ -80,7 +80,7 @@ static void become(struct cube_agent *a, enum cube_agent_state state) {
 
 /* What still comes is not read: it would be taken for the next answer. */
 static void lose(struct cube_agent *a) {
-	cube_stream_free(a->stream);
+	cube_bufio_free(a->stream);
 	a->stream = NULL;
 	become(a, CUBE_AGENT_GONE);
 }
@@ -170,7 +170,7 @@ static void ask(struct cube_agent *a, const struct cube_buf *body, enum cube_age
 	set_state(a, state);
 	cube_timer_after(a->limit, limit_ns);
 	if (state == CUBE_AGENT_SIGNING) cube_timer_after(a->slow, SLOW_NS);
-	if (!a->stream || cube_stream_writev(a->stream, iov, 2) < 0) cube_timer_after(a->limit, 0);
+	if (!a->stream || cube_bufio_writev(a->stream, iov, 2) < 0) cube_timer_after(a->limit, 0);
 }
 
 void cube_agent_sign(struct cube_agent *a, const struct cube_agent_key *key, const void *data,
@@ -190,13 +190,13 @@ void cube_agent_sign(struct cube_agent *a, const struct cube_agent_key *key, con
 
 /* 0 or errno: EAGAIN while its queue is full, as when hundreds of hosts want it at once. */
 static int begin(struct cube_agent *a) {
-	static const struct cube_stream_ops OPS = {.data = on_data, .closed = on_closed};
-	static const struct cube_stream_limits LIMITS = {.max_in = REPLY_MAX + 4,
-							 .max_out = REQUEST_MAX + 4};
+	static const struct cube_bufio_ops OPS = {.data = on_data, .closed = on_closed};
+	static const struct cube_bufio_limits LIMITS = {.max_in = REPLY_MAX + 4,
+							.max_out = REQUEST_MAX + 4};
 	struct cube_buf body;
 	int fd = -1, sys = cube_connect_unix_now(a->path, &fd);
 	if (sys) return sys;
-	if (cube_stream_new(a->loop, fd, fd, &OPS, a, &LIMITS, &a->stream, NULL) < 0) return EIO;
+	if (cube_bufio_new(a->loop, fd, fd, &OPS, a, &LIMITS, &a->stream, NULL) < 0) return EIO;
 	cube_buf_init(&body, 1);
 	cube_buf_add(&body, &(uint8_t){LIST}, 1);
 	ask(a, &body, CUBE_AGENT_LISTING, LIST_NS);
@@ -237,7 +237,7 @@ struct cube_agent *cube_agent_open(struct cube_loop *loop, const char *path,
 void cube_agent_free(struct cube_agent *a) {
 	if (!a) return;
 	set_state(a, CUBE_AGENT_GONE);
-	cube_stream_free(a->stream);
+	cube_bufio_free(a->stream);
 	cube_timer_del(a->limit);
 	cube_timer_del(a->slow);
 	cube_timer_del(a->queue);

@@ -14,7 +14,7 @@
 
 #include "cube/format.h"
 #include "cube/spawn.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "cube/text.h"
 #include "ssh_auth.h"
 
@@ -30,7 +30,7 @@ struct kbd {
 	struct ssh_auth *a;
 	/* the copy */
 	pid_t pid;
-	struct cube_stream *out;
+	struct cube_bufio *out;
 	struct cube_buf seen;
 	unsigned looks;
 	int copy_fd; /* in the copy only, else -1 */
@@ -128,7 +128,7 @@ static size_t on_data(void *arg, const uint8_t *bytes, size_t n) {
 
 static void on_closed(void *arg, const struct cube_err *err) {
 	struct kbd *k = arg;
-	cube_stream_free(k->out);
+	cube_bufio_free(k->out);
 	k->out = NULL;
 	cube_ssh_kick(k->a->c);
 }
@@ -138,8 +138,8 @@ static size_t waiting(const struct ssh_conn *c) {
 }
 
 static int start_look(struct ssh_auth *a) {
-	static const struct cube_stream_ops OPS = {.data = on_data, .closed = on_closed};
-	static const struct cube_stream_limits LIMITS = {.max_in = SEEN_MAX};
+	static const struct cube_bufio_ops OPS = {.data = on_data, .closed = on_closed};
+	static const struct cube_bufio_limits LIMITS = {.max_in = SEEN_MAX};
 	struct kbd *k = a->kbd;
 	struct cube_err err;
 	int fd, rc = 0;
@@ -150,7 +150,7 @@ static int start_look(struct ssh_auth *a) {
 		rc = cube_fail(&err, CUBE_EPROTO, "%s asks without end", cube_ssh_where(a->c));
 	if (rc == 0) rc = cube_spawn_look(copy_main, a, &k->pid, &fd, &err);
 	if (rc == 0) rc = cube_loop_on_child(a->c->ssh->loop, k->pid, on_child, k, &err);
-	if (rc == 0) rc = cube_stream_new(a->c->ssh->loop, fd, -1, &OPS, k, &LIMITS, &k->out, &err);
+	if (rc == 0) rc = cube_bufio_new(a->c->ssh->loop, fd, -1, &OPS, k, &LIMITS, &k->out, &err);
 	if (rc == 0) return CUBE_AGAIN;
 	cube_ssh_fail(a->c, &err);
 	return rc;
@@ -308,7 +308,7 @@ void cube_auth_keyboard_done(struct ssh_auth *a) {
 		cube_loop_forget_child(a->c->ssh->loop, k->pid);
 		kill(k->pid, SIGKILL);
 	}
-	cube_stream_free(k->out);
+	cube_bufio_free(k->out);
 	cube_buf_done(&k->seen);
 	free(k);
 	a->kbd = NULL;

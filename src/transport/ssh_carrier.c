@@ -12,7 +12,7 @@ enum { PIECE = 32 * 1024, FLUSH_AT = 64 * 1024 };
 static const uint64_t STUCK_NS = CUBE_NS_PER_S, PROBE_NS = 5 * CUBE_NS_PER_S;
 
 struct lane {
-	struct cube_link link;
+	struct cube_list entry;
 	struct ssh_carrier *k;
 	LIBSSH2_CHANNEL *channel;
 	int fd; /* -1: closing, libssh2 waits for the other side */
@@ -26,7 +26,7 @@ struct ssh_carrier {
 	struct ssh_conn *c;
 	const struct cube_carrier_events *events;
 	void *arg;
-	struct cube_link lanes;
+	struct cube_list lanes;
 	char *host; /* being opened, or NULL */
 	uint16_t port;
 	struct cube_timer *timer;
@@ -57,7 +57,7 @@ static void lane_hang_up(struct lane *l) {
 
 static void lane_free(struct lane *l) {
 	lane_hang_up(l);
-	cube_list_remove(&l->link);
+	cube_list_remove(&l->entry);
 	cube_buf_done(&l->up);
 	cube_buf_done(&l->down);
 	free(l);
@@ -161,7 +161,7 @@ static int lane_new(struct ssh_carrier *k, LIBSSH2_CHANNEL *channel, int *ret_fd
 	l->fd = -1;
 	cube_buf_init(&l->up, PIECE);
 	cube_buf_init(&l->down, SSH_PLAIN);
-	cube_list_append(&k->lanes, &l->link);
+	cube_list_append(&k->lanes, &l->entry);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return cube_fail_sys(err, errno, "socketpair");
 	l->fd = fds[0];
@@ -244,11 +244,11 @@ static void pump(void *arg) {
 	struct ssh_carrier *k = arg;
 	pump_opening(k);
 	if (k->gone) return;
-	cube_list_each (&k->lanes, l, struct lane, link) lane_pump(l);
+	cube_list_each (&k->lanes, l, struct lane, entry) lane_pump(l);
 	bool blocked = cube_buf_len(&k->c->out) >= SSH_OUT_DATA;
 	if (blocked == k->blocked) return;
 	k->blocked = blocked;
-	cube_list_each (&k->lanes, l, struct lane, link)
+	cube_list_each (&k->lanes, l, struct lane, entry)
 		if (l->fd >= 0) watch(l);
 }
 
@@ -302,7 +302,7 @@ static void carrier_free(struct cube_carrier *base) {
 	struct cube_loop *loop = k->c->ssh->loop;
 	cube_transport_free(&k->c->base);
 	while (!cube_list_empty(&k->lanes))
-		lane_free(cube_container(k->lanes.next, struct lane, link));
+		lane_free(cube_container(k->lanes.next, struct lane, entry));
 	cube_timer_del(k->timer);
 	free(k->host);
 	free(k->person);

@@ -10,7 +10,7 @@
 #include "ssh_priv.h"
 
 struct block {
-	struct cube_link link;
+	struct cube_list entry;
 	size_t size;
 	_Alignas(max_align_t) uint8_t bytes[];
 };
@@ -35,7 +35,7 @@ static void *give_loose(struct ssh_conn *c, size_t count) {
 /* One of libc's own; others of that size may come back to us. */
 static bool is_loose(const struct ssh_conn *c, const void *ptr) {
 	if (!c->loose) return false;
-	cube_list_each (&c->memory, b, struct block, link)
+	cube_list_each (&c->memory, b, struct block, entry)
 		if (b->bytes == ptr) return false;
 	return true;
 }
@@ -48,7 +48,7 @@ static LIBSSH2_ALLOC_FUNC(give) {
 	struct block *b = malloc(sizeof *b + count);
 	if (!b) return NULL;
 	b->size = count;
-	cube_list_append(&c->memory, &b->link);
+	cube_list_append(&c->memory, &b->entry);
 	return b->bytes;
 }
 
@@ -64,7 +64,7 @@ static LIBSSH2_FREE_FUNC(take_back) {
 		return;
 	}
 	struct block *b = block_of(ptr);
-	cube_list_remove(&b->link);
+	cube_list_remove(&b->entry);
 	if (secret(*abstract)) explicit_bzero(b->bytes, b->size);
 	free(b);
 }
@@ -83,10 +83,10 @@ static LIBSSH2_REALLOC_FUNC(resize) {
 		take_back(ptr, abstract);
 		return fresh;
 	}
-	cube_list_remove(&b->link);
+	cube_list_remove(&b->entry);
 	moved = realloc(b, sizeof *b + count);
 	if (moved) moved->size = count;
-	cube_list_append(&c->memory, moved ? &moved->link : &b->link);
+	cube_list_append(&c->memory, moved ? &moved->entry : &b->entry);
 	return moved ? moved->bytes : NULL;
 }
 
@@ -111,7 +111,7 @@ void cube_ssh_session_free(struct ssh_conn *c) {
 	libssh2_session_free(c->session); /* its channel with it */
 	c->session = NULL;
 	c->channel = NULL;
-	cube_list_each (&c->memory, b, struct block, link) {
+	cube_list_each (&c->memory, b, struct block, entry) {
 		if (secret(c)) explicit_bzero(b->bytes, b->size);
 		free(b);
 	}

@@ -111,7 +111,7 @@ struct ssh_conn {
 	int fd;
 	struct cube_io *io;
 	LIBSSH2_SESSION *session;
-	struct cube_link memory; /* libssh2's, of this session */
+	struct cube_list memory; /* libssh2's, of this session */
 	bool from_file, loose;   /* a key is read; some of memory is libc's: ssh_mem.c */
 	const uint8_t *fed;      /* received and not yet read by libssh2; valid during a pump */
 	size_t fed_len;

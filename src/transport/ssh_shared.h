@@ -21,7 +21,7 @@ struct cube_ssh {
 	struct cube_limit *limit;
 	struct cube_jumps *jumps;
 	struct cube_sockets *sockets; /* of logins by the ssh program */
-	struct cube_link dying;       /* children on their way out: hangup.h */
+	struct cube_list dying;       /* children on their way out: hangup.h */
 	uint8_t *feed, *plain;        /* scratch of the connection at work: SSH_FEED, SSH_PLAIN */
 	void *cipher;                 /* ssh_cipher.h */
 	struct cube_agent_load agent_load;

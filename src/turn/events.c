@@ -18,7 +18,7 @@ struct cube_events {
 	struct cube_turn *turn;
 	struct cube_turn_hook hook;
 	uint64_t last, committed, told;
-	struct cube_link watchers;
+	struct cube_list watchers;
 	struct note *notes; /* a ring: the newest is number nnotes - 1 */
 	size_t nnotes;
 };
@@ -100,18 +100,18 @@ void cube_events_node(struct cube_events *ev, uint32_t node, const char *old_sta
 /* Calls the watchers; each may go, or take others along. */
 static void each(struct cube_events *ev,
 		 void (*call)(struct cube_events_watcher *w, const void *what), const void *what) {
-	struct cube_link todo;
+	struct cube_list todo;
 	cube_list_init(&todo);
 	while (!cube_list_empty(&ev->watchers)) {
-		struct cube_link *l = ev->watchers.next;
+		struct cube_list *l = ev->watchers.next;
 		cube_list_remove(l);
 		cube_list_append(&todo, l);
 	}
 	while (!cube_list_empty(&todo)) {
-		struct cube_link *l = todo.next;
+		struct cube_list *l = todo.next;
 		cube_list_remove(l);
 		cube_list_append(&ev->watchers, l);
-		call(cube_container(l, struct cube_events_watcher, link), what);
+		call(cube_container(l, struct cube_events_watcher, entry), what);
 	}
 }
 
@@ -174,9 +174,9 @@ void cube_events_flush(struct cube_events *ev) {
 }
 
 void cube_events_watch(struct cube_events *ev, struct cube_events_watcher *w) {
-	cube_list_append(&ev->watchers, &w->link);
+	cube_list_append(&ev->watchers, &w->entry);
 }
 
 void cube_events_unwatch(struct cube_events_watcher *w) {
-	cube_list_remove(&w->link);
+	cube_list_remove(&w->entry);
 }

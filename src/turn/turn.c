@@ -24,7 +24,7 @@ void cube_turn_must(struct cube_turn *t, int rc, const struct cube_err *err) {
 void cube_turn_commit(struct cube_turn *t) {
 	/* Rows that change many times a turn are in memory, their events and log chunks are in the
 	 * transaction already: they become durable together or not at all. */
-	cube_list_each (&t->hooks, hook, struct cube_turn_hook, link) {
+	cube_list_each (&t->hooks, hook, struct cube_turn_hook, entry) {
 		if (hook->before) hook->before(hook->arg);
 	}
 	if (!t->in_tx || t->dead) return;
@@ -32,15 +32,15 @@ void cube_turn_commit(struct cube_turn *t) {
 	struct cube_err err;
 	cube_turn_must(t, t->store->ops->commit(t->store, &err), &err);
 	if (t->dead) return;
-	cube_list_each (&t->hooks, hook, struct cube_turn_hook, link) {
+	cube_list_each (&t->hooks, hook, struct cube_turn_hook, entry) {
 		if (hook->committed) hook->committed(hook->arg);
 	}
 }
 
 void cube_turn_hook_add(struct cube_turn *t, struct cube_turn_hook *hook) {
-	cube_list_append(&t->hooks, &hook->link);
+	cube_list_append(&t->hooks, &hook->entry);
 }
 
 void cube_turn_hook_remove(struct cube_turn_hook *hook) {
-	cube_list_remove(&hook->link);
+	cube_list_remove(&hook->entry);
 }

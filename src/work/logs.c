@@ -247,18 +247,18 @@ int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void
 /* --- telling --- */
 
 static void tell(struct cube_logs *logs, uint64_t task) {
-	struct cube_link todo; /* a watcher may go, or take others along */
+	struct cube_list todo; /* a watcher may go, or take others along */
 	cube_list_init(&todo);
 	while (!cube_list_empty(&logs->watchers)) {
-		struct cube_link *l = logs->watchers.next;
+		struct cube_list *l = logs->watchers.next;
 		cube_list_remove(l);
 		cube_list_append(&todo, l);
 	}
 	while (!cube_list_empty(&todo)) {
-		struct cube_link *l = todo.next;
+		struct cube_list *l = todo.next;
 		cube_list_remove(l);
 		cube_list_append(&logs->watchers, l);
-		struct cube_logs_watcher *w = cube_container(l, struct cube_logs_watcher, link);
+		struct cube_logs_watcher *w = cube_container(l, struct cube_logs_watcher, entry);
 		if (task >= w->first && task <= w->last) w->grew(w->arg, task);
 	}
 }
@@ -272,9 +272,9 @@ void cube_logs_flush(struct cube_logs *logs) {
 }
 
 void cube_logs_watch(struct cube_logs *logs, struct cube_logs_watcher *w) {
-	cube_list_append(&logs->watchers, &w->link);
+	cube_list_append(&logs->watchers, &w->entry);
 }
 
 void cube_logs_unwatch(struct cube_logs_watcher *w) {
-	cube_list_remove(&w->link);
+	cube_list_remove(&w->entry);
 }

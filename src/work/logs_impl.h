@@ -31,7 +31,7 @@ struct cube_logs {
 	uint32_t *slots; /* hash of dirty: index + 1, 0 free; a power of two */
 	size_t nslots;
 	uint64_t version; /* counts appends */
-	struct cube_link watchers;
+	struct cube_list watchers;
 };
 
 /* Where readers of a stream must stop: UINT64_MAX, or the committed end. */

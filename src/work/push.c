@@ -11,7 +11,7 @@
 #include "work_impl.h"
 
 struct cube_push {
-	struct cube_link link; /* in cube_node.files, in the order of sending */
+	struct cube_list entry; /* in cube_node.files, in the order of sending */
 	uint8_t sha256[CUBE_SHA256_LEN];
 	int fd; /* -1: all of it was sent */
 	uint64_t size, sent;
@@ -23,7 +23,7 @@ struct cube_push {
 };
 
 static void push_free(struct cube_push *p) {
-	cube_list_remove(&p->link);
+	cube_list_remove(&p->entry);
 	if (p->fd >= 0) close(p->fd);
 	cube_buf_done(&p->after);
 	free(p);
@@ -31,19 +31,19 @@ static void push_free(struct cube_push *p) {
 
 /* What was sent may have been lost with the link; only what the worker confirmed is there. */
 void cube_push_reset(struct cube_node *node, bool forget_all) {
-	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, entry) {
 		if (forget_all || !p->stored) push_free(p);
 	}
 }
 
 void cube_push_forget(struct cube_node *node, const struct cube_msg_file *files, uint32_t nfiles) {
-	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, entry) {
 		if (p->stored && cube_push_among(p->sha256, files, nfiles)) push_free(p);
 	}
 }
 
 static struct cube_push *find(struct cube_node *node, const uint8_t *sha256) {
-	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, entry) {
 		if (memcmp(p->sha256, sha256, CUBE_SHA256_LEN) == 0) return p;
 	}
 	return NULL;
@@ -64,7 +64,7 @@ static int begin(struct cube_node *node, const uint8_t *sha256, struct cube_push
 	p->hashing = !o.trusted;
 	cube_sha256_init(&p->hash);
 	cube_buf_init(&p->after, 64u << 20);
-	cube_list_append(&cube_seat_of(node)->files, &p->link);
+	cube_list_append(&cube_seat_of(node)->files, &p->entry);
 	cube_node_flush_soon(node);
 	*ret = p;
 	return 0;
@@ -90,9 +90,9 @@ bool cube_push_among(const uint8_t *sha256, const struct cube_msg_file *files, u
 struct cube_buf *cube_push_behind(struct cube_node *node, const struct cube_msg_file *files,
 				  uint32_t nfiles) {
 	if (!nfiles) return cube_node_outbox(node);
-	for (struct cube_link *l = cube_seat_of(node)->files.prev; l != &cube_seat_of(node)->files;
+	for (struct cube_list *l = cube_seat_of(node)->files.prev; l != &cube_seat_of(node)->files;
 	     l = l->prev) {
-		struct cube_push *p = cube_container(l, struct cube_push, link);
+		struct cube_push *p = cube_container(l, struct cube_push, entry);
 		if (p->fd >= 0 && cube_push_among(p->sha256, files, nfiles)) return &p->after;
 	}
 	return cube_node_outbox(node);
@@ -100,9 +100,9 @@ struct cube_buf *cube_push_behind(struct cube_node *node, const struct cube_msg_
 
 size_t cube_push_waiting(const struct cube_node *node) {
 	size_t n = 0;
-	for (struct cube_link *l = cube_seat_of(node)->files.prev; l != &cube_seat_of(node)->files;
+	for (struct cube_list *l = cube_seat_of(node)->files.prev; l != &cube_seat_of(node)->files;
 	     l = l->prev) {
-		struct cube_push *p = cube_container(l, struct cube_push, link);
+		struct cube_push *p = cube_container(l, struct cube_push, entry);
 		if (p->fd < 0) break; /* it and those before it are sent */
 		n += cube_buf_len(&p->after);
 	}
@@ -131,7 +131,7 @@ static void finish(struct cube_node *node, struct cube_push *p) {
 }
 
 static struct cube_push *current(struct cube_node *node) {
-	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, link) {
+	cube_list_each (&cube_seat_of(node)->files, p, struct cube_push, entry) {
 		if (p->fd >= 0) return p;
 	}
 	return NULL;

@@ -9,12 +9,12 @@ struct cube_work;
 
 struct cube_seat {
 	struct cube_work *work;
-	struct cube_link bound;    /* struct cube_task.queue: pending and may run only here */
-	struct cube_link attempts; /* struct cube_task.queue: given to it and not ended */
+	struct cube_list bound;    /* struct cube_task.queue: pending and may run only here */
+	struct cube_list attempts; /* struct cube_task.queue: given to it and not ended */
 	uint32_t load;             /* their number */
 	uint64_t mean_ns;          /* moving mean of attempts' run time, for prefetch */
-	struct cube_link files; /* struct cube_push: contents known to be, or on their way, there */
-	struct cube_link streams,
+	struct cube_list files; /* struct cube_push: contents known to be, or on their way, there */
+	struct cube_list streams,
 		stream_bulk;  /* struct cube_mstream: all; those with data to send */
 	uint64_t stream_last; /* the last one's id on this link */
 	/* Of the present link: */

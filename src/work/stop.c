@@ -37,7 +37,7 @@ static int keep_stop(void *arg, const struct cube_job_row *row) {
 	return k->store->ops->job_put(k->store, &now, k->err);
 }
 
-static uint64_t stop_some(struct cube_work *t, struct cube_link *tasks, const struct cube_job *job,
+static uint64_t stop_some(struct cube_work *t, struct cube_list *tasks, const struct cube_job *job,
 			  uint32_t grace_ms) {
 	uint64_t n = 0;
 	cube_list_each (tasks, task, struct cube_task, queue) {
@@ -65,7 +65,7 @@ uint64_t cube_work_stop_job(struct cube_work *t, uint64_t id, uint32_t grace_ms)
 	cube_list_each (&job->pending, task, struct cube_task, queue) n += task != NULL;
 	if (cube_list_empty(&job->pending)) return n;
 	cube_list_remove(&job->waiting);
-	if (!cube_link_linked(&job->ending)) cube_list_append(&t->ending, &job->ending);
+	if (!cube_list_linked(&job->ending)) cube_list_append(&t->ending, &job->ending);
 	return n;
 }
 

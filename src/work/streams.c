@@ -6,7 +6,7 @@
 
 #include "cube/mem.h"
 #include "work_impl.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 
 #define BULK_MAX  (512u << 10) /* held of a client while its turn has not come */
 #define OUT_MAX   (2 * CUBE_WINDOW_MAX + (64u << 10))
@@ -14,13 +14,13 @@
 #define BATCH     (128u << 10) /* of one stream goes out before the next one's */
 
 struct cube_mstream {
-	struct cube_link link;  /* in cube_node.streams; in cube_manager.streams_over */
-	struct cube_link bulk;  /* in cube_node.stream_bulk: the frame at the front of in waits */
+	struct cube_list entry; /* in cube_node.streams; in cube_manager.streams_over */
+	struct cube_list bulk;  /* in cube_node.stream_bulk: the frame at the front of in waits */
 	struct cube_node *node; /* NULL: over; the client still gets what is queued */
 	struct cube_work *work;
 	void (*over)(void *arg);
 	void *arg;
-	struct cube_stream *io;
+	struct cube_bufio *io;
 	struct cube_buf in;
 	uint64_t id;        /* 0: OPEN has not come */
 	uint32_t input;     /* granted by the worker and not used */
@@ -39,17 +39,17 @@ int cube_streams_check(const struct cube_node *node, struct cube_err *err) {
 
 static void detach(struct cube_mstream *st) {
 	cube_list_remove(&st->bulk);
-	cube_list_remove(&st->link);
-	cube_list_append(&st->work->streams_over, &st->link);
+	cube_list_remove(&st->entry);
+	cube_list_append(&st->work->streams_over, &st->entry);
 	st->node = NULL;
 	cube_buf_done(&st->in);
 }
 
 static void stream_free(struct cube_mstream *st) {
 	cube_list_remove(&st->bulk);
-	cube_list_remove(&st->link);
+	cube_list_remove(&st->entry);
 	cube_buf_done(&st->in);
-	cube_stream_free(st->io);
+	cube_bufio_free(st->io);
 	st->over(st->arg);
 	free(st);
 }
@@ -58,7 +58,7 @@ static void send_client(struct cube_mstream *st, const struct cube_msg *msg) {
 	struct cube_buf frame;
 	cube_buf_init(&frame, 4096);
 	if (cube_msg_encode(&frame, msg) == 0)
-		cube_stream_write(st->io, cube_buf_data(&frame), cube_buf_len(&frame));
+		cube_bufio_write(st->io, cube_buf_data(&frame), cube_buf_len(&frame));
 	cube_buf_done(&frame);
 }
 
@@ -70,7 +70,7 @@ static void finish(struct cube_mstream *st, uint8_t how, int32_t value, const ch
 	snprintf(msg.closed.message, sizeof msg.closed.message, "%s", message);
 	send_client(st, &msg);
 	detach(st);
-	cube_stream_end(st->io);
+	cube_bufio_end(st->io);
 }
 
 static void send_worker(struct cube_mstream *st, enum cube_msg_type type) {
@@ -147,7 +147,7 @@ static void take_frames(struct cube_mstream *st) {
 		int rc = cube_msg_decode(p, cube_buf_len(&st->in), &msg, &used, &err);
 		if (rc == CUBE_AGAIN) return;
 		if (rc == 0 && has_to_wait(st, msg.type)) {
-			if (!cube_link_linked(&st->bulk)) {
+			if (!cube_list_linked(&st->bulk)) {
 				cube_list_append(&cube_seat_of(st->node)->stream_bulk, &st->bulk);
 				cube_node_flush_soon(st->node);
 			}
@@ -201,14 +201,14 @@ bool cube_streams_pump(void *arg, struct cube_node *node) {
 	else cube_node_send_now(node, p, n);
 	cube_buf_consume(&st->in, n);
 	take_frames(st);
-	if (st->node) cube_stream_resume(st->io);
+	if (st->node) cube_bufio_resume(st->io);
 	return true;
 }
 
 /* How much more is taken of a client: whole frames are not gathered without end. */
 static size_t room(const struct cube_mstream *st) {
 	size_t held = cube_buf_len(&st->in);
-	if (!cube_link_linked(&st->bulk)) return cube_buf_room(&st->in);
+	if (!cube_list_linked(&st->bulk)) return cube_buf_room(&st->in);
 	return held < BULK_MAX ? BULK_MAX - held : 0;
 }
 
@@ -230,8 +230,8 @@ static void on_closed(void *arg, const struct cube_err *err) {
 
 void cube_streams_begin(struct cube_work *work, struct cube_node *node, int fd, const void *early,
 			size_t n, void (*over)(void *arg), void *arg) {
-	static const struct cube_stream_ops ops = {.data = on_data, .closed = on_closed};
-	static const struct cube_stream_limits limits = {
+	static const struct cube_bufio_ops ops = {.data = on_data, .closed = on_closed};
+	static const struct cube_bufio_limits limits = {
 		.max_in = 64u << 10, .max_out = OUT_MAX, .low_out = 0};
 	struct cube_mstream *st = cube_alloc(sizeof *st);
 	struct cube_err err;
@@ -239,12 +239,12 @@ void cube_streams_begin(struct cube_work *work, struct cube_node *node, int fd, 
 	st->over = over;
 	st->arg = arg;
 	cube_buf_init(&st->in, CUBE_FRAME_MAX + 4);
-	if (cube_stream_new(work->is.turn->loop, fd, fd, &ops, st, &limits, &st->io, &err)) {
+	if (cube_bufio_new(work->is.turn->loop, fd, fd, &ops, st, &limits, &st->io, &err)) {
 		stream_free(st);
 		return;
 	}
 	st->node = node;
-	cube_list_append(&cube_seat_of(node)->streams, &st->link);
+	cube_list_append(&cube_seat_of(node)->streams, &st->entry);
 	if (cube_streams_check(node, &err)) finish(st, CUBE_EXIT_NOT_STARTED, 0, err.msg);
 	else if (n) on_data(st, early, n);
 }
@@ -252,7 +252,7 @@ void cube_streams_begin(struct cube_work *work, struct cube_node *node, int fd, 
 /* --- what the worker says --- */
 
 static struct cube_mstream *find(struct cube_node *node, uint64_t id) {
-	cube_list_each (&cube_seat_of(node)->streams, st, struct cube_mstream, link) {
+	cube_list_each (&cube_seat_of(node)->streams, st, struct cube_mstream, entry) {
 		if (st->id == id && id) return st;
 	}
 	return NULL;
@@ -270,7 +270,7 @@ static int on_output(struct cube_mstream *st, const struct cube_msg *msg, struct
 	*over = !data.n;
 	cube_msg_stream_head(head, CUBE_MSG_STREAM_OUTPUT, 0, msg->stream.fd, (uint32_t)data.n);
 	struct iovec iov[2] = {{head, sizeof head}, {(void *)data.p, data.n}};
-	if (cube_stream_writev(st->io, iov, data.n ? 2 : 1))
+	if (cube_bufio_writev(st->io, iov, data.n ? 2 : 1))
 		refuse(st, "the client does not read what it asked for");
 	return 0;
 }
@@ -298,11 +298,11 @@ int cube_streams_message(void *arg, struct cube_node *node, const struct cube_ms
 }
 
 void cube_streams_link_down(struct cube_node *node, const char *why) {
-	cube_list_each (&cube_seat_of(node)->streams, st, struct cube_mstream, link)
+	cube_list_each (&cube_seat_of(node)->streams, st, struct cube_mstream, entry)
 		finish(st, CUBE_EXIT_LOST, 0, why);
 	cube_seat_of(node)->stream_last = 0;
 }
 
 void cube_streams_free(struct cube_work *work) {
-	cube_list_each (&work->streams_over, st, struct cube_mstream, link) stream_free(st);
+	cube_list_each (&work->streams_over, st, struct cube_mstream, entry) stream_free(st);
 }

@@ -16,13 +16,13 @@
 
 /* --- the set --- */
 
-static struct cube_link *bucket(struct cube_work *t, uint64_t id) {
+static struct cube_list *bucket(struct cube_work *t, uint64_t id) {
 	return &t->buckets[id & (t->nbuckets - 1)];
 }
 
 static void grow(struct cube_work *t) {
 	size_t n = t->nbuckets * 4, old = t->nbuckets;
-	struct cube_link *from = t->buckets;
+	struct cube_list *from = t->buckets;
 	t->buckets = cube_realloc_array(NULL, n, sizeof *t->buckets);
 	t->nbuckets = n;
 	for (size_t i = 0; i < n; i++) cube_list_init(&t->buckets[i]);
@@ -56,7 +56,7 @@ const struct cube_task_row *cube_work_row(struct cube_work *t, uint64_t id,
 }
 
 const struct cube_job *cube_work_job(const struct cube_work *t, uint64_t id) {
-	cube_list_each (&t->jobs, job, struct cube_job, link) {
+	cube_list_each (&t->jobs, job, struct cube_job, entry) {
 		if (job->id == id) return job;
 	}
 	return NULL;
@@ -95,12 +95,12 @@ struct cube_job *cube_job_new(struct cube_work *t, uint64_t id, uint64_t first, 
 	job->first = first;
 	job->count = count;
 	cube_list_init(&job->pending);
-	cube_list_append(&t->jobs, &job->link);
+	cube_list_append(&t->jobs, &job->entry);
 	return job;
 }
 
 static void job_free(struct cube_job *job) {
-	cube_list_remove(&job->link);
+	cube_list_remove(&job->entry);
 	cube_list_remove(&job->waiting);
 	cube_list_remove(&job->ending);
 	cube_spec_done(&job->spec);
@@ -129,7 +129,7 @@ void cube_tasks_free(struct cube_work *t) {
 
 void cube_task_tell(struct cube_work *t, struct cube_task *task) {
 	task->tell = true;
-	if (!cube_link_linked(&task->changes)) cube_list_append(&t->changed, &task->changes);
+	if (!cube_list_linked(&task->changes)) cube_list_append(&t->changed, &task->changes);
 }
 
 void cube_task_changed(struct cube_work *t, struct cube_task *task) {
@@ -157,7 +157,7 @@ void cube_task_set(struct cube_work *t, struct cube_task *task, enum cube_task_s
 			 cube_task_state_name(state), reason);
 	if (!cube_task_final(state)) return;
 	struct cube_node *node = cube_fleet_by_id(t->is.fleet, task->row.node);
-	if (node && old != CUBE_TASK_PENDING && cube_link_linked(&task->queue))
+	if (node && old != CUBE_TASK_PENDING && cube_list_linked(&task->queue))
 		cube_seat_of(node)->load--;
 	cube_list_remove(&task->queue);
 	t->active--;
@@ -191,18 +191,18 @@ static void ack(struct cube_task *task, struct cube_node *node, uint8_t stream, 
 }
 
 static void tell(struct cube_work *t, uint64_t id) {
-	struct cube_link todo; /* a watcher may go, or take others along */
+	struct cube_list todo; /* a watcher may go, or take others along */
 	cube_list_init(&todo);
 	while (!cube_list_empty(&t->watchers)) {
-		struct cube_link *l = t->watchers.next;
+		struct cube_list *l = t->watchers.next;
 		cube_list_remove(l);
 		cube_list_append(&todo, l);
 	}
 	while (!cube_list_empty(&todo)) {
-		struct cube_link *l = todo.next;
+		struct cube_list *l = todo.next;
 		cube_list_remove(l);
 		cube_list_append(&t->watchers, l);
-		struct cube_work_watcher *w = cube_container(l, struct cube_work_watcher, link);
+		struct cube_work_watcher *w = cube_container(l, struct cube_work_watcher, entry);
 		if (id >= w->first && id <= w->last) w->changed(w->arg, id);
 	}
 }
@@ -227,11 +227,11 @@ void cube_work_flush(struct cube_work *t) {
 }
 
 void cube_work_watch(struct cube_work *t, struct cube_work_watcher *w) {
-	cube_list_append(&t->watchers, &w->link);
+	cube_list_append(&t->watchers, &w->entry);
 }
 
 void cube_work_unwatch(struct cube_work_watcher *w) {
-	cube_list_remove(&w->link);
+	cube_list_remove(&w->entry);
 }
 
 /* --- adding --- */
@@ -257,7 +257,7 @@ static void check_job(struct cube_work *t, struct cube_job *job, const char *rea
 }
 
 void cube_jobs_check(struct cube_work *t, const char *reason) {
-	cube_list_each (&t->jobs, job, struct cube_job, link) check_job(t, job, reason, false);
+	cube_list_each (&t->jobs, job, struct cube_job, entry) check_job(t, job, reason, false);
 }
 
 static int put_job(struct cube_work *t, const struct cube_job *job, const char *spec_json,
@@ -279,14 +279,14 @@ void cube_task_queue(struct cube_work *t, struct cube_task *task) {
 	struct cube_node *node =
 		task->row.pinned ? cube_fleet_by_id(t->is.fleet, task->row.node) : NULL;
 	cube_list_append(node ? &cube_seat_of(node)->bound : &job->pending, &task->queue);
-	struct cube_link *in = job->stop ? &job->ending : &job->waiting;
-	if (!node && !cube_link_linked(in))
+	struct cube_list *in = job->stop ? &job->ending : &job->waiting;
+	if (!node && !cube_list_linked(in))
 		cube_list_append(job->stop ? &t->ending : &t->waiting, in);
 	t->pending++;
 }
 
 void cube_task_unqueue(struct cube_work *t, struct cube_task *task) {
-	if (!cube_link_linked(&task->queue)) return;
+	if (!cube_list_linked(&task->queue)) return;
 	cube_list_remove(&task->queue);
 	if (cube_list_empty(&task->job->pending)) {
 		cube_list_remove(&task->job->waiting);

@@ -12,7 +12,7 @@
 #define ID_BITS 48 /* fits any JSON number */
 
 struct cube_use {
-	struct cube_link link; /* in cube_work.uses */
+	struct cube_list entry; /* in cube_work.uses */
 	uint64_t id;
 	int client; /* a pidfd, or -1 */
 	uint32_t *nodes;
@@ -24,7 +24,7 @@ struct cube_use *cube_use_new(struct cube_work *work, pid_t client) {
 	*use = (struct cube_use){.client = -1};
 	use->id = (cube_id_u64() >> (64 - ID_BITS)) | 1;
 	if (client > 0) use->client = (int)syscall(SYS_pidfd_open, client, 0);
-	cube_list_append(&work->uses, &use->link);
+	cube_list_append(&work->uses, &use->entry);
 	return use;
 }
 
@@ -38,7 +38,7 @@ void cube_use_add(struct cube_use *use, const struct cube_node *node) {
 }
 
 struct cube_use *cube_use_find(struct cube_work *work, uint64_t id) {
-	cube_list_each (&work->uses, use, struct cube_use, link) {
+	cube_list_each (&work->uses, use, struct cube_use, entry) {
 		if (use->id == id) return use;
 	}
 	return NULL;
@@ -52,7 +52,7 @@ bool cube_use_has(const struct cube_use *use, const struct cube_node *node) {
 
 void cube_use_free(struct cube_use *use) {
 	if (!use) return;
-	cube_list_remove(&use->link);
+	cube_list_remove(&use->entry);
 	if (use->client >= 0) close(use->client);
 	free(use->nodes);
 	free(use);
@@ -64,7 +64,7 @@ static bool is_gone(const struct cube_use *use) {
 }
 
 void cube_uses_prune(struct cube_work *work) {
-	cube_list_each (&work->uses, use, struct cube_use, link) {
+	cube_list_each (&work->uses, use, struct cube_use, entry) {
 		if (!is_gone(use)) continue;
 		for (size_t i = 0; i < use->n; i++) {
 			struct cube_node *node = cube_fleet_by_id(work->is.fleet, use->nodes[i]);
@@ -79,7 +79,7 @@ static bool needs(const struct cube_task *task, uint64_t but_job) {
 }
 
 bool cube_node_is_used(const struct cube_node *node, uint64_t but_job) {
-	cube_list_each (&cube_seat_of(node)->work->uses, use, struct cube_use, link) {
+	cube_list_each (&cube_seat_of(node)->work->uses, use, struct cube_use, entry) {
 		if (cube_use_has(use, node)) return true;
 	}
 	cube_list_each (&cube_seat_of(node)->attempts, task, struct cube_task, queue) {
@@ -92,5 +92,5 @@ bool cube_node_is_used(const struct cube_node *node, uint64_t but_job) {
 }
 
 void cube_uses_free(struct cube_work *work) {
-	cube_list_each (&work->uses, use, struct cube_use, link) cube_use_free(use);
+	cube_list_each (&work->uses, use, struct cube_use, entry) cube_use_free(use);
 }

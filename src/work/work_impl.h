@@ -12,21 +12,21 @@
 struct cube_work {
 	struct cube_turn_hook hook;
 	struct cube_work_parts is;
-	struct cube_link *buckets; /* by id; count is a power of two */
+	struct cube_list *buckets; /* by id; count is a power of two */
 	size_t nbuckets;
 	unsigned active;
 	unsigned pending;      /* of those, tasks that wait for a place */
-	struct cube_link jobs; /* with tasks in memory, rising ids */
-	struct cube_link
+	struct cube_list jobs; /* with tasks in memory, rising ids */
+	struct cube_list
 		waiting; /* .. those with tasks that may run on any of several nodes, and wait */
-	struct cube_link ending;  /* .. those whose pending tasks are being stopped */
+	struct cube_list ending;  /* .. those whose pending tasks are being stopped */
 	struct cube_timer *again; /* there is more to end */
-	struct cube_link changed; /* struct cube_task.changes */
-	struct cube_link watchers;
+	struct cube_list changed; /* struct cube_task.changes */
+	struct cube_list watchers;
 	struct cube_ids *ids;
 	size_t cursor;                 /* round robin */
-	struct cube_link uses;         /* uses.c */
-	struct cube_link streams_over; /* streams.c: their clients still read */
+	struct cube_list uses;         /* uses.c */
+	struct cube_list streams_over; /* streams.c: their clients still read */
 	struct cube_fleet_listener listener;
 	struct cube_fleet_receiver receivers[3];
 };

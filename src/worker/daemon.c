@@ -41,13 +41,13 @@ static void tell(int *fd, char what, const struct cube_err *err) {
 
 struct arrival { /* a connection whose fds have not come yet */
 	struct worker *w;
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_io *io;
 	int fd;
 };
 
 static void arrival_free(struct arrival *a) {
-	cube_list_remove(&a->link);
+	cube_list_remove(&a->entry);
 	cube_io_del(a->io);
 	free(a);
 }
@@ -74,9 +74,9 @@ static void on_connection(void *arg, int fd) {
 	struct arrival *a = cube_alloc(sizeof *a);
 	unsigned waiting = 0;
 
-	cube_list_each (&w->arrivals, old, struct arrival, link) waiting++;
+	cube_list_each (&w->arrivals, old, struct arrival, entry) waiting++;
 	*a = (struct arrival){.w = w, .fd = fd};
-	cube_list_append(&w->arrivals, &a->link);
+	cube_list_append(&w->arrivals, &a->entry);
 	if (waiting < ARRIVALS_MAX &&
 	    cube_io_add(w->loop, fd, EPOLLIN, on_arrival, a, &a->io, NULL) == 0)
 		return;
@@ -85,7 +85,7 @@ static void on_connection(void *arg, int fd) {
 }
 
 static void drop_arrivals(struct worker *w) {
-	cube_list_each (&w->arrivals, a, struct arrival, link) {
+	cube_list_each (&w->arrivals, a, struct arrival, entry) {
 		close(a->fd);
 		arrival_free(a);
 	}

@@ -28,7 +28,7 @@ static const char COMMAND[] = "exec \"$CUBE_LOGIN_PROGRAM\" environ \"$CUBE_LOGI
 struct login {
 	struct cube_loop *loop;
 	const char *self, *home, *node_cookie;
-	struct cube_link waits;
+	struct cube_list waits;
 	struct cube_timer *timer; /* the limit; or 0: there is something to tell */
 	char **env;
 	struct cube_err failed; /* to be told; code 0: nothing */
@@ -167,20 +167,20 @@ static void stop_asking(struct login *l, bool kill_it) {
 /* Whoever waits is told; a callback may ask again. */
 static void tell(struct login *l) {
 	struct cube_err err = l->failed;
-	struct cube_link told;
+	struct cube_list told;
 
 	l->failed.code = 0;
 	cube_list_init(&told);
 	while (!cube_list_empty(&l->waits)) {
-		struct cube_link *w = l->waits.next;
+		struct cube_list *w = l->waits.next;
 
 		cube_list_remove(w);
 		cube_list_append(&told, w);
 	}
 	while (!cube_list_empty(&told)) {
-		struct login_wait *w = cube_container(told.next, struct login_wait, link);
+		struct login_wait *w = cube_container(told.next, struct login_wait, entry);
 
-		cube_list_remove(&w->link);
+		cube_list_remove(&w->entry);
 		w->done(w->arg, l->env ? NULL : &err);
 	}
 }
@@ -354,7 +354,7 @@ static int start(struct login *l, struct cube_err *err) {
 }
 
 void login_ask(struct login *l, struct login_wait *w) {
-	cube_list_append(&l->waits, &w->link);
+	cube_list_append(&l->waits, &w->entry);
 	if (l->pid || cube_timer_armed(l->timer)) return;
 	l->said_len = 0;
 	cube_buf_init(&l->text, TEXT_MAX + CHUNK);
@@ -364,7 +364,7 @@ void login_ask(struct login *l, struct login_wait *w) {
 }
 
 void login_forget(struct login_wait *w) {
-	cube_list_remove(&w->link);
+	cube_list_remove(&w->entry);
 }
 
 char *const *login_environ(const struct login *l) {

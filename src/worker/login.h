@@ -15,7 +15,7 @@
 struct login;
 
 struct login_wait { /* whoever waits embeds one; zero-initialised = does not wait */
-	struct cube_link link;
+	struct cube_list entry;
 	/* env: NULL and *err where it could not be had. Called from the loop. */
 	void (*done)(void *arg, const struct cube_err *err);
 	void *arg;

@@ -61,18 +61,18 @@ static void encode_due(struct attempt *a, struct cube_buf *out) {
 }
 
 /* False when s takes no more. */
-static bool pump_control(struct runner *r, struct cube_stream *s, struct cube_buf *frames) {
+static bool pump_control(struct runner *r, struct cube_bufio *s, struct cube_buf *frames) {
 	while (!cube_list_empty(&r->dirty)) {
 		int rc;
 
-		if (cube_stream_queued(s) >= OUTBOX_CONTROL_HIGH) return false;
+		if (cube_bufio_queued(s) >= OUTBOX_CONTROL_HIGH) return false;
 		while (!cube_list_empty(&r->dirty) && cube_buf_len(frames) < BATCH) {
 			struct attempt *a = cube_container(r->dirty.next, struct attempt, dirty);
 
 			cube_list_remove(&a->dirty);
 			encode_due(a, frames);
 		}
-		rc = cube_stream_write(s, cube_buf_data(frames), cube_buf_len(frames));
+		rc = cube_bufio_write(s, cube_buf_data(frames), cube_buf_len(frames));
 		cube_buf_clear(frames);
 		if (rc < 0) return false;
 	}
@@ -80,7 +80,7 @@ static bool pump_control(struct runner *r, struct cube_stream *s, struct cube_bu
 }
 
 /* One LOG frame of the stream whose turn it is. Returns its payload, 0 when s is full. */
-static size_t send_log(struct runner *r, struct cube_stream *s) {
+static size_t send_log(struct runner *r, struct cube_bufio *s) {
 	struct output *o = cube_container(r->unsent.next, struct output, unsent);
 	bool alone = r->unsent.next == r->unsent.prev;
 	struct cube_msg_log_id id = {o->owner->task, o->owner->epoch, o->owner->attempt, o->stream};
@@ -94,7 +94,7 @@ static size_t send_log(struct runner *r, struct cube_stream *s) {
 	tail_len = cube_msg_log_ends(head, tail, &id, o->sent, (uint32_t)n);
 	iov[0] = (struct iovec){.iov_base = head, .iov_len = sizeof head};
 	iov[pieces + 1] = (struct iovec){.iov_base = tail, .iov_len = tail_len};
-	if (cube_stream_writev(s, iov, pieces + 1 + (tail_len > 0)) < 0) return 0;
+	if (cube_bufio_writev(s, iov, pieces + 1 + (tail_len > 0)) < 0) return 0;
 	o->sent += n;
 	cube_list_remove(&o->unsent); /* to the end of the row, or out of it */
 	runner_mark_unsent(o);
@@ -102,17 +102,17 @@ static size_t send_log(struct runner *r, struct cube_stream *s) {
 	return n;
 }
 
-bool outbox_pump(struct runner *r, struct streams *streams, struct cube_stream *s,
+bool outbox_pump(struct runner *r, struct streams *streams, struct cube_bufio *s,
 		 struct cube_buf *frames) {
 	size_t total = 0, n;
 
 	for (;;) {
 		if (!pump_control(r, s, frames) || !streams_pump_control(streams, s, frames))
 			return false;
-		if (cube_stream_queued(s) >= OUTBOX_LOG_HIGH) return false;
+		if (cube_bufio_queued(s) >= OUTBOX_LOG_HIGH) return false;
 		if (total >= PUMP_MAX) return true;
 		n = cube_list_empty(&r->unsent) ? 0 : send_log(r, s);
-		if (cube_stream_queued(s) < OUTBOX_LOG_HIGH) n += streams_pump_data(streams, s);
+		if (cube_bufio_queued(s) < OUTBOX_LOG_HIGH) n += streams_pump_data(streams, s);
 		/* the last piece of a stream makes its end due */
 		if (!n && cube_list_empty(&streams->dirty)) return false;
 		total += n;

@@ -2,7 +2,7 @@
 #ifndef WORKER_OUTBOX_H
 #define WORKER_OUTBOX_H
 
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "runner.h"
 #include "stream.h"
 
@@ -13,7 +13,7 @@
 /* Writes what attempts and streams have due into s. True: there is more to write now than one
  * call may do; call again in the next turn. False: all is written or s is full enough. `frames`
  * is a buffer to work in, empty before and after. */
-bool outbox_pump(struct runner *r, struct streams *streams, struct cube_stream *s,
+bool outbox_pump(struct runner *r, struct streams *streams, struct cube_bufio *s,
 		 struct cube_buf *frames);
 
 #endif

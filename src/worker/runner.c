@@ -130,14 +130,14 @@ void runner_done(struct runner *r) {
 
 void runner_need(struct attempt *a, uint8_t needs) {
 	a->needs |= needs;
-	if (!cube_link_linked(&a->dirty)) cube_list_append(&a->r->dirty, &a->dirty);
+	if (!cube_list_linked(&a->dirty)) cube_list_append(&a->r->dirty, &a->dirty);
 }
 
 void runner_mark_unsent(struct output *o) {
 	bool due = !o->held && o->sent < spool_end(&o->spool);
 
 	if (!due) cube_list_remove(&o->unsent);
-	else if (!cube_link_linked(&o->unsent)) cube_list_append(&o->owner->r->unsent, &o->unsent);
+	else if (!cube_list_linked(&o->unsent)) cube_list_append(&o->owner->r->unsent, &o->unsent);
 }
 
 void runner_finished(struct attempt *a, bool was_running) {

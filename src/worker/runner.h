@@ -40,7 +40,7 @@ enum { NEED_STARTED = 1, NEED_STDIN_ACK = 2, NEED_EXIT = 4 };
 struct output { /* one of an attempt's output streams */
 	struct attempt *owner;
 	struct spool spool;
-	struct cube_link unsent; /* in runner.unsent */
+	struct cube_list unsent; /* in runner.unsent */
 	struct cube_io *io;      /* NULL while the spool is full, and at the end */
 	uint64_t sent;           /* the next byte to send in this session */
 	int fd;                  /* -1 at end of file */
@@ -60,7 +60,7 @@ struct input { /* bytes on their way into an attempt's stdin */
 struct attempt {
 	struct runner *r;
 	struct attempt *chain;
-	struct cube_link all, queue, dirty;
+	struct cube_list all, queue, dirty;
 	uint64_t task, epoch; /* with the attempt's number: which one it is */
 	uint32_t attempt;
 	uint8_t state;    /* enum cube_attempt_state */
@@ -98,7 +98,7 @@ struct runner {
 	uint64_t epoch;          /* of the last HELLO: what is begun now is of it */
 	const char *node_cookie; /* "CUBE_NODE_COOKIE=<cluster>.<node>@<folder>" */
 	struct attempt **buckets;
-	struct cube_link all, queue, dirty, unsent;
+	struct cube_list all, queue, dirty, unsent;
 	uint32_t count, running, slots;
 	size_t queued_bytes;
 	unsigned wide_pipes;

@@ -12,7 +12,7 @@
 #include "cube/format.h"
 #include "cube/log.h"
 #include "cube/mem.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "daemon.h"
 #include "outbox.h"
 #include "session.h"
@@ -29,15 +29,15 @@ enum session_state { SESSION_NEW, SESSION_LIVE, SESSION_ENDING, SESSION_DEAD };
 
 struct session {
 	struct worker *w;
-	struct cube_link link;
+	struct cube_list entry;
 	enum session_state state;
-	struct cube_stream *stream;
+	struct cube_bufio *stream;
 	struct cube_timer *timer; /* waits for HELLO, then METRIC, then the end */
 	struct cube_io *conn_io;
 	int conn;
 };
 
-static const struct cube_stream_limits LIMITS = {
+static const struct cube_bufio_limits LIMITS = {
 	.max_in = CUBE_FRAME_MAX + 4, .max_out = OUT_MAX, .low_out = OUTBOX_LOG_HIGH};
 
 /* ---- the end ------------------------------------------------------------------------------ */
@@ -45,11 +45,11 @@ static const struct cube_stream_limits LIMITS = {
 static void session_free(void *arg) {
 	struct session *s = arg;
 
-	cube_list_remove(&s->link);
+	cube_list_remove(&s->entry);
 	s->w->nsessions--;
 	cube_timer_del(s->timer);
 	cube_io_del(s->conn_io);
-	cube_stream_free(s->stream);
+	cube_bufio_free(s->stream);
 	if (s->conn >= 0) close(s->conn);
 	free(s);
 }
@@ -74,14 +74,14 @@ static void session_drop(struct session *s) {
 }
 
 void session_close_all(struct worker *w) {
-	cube_list_each (&w->sessions, s, struct session, link) session_drop(s);
+	cube_list_each (&w->sessions, s, struct session, entry) session_drop(s);
 }
 
 static void send_msg(struct session *s, const struct cube_msg *msg) {
 	struct cube_buf *b = &s->w->frames;
 	int rc = cube_msg_encode(b, msg);
 
-	if (rc == 0) rc = cube_stream_write(s->stream, cube_buf_data(b), cube_buf_len(b));
+	if (rc == 0) rc = cube_bufio_write(s->stream, cube_buf_data(b), cube_buf_len(b));
 	cube_buf_clear(b);
 	if (rc == 0) return;
 	cube_warn("the manager does not read: link dropped");
@@ -100,7 +100,7 @@ static void end_with(struct session *s, uint8_t code, const char *text) {
 	if (s->state == SESSION_DEAD) return;
 	if (s->w->live == s) unlink_live(s->w);
 	s->state = SESSION_ENDING;
-	cube_stream_end(s->stream);
+	cube_bufio_end(s->stream);
 	cube_timer_after(s->timer, GOODBYE_S * CUBE_NS_PER_S);
 }
 
@@ -109,7 +109,7 @@ static void end_with(struct session *s, uint8_t code, const char *text) {
 static void send_metric(struct session *s) {
 	struct cube_msg m = {.type = CUBE_MSG_METRIC};
 
-	if (cube_stream_queued(s->stream) >= OUTBOX_CONTROL_HIGH) return; /* a later one will do */
+	if (cube_bufio_queued(s->stream) >= OUTBOX_CONTROL_HIGH) return; /* a later one will do */
 	sampler_take(&s->w->sampler, &m.metric);
 	m.metric.running = s->w->runner.running;
 	send_msg(s, &m);
@@ -127,8 +127,8 @@ static void on_timer(void *arg) {
 void session_flush(void *worker) {
 	struct worker *w = worker;
 
-	cube_list_each (&w->sessions, s, struct session, link)
-		if (s->state == SESSION_ENDING && !cube_stream_queued(s->stream)) session_drop(s);
+	cube_list_each (&w->sessions, s, struct session, entry)
+		if (s->state == SESSION_ENDING && !cube_bufio_queued(s->stream)) session_drop(s);
 	if (!w->live) return;
 	if (outbox_pump(&w->runner, &w->streams, w->live->stream, &w->frames))
 		cube_timer_after(w->again, 0);
@@ -341,12 +341,12 @@ static void on_conn(void *arg, uint32_t events) {
 	if (s->state != SESSION_ENDING) session_drop(s);
 }
 
-static const struct cube_stream_ops OPS = {.data = on_data, .closed = on_closed};
+static const struct cube_bufio_ops OPS = {.data = on_data, .closed = on_closed};
 
 /* Room for a new link: one that has not come to anything goes first. */
 static void make_room(struct worker *w) {
 	if (w->nsessions < SESSIONS_MAX) return;
-	cube_list_each (&w->sessions, s, struct session, link) {
+	cube_list_each (&w->sessions, s, struct session, entry) {
 		if (s->state == SESSION_LIVE || s->state == SESSION_DEAD) continue;
 		session_drop(s);
 		return;
@@ -359,13 +359,13 @@ void session_open(struct worker *w, int rfd, int wfd, int conn) {
 
 	make_room(w);
 	*s = (struct session){.w = w, .conn = conn};
-	cube_list_append(&w->sessions, &s->link);
+	cube_list_append(&w->sessions, &s->entry);
 	w->nsessions++;
 	fcntl(rfd, F_SETPIPE_SZ, LINK_PIPE); /* no pipes, or not allowed: fine as it is */
 	fcntl(wfd, F_SETPIPE_SZ, LINK_PIPE);
 	s->timer = cube_timer_add(w->loop, on_timer, s);
 	cube_timer_after(s->timer, HELLO_S * CUBE_NS_PER_S);
-	if (cube_stream_new(w->loop, rfd, wfd, &OPS, s, &LIMITS, &s->stream, &err) < 0 ||
+	if (cube_bufio_new(w->loop, rfd, wfd, &OPS, s, &LIMITS, &s->stream, &err) < 0 ||
 	    (conn >= 0 && cube_io_add(w->loop, conn, EPOLLIN, on_conn, s, &s->conn_io, &err) < 0)) {
 		cube_error("%s", err.msg);
 		session_drop(s);

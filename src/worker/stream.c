@@ -61,7 +61,7 @@ static struct stream *find(struct streams *s, uint64_t id) {
 }
 
 void stream_need(struct stream *st) {
-	if (!st->hung && !cube_link_linked(&st->dirty)) cube_list_append(&st->s->dirty, &st->dirty);
+	if (!st->hung && !cube_list_linked(&st->dirty)) cube_list_append(&st->s->dirty, &st->dirty);
 }
 
 void stream_finish(struct stream *st, uint8_t how, int32_t value, const char *message) {
@@ -255,21 +255,21 @@ static void encode_due(struct stream *st, struct cube_buf *out) {
 	} else if (st->in.credit) encode_grant(st, out);
 }
 
-bool streams_pump_control(struct streams *s, struct cube_stream *out, struct cube_buf *frames) {
+bool streams_pump_control(struct streams *s, struct cube_bufio *out, struct cube_buf *frames) {
 	while (!cube_list_empty(&s->dirty)) {
 		int rc;
 
-		if (cube_stream_queued(out) >= CONTROL_HIGH) return false;
+		if (cube_bufio_queued(out) >= CONTROL_HIGH) return false;
 		while (!cube_list_empty(&s->dirty) && cube_buf_len(frames) < BATCH)
 			encode_due(cube_container(s->dirty.next, struct stream, dirty), frames);
-		rc = cube_stream_write(out, cube_buf_data(frames), cube_buf_len(frames));
+		rc = cube_bufio_write(out, cube_buf_data(frames), cube_buf_len(frames));
 		cube_buf_clear(frames);
 		if (rc < 0) return false;
 	}
 	return true;
 }
 
-size_t streams_pump_data(struct streams *s, struct cube_stream *out) {
+size_t streams_pump_data(struct streams *s, struct cube_bufio *out) {
 	size_t n = 0;
 
 	while (!n && !cube_list_empty(&s->ready))

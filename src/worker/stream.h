@@ -13,16 +13,16 @@
 #include "cube/list.h"
 #include "cube/loop.h"
 #include "cube/msg.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 #include "runner.h"
 
 #define STREAMS_MAX 256u
 
 struct streams {
 	struct runner *runner; /* whose host, folder and login environment they share */
-	struct cube_link all;
-	struct cube_link dirty; /* with control frames to send */
-	struct cube_link ready; /* with output to read and send */
+	struct cube_list all;
+	struct cube_list dirty; /* with control frames to send */
+	struct cube_list ready; /* with output to read and send */
 	uint64_t last;          /* the highest id of this link */
 	unsigned count, total;  /* those the manager knows; and all, with those being killed */
 	uint64_t granted;       /* bytes of input that may come, or lie here, over all */
@@ -40,9 +40,9 @@ void streams_on_link_end(struct streams *s);
 
 /* Writes control frames that are due. False when `out` takes no more. `frames` is empty before and
  * after. */
-bool streams_pump_control(struct streams *s, struct cube_stream *out, struct cube_buf *frames);
+bool streams_pump_control(struct streams *s, struct cube_bufio *out, struct cube_buf *frames);
 /* Reads and sends one piece of output of the stream whose turn it is. Its size, 0 when there is
  * nothing to send. */
-size_t streams_pump_data(struct streams *s, struct cube_stream *out);
+size_t streams_pump_data(struct streams *s, struct cube_bufio *out);
 
 #endif

@@ -16,7 +16,7 @@
 
 struct flow { /* one output of a stream: read only while `ready` comes to its turn */
 	struct stream *owner;
-	struct cube_link ready; /* in streams.ready */
+	struct cube_list ready; /* in streams.ready */
 	struct cube_io *io;     /* while it waits for something to read */
 	uint32_t window;        /* granted and not used */
 	uint32_t left;          /* while cut: bytes that are still taken */
@@ -28,7 +28,7 @@ struct flow { /* one output of a stream: read only while `ready` comes to its tu
 
 struct stream {
 	struct streams *s;
-	struct cube_link all, dirty;
+	struct cube_list all, dirty;
 	uint64_t id;
 	struct {
 		struct cube_buf buf;
@@ -67,7 +67,7 @@ void stream_input(struct stream *st, struct cube_slice data);
 void stream_resize(struct stream *st);
 void stream_watch(struct flow *f); /* waits for output, where it may be sent */
 /* Reads a piece and sends it: its size, 0 when nothing was sent (f is no longer ready then). */
-size_t stream_send(struct flow *f, struct cube_stream *out);
+size_t stream_send(struct flow *f, struct cube_bufio *out);
 void stream_release(struct stream *st); /* closes its pipes or terminal */
 
 #endif

@@ -27,7 +27,7 @@ enum {
 /* ---- output --------------------------------------------------------------------------------- */
 
 static void make_ready(struct flow *f) {
-	if (f->fd >= 0 && cube_msg_stream_room(f->window) && !cube_link_linked(&f->ready))
+	if (f->fd >= 0 && cube_msg_stream_room(f->window) && !cube_list_linked(&f->ready))
 		cube_list_append(&f->owner->s->ready, &f->ready);
 }
 
@@ -41,7 +41,7 @@ static void on_readable(void *arg, uint32_t events) {
 }
 
 void stream_watch(struct flow *f) {
-	if (f->fd < 0 || !cube_msg_stream_room(f->window) || f->io || cube_link_linked(&f->ready))
+	if (f->fd < 0 || !cube_msg_stream_room(f->window) || f->io || cube_list_linked(&f->ready))
 		return;
 	if (f->cut || cube_io_add(f->owner->s->runner->loop, f->fd, EPOLLIN, on_readable, f, &f->io,
 				  NULL) < 0)
@@ -74,11 +74,11 @@ static void maybe_finish(struct stream *st) {
 	stream_finish(st, st->how, st->value, NULL);
 }
 
-static void send_end(struct flow *f, struct cube_stream *out) {
+static void send_end(struct flow *f, struct cube_bufio *out) {
 	uint8_t head[CUBE_STREAM_HEAD];
 
 	cube_msg_stream_head(head, CUBE_MSG_STREAM_OUTPUT, f->owner->id, f->number, 0);
-	cube_stream_write(out, head, sizeof head);
+	cube_bufio_write(out, head, sizeof head);
 	flow_close(f);
 	maybe_finish(f->owner);
 }
@@ -91,7 +91,7 @@ static size_t portion(const struct flow *f) {
 	return f->cut && f->left < n ? f->left : n;
 }
 
-size_t stream_send(struct flow *f, struct cube_stream *out) {
+size_t stream_send(struct flow *f, struct cube_bufio *out) {
 	struct streams *s = f->owner->s;
 	size_t want = portion(f);
 	ssize_t n = 0;
@@ -110,7 +110,7 @@ size_t stream_send(struct flow *f, struct cube_stream *out) {
 	}
 	cube_msg_stream_head(s->space, CUBE_MSG_STREAM_OUTPUT, f->owner->id, f->number,
 			     (uint32_t)n);
-	cube_stream_write(out, s->space, CUBE_STREAM_HEAD + (size_t)n); /* only with room for it */
+	cube_bufio_write(out, s->space, CUBE_STREAM_HEAD + (size_t)n); /* only with room for it */
 	f->window -= cube_msg_stream_cost((size_t)n);
 	if (f->cut) f->left -= (uint32_t)n;
 	if ((size_t)n >= STREAM_FRAME / 2) widen(f);

@@ -31,8 +31,8 @@ static void found(struct sweep *s, pid_t pid) {
 
 /* All sweeps that look for this entry have found pid. */
 static void meet(struct sweeper *w, const char *entry, pid_t pid) {
-	cube_list_each (&w->sweeps, s, struct sweep, link)
-		if (strcmp(s->entry, entry) == 0) found(s, pid);
+	cube_list_each (&w->sweeps, s, struct sweep, entry)
+		if (strcmp(s->cookie, entry) == 0) found(s, pid);
 }
 
 /* Entries that end with a NUL each. */
@@ -96,7 +96,7 @@ static bool read_stat(struct sweeper *w, int fd, char *buf, pid_t pid) {
 	parent = (pid_t)next_number(&at);
 	next_number(&at);
 	session = (pid_t)next_number(&at);
-	cube_list_each (&w->sweeps, s, struct sweep, link)
+	cube_list_each (&w->sweeps, s, struct sweep, entry)
 		if ((s->session && s->session == session) || (s->node && parent == getpid()))
 			found(s, pid);
 	return true;
@@ -158,7 +158,7 @@ static void plan(struct sweep *s, uint64_t now) {
 static void arm(struct sweeper *w) {
 	uint64_t next = UINT64_MAX;
 
-	cube_list_each (&w->sweeps, s, struct sweep, link)
+	cube_list_each (&w->sweeps, s, struct sweep, entry)
 		if (s->next < next) next = s->next;
 	if (next != UINT64_MAX) cube_timer_arm(w->timer, next);
 }
@@ -166,23 +166,23 @@ static void arm(struct sweeper *w) {
 static void on_timer(void *arg) {
 	struct sweeper *w = arg;
 	uint64_t now = cube_loop_now(w->loop);
-	struct cube_link over;
+	struct cube_list over;
 	bool blind;
 
-	cube_list_each (&w->sweeps, s, struct sweep, link) prepare(s, now);
+	cube_list_each (&w->sweeps, s, struct sweep, entry) prepare(s, now);
 	blind = !look_at_all(w);
 	cube_list_init(&over);
-	cube_list_each (&w->sweeps, s, struct sweep, link) {
+	cube_list_each (&w->sweeps, s, struct sweep, entry) {
 		plan(s, now);
 		if ((s->found || blind) && s->kills <= KILLS_MAX) continue;
-		cube_list_remove(&s->link);
-		cube_list_append(&over, &s->link);
+		cube_list_remove(&s->entry);
+		cube_list_append(&over, &s->entry);
 	}
 	while (!cube_list_empty(
 		&over)) { /* a callback may cancel others of them, or start new ones */
-		struct sweep *s = cube_container(over.next, struct sweep, link);
+		struct sweep *s = cube_container(over.next, struct sweep, entry);
 
-		cube_list_remove(&s->link);
+		cube_list_remove(&s->entry);
 		s->done(s->arg);
 	}
 	arm(w);
@@ -195,7 +195,7 @@ void sweeper_init(struct sweeper *w, struct cube_loop *loop) {
 }
 
 void sweeper_done(struct sweeper *w) {
-	cube_list_each (&w->sweeps, s, struct sweep, link) cube_list_remove(&s->link);
+	cube_list_each (&w->sweeps, s, struct sweep, entry) cube_list_remove(&s->entry);
 	cube_timer_del(w->timer);
 	w->timer = NULL;
 }
@@ -203,7 +203,7 @@ void sweeper_done(struct sweeper *w) {
 void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t session,
 		 uint64_t kill_at, sweep_done_fn *done, void *arg) {
 	sweep_cancel(s);
-	*s = (struct sweep){.entry = entry,
+	*s = (struct sweep){.cookie = entry,
 			    .session = session,
 			    .node = strncmp(entry, "CUBE_NODE", 9) == 0,
 			    .kill_at = kill_at,
@@ -211,12 +211,12 @@ void sweep_start(struct sweeper *w, struct sweep *s, const char *entry, pid_t se
 			    .pause = COUNT_PAUSE,
 			    .done = done,
 			    .arg = arg};
-	cube_list_append(&w->sweeps, &s->link);
+	cube_list_append(&w->sweeps, &s->entry);
 	arm(w);
 }
 
 bool sweep_running(const struct sweep *s) {
-	return cube_link_linked(&s->link);
+	return cube_list_linked(&s->entry);
 }
 
 void sweep_kill_at(struct sweeper *w, struct sweep *s, uint64_t kill_at) {
@@ -227,5 +227,5 @@ void sweep_kill_at(struct sweeper *w, struct sweep *s, uint64_t kill_at) {
 }
 
 void sweep_cancel(struct sweep *s) {
-	cube_list_remove(&s->link);
+	cube_list_remove(&s->entry);
 }

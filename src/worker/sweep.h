@@ -20,14 +20,14 @@
 struct sweeper {
 	struct cube_loop *loop;
 	struct cube_timer *timer;
-	struct cube_link sweeps;
+	struct cube_list sweeps;
 };
 
 typedef void sweep_done_fn(void *arg);
 
 struct sweep { /* fields are private; zero-initialised = not running */
-	struct cube_link link;
-	const char *entry;
+	struct cube_list entry;
+	const char *cookie; /* the entry */
 	pid_t session;
 	uint64_t kill_at, next, pause;
 	unsigned found, kills;

@@ -32,8 +32,8 @@ struct worker {
 	struct sampler sampler;
 	struct sweeper sweeper;
 	struct sweep sweep;        /* of the node's cookie: at the start and at the end */
-	struct cube_link arrivals; /* connections that have not handed over their fds yet */
-	struct cube_link sessions; /* all of them; at most one is live */
+	struct cube_list arrivals; /* connections that have not handed over their fds yet */
+	struct cube_list sessions; /* all of them; at most one is live */
 	unsigned nsessions;
 	struct session *live;      /* the one whose HELLO was accepted, or NULL */
 	struct cube_timer *again;  /* there is more to pump than fits in one turn */

@@ -23,7 +23,7 @@
 #include "../../src/work/work_impl.h"
 #include "cube/clock.h"
 #include "cube/listen.h"
-#include "cube/session.h"
+#include "cube/userenv.h"
 #include "cube/sha256.h"
 
 enum { TURNS = 20000, ROOM = 8 << 20 };
@@ -33,7 +33,7 @@ static struct { /* as main.c of the manager has them, but no way to any host */
 	struct cube_store *store;
 	struct cube_turn turn;
 	struct cube_paths paths;
-	struct cube_session *session;
+	struct cube_userenv *userenv;
 	struct cube_reach reach;
 	struct cube_prompts *prompts;
 	struct cube_events *events;
@@ -101,7 +101,7 @@ static void new_parts(void) {
 				     .work = m.work,
 				     .files = m.files,
 				     .logs = m.logs,
-				     .session = m.session,
+				     .userenv = m.userenv,
 				     .paths = &m.paths,
 				     .cluster = 0x1234,
 				     .started = cube_clock_wall(),
@@ -118,7 +118,7 @@ static void setup(void) {
 	snprintf(m.paths.state, sizeof m.paths.state, "/tmp/api-test.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(m.paths.state));
 	snprintf(m.paths.socket, sizeof m.paths.socket, "%.100s/sock", m.paths.state);
-	m.session = cube_session_new();
+	m.userenv = cube_userenv_new();
 	ck_assert_int_eq(cube_loop_new(&m.loop, NULL), 0);
 	ck_assert_int_eq(cube_store_memory(&m.store, NULL), 0);
 	cube_turn_init(&m.turn, m.loop, m.store, NULL, NULL);
@@ -154,7 +154,7 @@ static void teardown(void) {
 	cube_events_free(m.events);
 	cube_store_free(m.store);
 	cube_loop_free(m.loop);
-	cube_session_free(m.session);
+	cube_userenv_free(m.userenv);
 	empty_dir("logs");
 	empty_dir("files");
 	empty_dir("");
@@ -452,7 +452,7 @@ START_TEST(adds_and_shows) {
 	ck_assert_str_eq(str(v, "command"), "sh -c 'echo '\\''a b'\\''' '\xef\xbf\xbd'");
 	ck_assert(json_is_null(json_object_get(v, "node")));
 	ck_assert(json_is_null(json_object_get(v, "started")));
-	ck_assert(json_is_false(json_object_get(v, "lost")));
+	ck_assert(json_is_false(json_object_get(v, "unknown")));
 	const json_t *spec = json_object_get(v, "spec");
 	ck_assert_int_eq(num(spec, "count"), 3);
 	ck_assert(json_real_value(json_object_get(spec, "timeout")) == 2.5);

@@ -298,7 +298,7 @@ START_TEST(watchers) {
 	ck_assert_uint_eq(fx.told[0], 1);
 	ck_assert_uint_eq(fx.told[1], 0);
 	ck_assert_uint_eq(fx.told[2], 1);
-	ck_assert(!cube_link_linked(&once.link));
+	ck_assert(!cube_list_linked(&once.entry));
 	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[0], 1);
 	all.first = 2;

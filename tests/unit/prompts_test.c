@@ -120,7 +120,7 @@ static void say(const char *answer) {
 }
 static int askers(const struct cube_prompt *q) {
 	int n = 0;
-	cube_list_each (&q->askers, a, struct cube_asker, link) n++;
+	cube_list_each (&q->askers, a, struct cube_asker, entry) n++;
 	return n;
 }
 

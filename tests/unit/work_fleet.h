@@ -49,7 +49,7 @@ struct cube_node_link {
 };
 
 struct cube_fleet {
-	struct cube_link list;
+	struct cube_list list;
 	unsigned count, calls; /* calls: of the work, since it was set to 0 */
 	struct cube_node *ids[NODES + 1];
 	uint32_t last;
@@ -105,7 +105,7 @@ struct cube_node *cube_fleet_find(struct cube_fleet *f, const char *name) {
 	return NULL;
 }
 
-struct cube_link *cube_fleet_list(struct cube_fleet *f) {
+struct cube_list *cube_fleet_list(struct cube_fleet *f) {
 	f->calls += f->count;
 	return &f->list;
 }

@@ -29,14 +29,14 @@
 enum { SOURCES_HEX = 16 }; /* digits of the sources' hash in a name */
 
 struct built {
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_image image;
 };
 
 struct build { /* under way */
-	struct cube_link link;
+	struct cube_list entry;
 	struct cube_builds *b;
-	struct cube_link waits;
+	struct cube_list waits;
 	struct cube_timer *tick;
 	char machine[33];
 	char *dir; /* <cache>/workers/build.XXXXXX */
@@ -48,7 +48,7 @@ struct cube_builds {
 	struct cube_loop *loop;
 	char *dir; /* <cache>/workers, or NULL */
 	char sources[SOURCES_HEX + 1];
-	struct cube_link built, builds;
+	struct cube_list built, builds;
 	struct cube_image *embedded;
 	size_t nembedded;
 };
@@ -85,7 +85,7 @@ static const struct cube_image *keep(struct cube_builds *b, const char *machine,
 	built->image.size = size;
 	snprintf(built->image.machine, sizeof built->image.machine, "%s", machine);
 	snprintf(built->image.sha256, sizeof built->image.sha256, "%s", sha256);
-	cube_list_append(&b->built, &built->link);
+	cube_list_append(&b->built, &built->entry);
 	return &built->image;
 }
 
@@ -144,7 +144,7 @@ void cube_builds_new(struct cube_loop *loop, const char *cache, struct cube_buil
 const struct cube_image *cube_builds_at(const struct cube_builds *b, size_t i) {
 	if (i < b->nembedded) return &b->embedded[i];
 	i -= b->nembedded;
-	cube_list_each (&b->built, built, struct built, link) {
+	cube_list_each (&b->built, built, struct built, entry) {
 		if (i-- == 0) return &built->image;
 	}
 	return NULL;
@@ -202,7 +202,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /* ---- a build ------------------------------------------------------------------------------ */
 
 static void build_free(struct build *build) {
-	cube_list_remove(&build->link);
+	cube_list_remove(&build->entry);
 	cube_timer_del(build->tick);
 	if (build->pid) {
 		cube_loop_forget_child(build->b->loop, build->pid);
@@ -216,17 +216,17 @@ static void build_free(struct build *build) {
 /* First: waiters may ask for something new. */
 static void finish(struct build *build, const struct cube_image *image,
 		   const struct cube_err *err) {
-	struct cube_link waits;
+	struct cube_list waits;
 	cube_list_init(&waits);
-	cube_list_each (&build->waits, wait, struct cube_builds_wait, link) {
-		cube_list_remove(&wait->link);
-		cube_list_append(&waits, &wait->link);
+	cube_list_each (&build->waits, wait, struct cube_builds_wait, entry) {
+		cube_list_remove(&wait->entry);
+		cube_list_append(&waits, &wait->entry);
 	}
 	build_free(build);
 	while (!cube_list_empty(&waits)) {
 		struct cube_builds_wait *wait =
-			cube_container(waits.next, struct cube_builds_wait, link);
-		cube_list_remove(&wait->link);
+			cube_container(waits.next, struct cube_builds_wait, entry);
+		cube_list_remove(&wait->entry);
 		wait->fn(wait->arg, image, err);
 	}
 }
@@ -302,7 +302,7 @@ static void on_tick(void *arg) {
 		return;
 	}
 	cube_timer_after(build->tick, TICK_NS);
-	cube_list_each (&build->waits, wait, struct cube_builds_wait, link) {
+	cube_list_each (&build->waits, wait, struct cube_builds_wait, entry) {
 		wait->fn(wait->arg, NULL, NULL);
 	}
 }
@@ -342,7 +342,7 @@ static int start(struct cube_builds *b, const char *machine, const char *compile
 	build->tick = cube_timer_add(b->loop, on_tick, build);
 	cube_list_init(&build->waits);
 	snprintf(build->machine, sizeof build->machine, "%s", machine);
-	cube_list_append(&b->builds, &build->link);
+	cube_list_append(&b->builds, &build->entry);
 	rc = unpack(dir, err);
 	if (!rc) rc = compile(build, compiler, err);
 	if (rc) {
@@ -361,24 +361,24 @@ int cube_builds_make(struct cube_builds *b, const char *machine, struct cube_bui
 	cube_autofree char *compiler = NULL;
 	if (!b->dir || !cube_cross_machine_ok(machine))
 		return cube_fail(err, CUBE_ENOTFOUND, "none can be built here");
-	cube_list_each (&b->builds, under_way, struct build, link) {
+	cube_list_each (&b->builds, under_way, struct build, entry) {
 		if (!strcmp(under_way->machine, machine)) build = under_way;
 	}
 	int rc = build ? 0 : cube_cross_compiler(machine, &compiler, err);
 	if (!rc && !build) rc = start(b, machine, compiler, &build, err);
 	if (rc) return rc;
-	cube_list_append(&build->waits, &wait->link);
+	cube_list_append(&build->waits, &wait->entry);
 	return 0;
 }
 
 void cube_builds_cancel(struct cube_builds_wait *wait) {
-	cube_list_remove(&wait->link);
+	cube_list_remove(&wait->entry);
 }
 
 void cube_builds_free(struct cube_builds *b) {
 	if (!b) return;
-	cube_list_each (&b->builds, build, struct build, link) build_free(build);
-	cube_list_each (&b->built, built, struct built, link) {
+	cube_list_each (&b->builds, build, struct build, entry) build_free(build);
+	cube_list_each (&b->built, built, struct built, entry) {
 		free((void *)built->image.bytes);
 		free(built);
 	}

@@ -441,7 +441,7 @@ static void on_answer(struct cube_deploy *d, const char *word, const char *rest)
 	else if (strcmp(word, "clean") == 0 && d->phase == PHASE_CLEAN) on_clean(d, rest);
 	else if (strcmp(word, "attach") == 0 && d->phase != PHASE_CLEAN) hand_over(d, rest);
 	else if (strcmp(word, "none") == 0 && d->phase != PHASE_ATTACH && !*d->sha256 &&
-		 !cube_link_linked(&d->build.link))
+		 !cube_list_linked(&d->build.entry))
 		push(d, rest);
 	else if (strcmp(word, "installed") == 0 && *d->sha256) d->installed = true;
 	else if (strcmp(word, "skip") == 0) on_skip(d, rest);

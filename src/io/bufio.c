@@ -1,11 +1,11 @@
-/* Buffered bytes over non-blocking fds: see stream.h.
+/* Buffered bytes over non-blocking fds: see bufio.h.
  *
  * Callbacks run only from the loop: from the io callbacks, or from `kick`, a deferred call that
  * carries what other calls found out (a failed write, a resume). So no function of this module
  * calls back into an owner that is in the middle of something.
  *
  * SIGPIPE: sockets are written with MSG_NOSIGNAL, but a pipe has no such flag: programs that use
- * streams ignore SIGPIPE (cube_spawn resets it in children).
+ * programs ignore SIGPIPE (cube_spawn resets it in children).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include "cube/clock.h"
 #include "cube/mem.h"
 #include "cube/spawn.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 
 enum {
 	CHUNK = 64 * 1024,       /* what a pipe holds */
@@ -30,11 +30,11 @@ enum {
  * new memory for each burst costs more in page faults than the writing itself. */
 static const uint64_t OUT_REST = 100 * CUBE_NS_PER_MS;
 
-struct cube_stream {
+struct cube_bufio {
 	struct cube_loop *loop;
-	const struct cube_stream_ops *ops;
+	const struct cube_bufio_ops *ops;
 	void *arg;
-	struct cube_stream_limits limits;
+	struct cube_bufio_limits limits;
 	int rfd, wfd;
 	struct cube_io *rio, *wio; /* one fd for both: rio alone */
 	struct cube_buf in, out;   /* untaken; not yet accepted by wfd */
@@ -58,11 +58,11 @@ static void on_ready(void *arg, uint32_t events);
 static void on_writable(void *arg, uint32_t events);
 
 /* A failure was reported: no callback comes any more. */
-static bool over(const struct cube_stream *s) {
+static bool over(const struct cube_bufio *s) {
 	return s->gone || (s->reported && s->fail_sys);
 }
 
-static bool can_read(const struct cube_stream *s) {
+static bool can_read(const struct cube_bufio *s) {
 	return s->rfd >= 0 && !s->eof && !s->paused && !over(s) &&
 	       cube_buf_len(&s->in) < s->limits.max_in;
 }
@@ -70,8 +70,8 @@ static bool can_read(const struct cube_stream *s) {
 /* ---- interest ---------------------------------------------------------------------------- */
 
 /* A source without interest is taken out of the loop rather than kept with events 0: a hung-up
- * peer would otherwise wake a paused stream for ever. */
-static int watch(struct cube_stream *s, struct cube_io **io, int fd, uint32_t events, bool keep,
+ * peer would otherwise wake a paused one for ever. */
+static int watch(struct cube_bufio *s, struct cube_io **io, int fd, uint32_t events, bool keep,
 		 cube_io_fn *fn, struct cube_err *err) {
 	if (!events && !keep) {
 		cube_io_del(*io);
@@ -83,7 +83,7 @@ static int watch(struct cube_stream *s, struct cube_io **io, int fd, uint32_t ev
 	return 0;
 }
 
-static int update_interest(struct cube_stream *s, struct cube_err *err) {
+static int update_interest(struct cube_bufio *s, struct cube_err *err) {
 	uint32_t in = can_read(s) ? EPOLLIN : 0;
 	uint32_t out = s->wfd >= 0 && cube_buf_len(&s->out) && !over(s) ? EPOLLOUT : 0;
 	if (s->rfd == s->wfd) {
@@ -101,18 +101,18 @@ static int update_interest(struct cube_stream *s, struct cube_err *err) {
 
 static void kick(void *arg);
 
-static void need_kick(struct cube_stream *s) {
+static void need_kick(struct cube_bufio *s) {
 	if (s->kicked || s->gone) return;
 	s->kicked = true;
 	cube_loop_defer(s->loop, kick, s);
 }
 
-static void fail_read(struct cube_stream *s, int sys) {
+static void fail_read(struct cube_bufio *s, int sys) {
 	s->eof = true;
 	if (!s->fail_sys && !s->reported) s->fail_sys = sys;
 }
 
-static void fail_write(struct cube_stream *s, int sys) {
+static void fail_write(struct cube_bufio *s, int sys) {
 	s->wfailed = true;
 	s->dry = false; /* what came before the failure is read first */
 	if (!s->fail_sys && !s->reported) s->fail_sys = sys;
@@ -120,7 +120,7 @@ static void fail_write(struct cube_stream *s, int sys) {
 	need_kick(s);
 }
 
-static void refresh(struct cube_stream *s) {
+static void refresh(struct cube_bufio *s) {
 	struct cube_err err;
 	if (s->gone || update_interest(s, &err) == 0) return;
 	fail_read(s, err.sys);
@@ -132,7 +132,7 @@ static bool link_broke(int sys) {
 	       sys == ENETUNREACH || sys == ENETDOWN;
 }
 
-static void report(struct cube_stream *s) {
+static void report(struct cube_bufio *s) {
 	struct cube_err err;
 	s->reported = true;
 	if (!s->fail_sys) {
@@ -145,7 +145,7 @@ static void report(struct cube_stream *s) {
 }
 
 /* Shows the untaken bytes; returns how many were taken. */
-static size_t offer(struct cube_stream *s) {
+static size_t offer(struct cube_bufio *s) {
 	size_t n = cube_buf_len(&s->in);
 	s->offer_due = false;
 	size_t taken = s->ops->data(s->arg, cube_buf_data(&s->in), n);
@@ -155,8 +155,8 @@ static size_t offer(struct cube_stream *s) {
 	return taken;
 }
 
-/* Tells the owner what has become true: the queue is short, the stream is over. */
-static void settle(struct cube_stream *s) {
+/* Tells the owner what has become true: the queue is short, it is over. */
+static void settle(struct cube_bufio *s) {
 	if (over(s)) return;
 	if (s->above && cube_buf_len(&s->out) <= s->limits.low_out) {
 		s->above = false;
@@ -174,7 +174,7 @@ static void settle(struct cube_stream *s) {
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-static ssize_t read_retry(struct cube_stream *s, void *to, size_t n) {
+static ssize_t read_retry(struct cube_bufio *s, void *to, size_t n) {
 	ssize_t got;
 	do got = read(s->rfd, to, n);
 	while (got < 0 && errno == EINTR);
@@ -184,8 +184,8 @@ static ssize_t read_retry(struct cube_stream *s, void *to, size_t n) {
 }
 
 /* The usual case: nothing lies untaken, so that what is taken at once is never copied and an
- * idle stream holds no memory. */
-static ssize_t read_fresh(struct cube_stream *s, size_t n) {
+ * idle one holds no memory. */
+static ssize_t read_fresh(struct cube_bufio *s, size_t n) {
 	uint8_t chunk[CHUNK];
 	ssize_t got = read_retry(s, chunk, n);
 	if (got <= 0) return got;
@@ -195,7 +195,7 @@ static ssize_t read_fresh(struct cube_stream *s, size_t n) {
 	return got;
 }
 
-static ssize_t read_more(struct cube_stream *s, size_t n) {
+static ssize_t read_more(struct cube_bufio *s, size_t n) {
 	uint8_t *space;
 	if (cube_buf_reserve(&s->in, n, &space) < 0) {
 		fail_read(s, ENOMEM);
@@ -208,7 +208,7 @@ static ssize_t read_more(struct cube_stream *s, size_t n) {
 	return got;
 }
 
-static void pump_in(struct cube_stream *s) {
+static void pump_in(struct cube_bufio *s) {
 	size_t budget = TURN_BYTES;
 	s->dry = false;
 	while (budget && can_read(s)) {
@@ -226,7 +226,7 @@ static void pump_in(struct cube_stream *s) {
 /* ---- writing ----------------------------------------------------------------------------- */
 
 /* How many bytes the fd took; 0 also after a failure. */
-static size_t put(struct cube_stream *s, const struct iovec *iov, int count) {
+static size_t put(struct cube_bufio *s, const struct iovec *iov, int count) {
 	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
 	ssize_t n;
 	do
@@ -237,7 +237,7 @@ static size_t put(struct cube_stream *s, const struct iovec *iov, int count) {
 	return n < 0 ? 0 : (size_t)n;
 }
 
-static void end_now(struct cube_stream *s) {
+static void end_now(struct cube_bufio *s) {
 	if (s->ended || s->wfd < 0) return;
 	s->ended = true;
 	if (s->wsock) shutdown(s->wfd, SHUT_WR);
@@ -249,11 +249,11 @@ static void end_now(struct cube_stream *s) {
 }
 
 static void on_rest(void *arg) {
-	struct cube_stream *s = arg;
+	struct cube_bufio *s = arg;
 	if (!cube_buf_len(&s->out)) cube_buf_done(&s->out);
 }
 
-static void pump_out(struct cube_stream *s) {
+static void pump_out(struct cube_bufio *s) {
 	size_t budget = TURN_BYTES;
 	while (budget && cube_buf_len(&s->out)) {
 		size_t n = cube_buf_len(&s->out) < budget ? cube_buf_len(&s->out) : budget;
@@ -272,7 +272,7 @@ static void pump_out(struct cube_stream *s) {
 }
 
 /* Queues what is left of iov behind its first `skip` bytes. */
-static int enqueue(struct cube_stream *s, const struct iovec *iov, int count, size_t skip) {
+static int enqueue(struct cube_bufio *s, const struct iovec *iov, int count, size_t skip) {
 	for (int i = 0; i < count; i++) {
 		size_t cut = skip < iov[i].iov_len ? skip : iov[i].iov_len;
 		skip -= cut;
@@ -284,8 +284,8 @@ static int enqueue(struct cube_stream *s, const struct iovec *iov, int count, si
 	return 0;
 }
 
-int cube_stream_writev(struct cube_stream *s, const struct iovec *iov, int count) {
-	size_t n = 0, room = cube_stream_room(s), sent = 0;
+int cube_bufio_writev(struct cube_bufio *s, const struct iovec *iov, int count) {
+	size_t n = 0, room = cube_bufio_room(s), sent = 0;
 	for (int i = 0; i < count; i++) {
 		if (iov[i].iov_len > SIZE_MAX - n) return CUBE_ETOOBIG;
 		n += iov[i].iov_len;
@@ -299,7 +299,7 @@ int cube_stream_writev(struct cube_stream *s, const struct iovec *iov, int count
 	if (!cube_buf_len(&s->out)) sent = put(s, iov, count < IOV_TRY ? count : IOV_TRY);
 	if (s->wfailed || sent == n) return 0;
 	if (enqueue(s, iov, count, sent) < 0) {
-		fail_write(s, ENOMEM); /* part of it may be out: the stream is torn */
+		fail_write(s, ENOMEM); /* part of it may be out: what goes out is torn */
 		return 0;
 	}
 	if (cube_buf_len(&s->out) > s->limits.low_out) s->above = true;
@@ -307,20 +307,20 @@ int cube_stream_writev(struct cube_stream *s, const struct iovec *iov, int count
 	return 0;
 }
 
-int cube_stream_write(struct cube_stream *s, const void *bytes, size_t n) {
+int cube_bufio_write(struct cube_bufio *s, const void *bytes, size_t n) {
 	struct iovec v = {.iov_base = (void *)bytes, .iov_len = n};
-	return cube_stream_writev(s, &v, 1);
+	return cube_bufio_writev(s, &v, 1);
 }
 
-size_t cube_stream_queued(const struct cube_stream *s) {
+size_t cube_bufio_queued(const struct cube_bufio *s) {
 	return cube_buf_len(&s->out);
 }
 
-size_t cube_stream_room(const struct cube_stream *s) {
+size_t cube_bufio_room(const struct cube_bufio *s) {
 	return s->ending || s->wfd < 0 ? 0 : cube_buf_room(&s->out);
 }
 
-void cube_stream_end(struct cube_stream *s) {
+void cube_bufio_end(struct cube_bufio *s) {
 	s->ending = true;
 	if (!cube_buf_len(&s->out)) end_now(s);
 }
@@ -328,21 +328,21 @@ void cube_stream_end(struct cube_stream *s) {
 /* ---- events ------------------------------------------------------------------------------ */
 
 static void on_ready(void *arg, uint32_t events) {
-	struct cube_stream *s = arg;
+	struct cube_bufio *s = arg;
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) pump_in(s);
 	if (!s->gone && events & ~(uint32_t)EPOLLIN) pump_out(s);
 	if (!s->gone) settle(s);
 }
 
 static void on_writable(void *arg, uint32_t events) {
-	struct cube_stream *s = arg;
+	struct cube_bufio *s = arg;
 	if (cube_buf_len(&s->out)) pump_out(s);
 	else if (events & (EPOLLERR | EPOLLHUP)) fail_write(s, EPIPE);
 	settle(s);
 }
 
 static void kick(void *arg) {
-	struct cube_stream *s = arg;
+	struct cube_bufio *s = arg;
 	s->kicked = false;
 	if (over(s)) return;
 	if (s->offer_due && !s->paused && !s->reported && cube_buf_len(&s->in)) offer(s);
@@ -351,12 +351,12 @@ static void kick(void *arg) {
 	if (!s->gone) settle(s);
 }
 
-void cube_stream_pause(struct cube_stream *s) {
+void cube_bufio_pause(struct cube_bufio *s) {
 	s->paused = true;
 	refresh(s);
 }
 
-void cube_stream_resume(struct cube_stream *s) {
+void cube_bufio_resume(struct cube_bufio *s) {
 	s->paused = false;
 	s->offer_due = true;
 	need_kick(s);
@@ -370,18 +370,18 @@ static void close_fds(int rfd, int wfd) {
 }
 
 static void destroy(void *arg) {
-	struct cube_stream *s = arg;
+	struct cube_bufio *s = arg;
 	cube_buf_done(&s->in);
 	cube_buf_done(&s->out);
 	free(s);
 }
 
-int cube_stream_new(struct cube_loop *loop, int rfd, int wfd, const struct cube_stream_ops *ops,
-		    void *arg, const struct cube_stream_limits *limits, struct cube_stream **ret,
-		    struct cube_err *err) {
+int cube_bufio_new(struct cube_loop *loop, int rfd, int wfd, const struct cube_bufio_ops *ops,
+		   void *arg, const struct cube_bufio_limits *limits, struct cube_bufio **ret,
+		   struct cube_err *err) {
 	struct stat st;
-	struct cube_stream *s = cube_alloc(sizeof *s);
-	*s = (struct cube_stream){
+	struct cube_bufio *s = cube_alloc(sizeof *s);
+	*s = (struct cube_bufio){
 		.loop = loop, .ops = ops, .arg = arg, .limits = *limits, .rfd = rfd, .wfd = wfd};
 	s->wsock = wfd >= 0 && fstat(wfd, &st) == 0 && S_ISSOCK(st.st_mode);
 	cube_buf_init(&s->in, limits->max_in);
@@ -404,7 +404,7 @@ int cube_stream_new(struct cube_loop *loop, int rfd, int wfd, const struct cube_
 
 /* The memory goes at the end of the turn: a callback of ours may be looking at the bytes, and a
  * kick may be on its way. */
-void cube_stream_free(struct cube_stream *s) {
+void cube_bufio_free(struct cube_bufio *s) {
 	if (!s || s->gone) return;
 	s->gone = true;
 	cube_io_del(s->rio);

@@ -2,7 +2,7 @@
  * one pointer stored: setenv(3) would move the array under a thread that reads it (the resolver's).
  * A text such a thread may stand on is never freed, but kept and used again; there are as many as
  * the user had sessions. */
-#include "cube/session.h"
+#include "cube/userenv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,13 +16,13 @@ static const char *const NAMES[] = {
 };
 enum { COUNT = sizeof NAMES / sizeof NAMES[0] };
 
-struct cube_session {
+struct cube_userenv {
 	char **before, **array;
 	size_t fixed; /* entries that are none of ours; then those that are set, and NULLs */
 	struct cube_strv kept; /* every text there was */
 };
 
-const char *cube_session_name(size_t i) {
+const char *cube_userenv_name(size_t i) {
 	return i < COUNT ? NAMES[i] : NULL;
 }
 
@@ -37,7 +37,7 @@ static const char *name_of(const char *entry) {
 	return NULL;
 }
 
-static char *keep(struct cube_session *s, const char *text) {
+static char *keep(struct cube_userenv *s, const char *text) {
 	for (size_t i = 0; i < s->kept.len; i++)
 		if (!strcmp(s->kept.v[i], text)) return s->kept.v[i];
 	cube_strv_add(&s->kept, text);
@@ -48,8 +48,8 @@ static void store(char **place, char *text) {
 	__atomic_store_n(place, text, __ATOMIC_RELEASE);
 }
 
-struct cube_session *cube_session_new(void) {
-	struct cube_session *s = cube_alloc(sizeof *s);
+struct cube_userenv *cube_userenv_new(void) {
+	struct cube_userenv *s = cube_alloc(sizeof *s);
 	size_t n = 0, ours = 0;
 	while (environ && environ[n]) n++;
 	s->before = environ;
@@ -66,7 +66,7 @@ struct cube_session *cube_session_new(void) {
 	return s;
 }
 
-void cube_session_free(struct cube_session *s) {
+void cube_userenv_free(struct cube_userenv *s) {
 	if (!s) return;
 	environ = s->before;
 	cube_strv_done(&s->kept);
@@ -82,7 +82,7 @@ static bool unset(char **place, char **last) {
 	return true;
 }
 
-bool cube_session_set(struct cube_session *s, const char *name, const char *value) {
+bool cube_userenv_set(struct cube_userenv *s, const char *name, const char *value) {
 	char **place = s->array + s->fixed, **end;
 	bool known = false;
 	for (size_t i = 0; i < COUNT; i++) known |= !strcmp(name, NAMES[i]);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cube/mem.h"
-#include "cube/session.h"
+#include "cube/userenv.h"
 
 static void is(const char *name, const char *value) {
 	const char *now = getenv(name);
@@ -28,60 +28,60 @@ START_TEST(test_set_and_unset) {
 	unsetenv("DISPLAY");
 	char **before = environ;
 	size_t n = count();
-	struct cube_session *s = cube_session_new();
+	struct cube_userenv *s = cube_userenv_new();
 	ck_assert_uint_eq(count(), n);
 	is("OTHER", "o");
 	is("SSH_AUTH_SOCK", "/first");
-	ck_assert(!cube_session_set(s, "SSH_AUTH_SOCK", "/first"));
-	ck_assert(cube_session_set(s, "SSH_AUTH_SOCK", "/second"));
-	ck_assert(cube_session_set(s, "KRB5CCNAME", "FILE:/x"));
-	ck_assert(cube_session_set(s, "DISPLAY", ""));
+	ck_assert(!cube_userenv_set(s, "SSH_AUTH_SOCK", "/first"));
+	ck_assert(cube_userenv_set(s, "SSH_AUTH_SOCK", "/second"));
+	ck_assert(cube_userenv_set(s, "KRB5CCNAME", "FILE:/x"));
+	ck_assert(cube_userenv_set(s, "DISPLAY", ""));
 	is("SSH_AUTH_SOCK", "/second");
 	is("KRB5CCNAME", "FILE:/x");
 	is("DISPLAY", "");
 	ck_assert_uint_eq(count(), n + 2);
-	ck_assert(cube_session_set(s, "SSH_AUTH_SOCK", NULL));
-	ck_assert(!cube_session_set(s, "SSH_AUTH_SOCK", NULL));
+	ck_assert(cube_userenv_set(s, "SSH_AUTH_SOCK", NULL));
+	ck_assert(!cube_userenv_set(s, "SSH_AUTH_SOCK", NULL));
 	is("SSH_AUTH_SOCK", NULL);
 	is("KRB5CCNAME", "FILE:/x");
 	is("DISPLAY", "");
-	ck_assert(cube_session_set(s, "DISPLAY", NULL));
-	ck_assert(cube_session_set(s, "KRB5CCNAME", NULL));
+	ck_assert(cube_userenv_set(s, "DISPLAY", NULL));
+	ck_assert(cube_userenv_set(s, "KRB5CCNAME", NULL));
 	ck_assert_uint_eq(count(), n - 1);
 	is("OTHER", "o");
-	cube_session_free(s);
+	cube_userenv_free(s);
 	ck_assert_ptr_eq(environ, before);
 	is("SSH_AUTH_SOCK", "/first");
 }
 END_TEST
 
 START_TEST(test_all_of_them) {
-	struct cube_session *s = cube_session_new();
+	struct cube_userenv *s = cube_userenv_new();
 	for (int round = 0; round < 100; round++)
-		for (size_t i = 0; cube_session_name(i); i++) {
+		for (size_t i = 0; cube_userenv_name(i); i++) {
 			cube_autofree char *value = cube_strf("%zu-%d", i, round % 3);
-			ck_assert(cube_session_set(s, cube_session_name(i), value));
-			is(cube_session_name(i), value);
+			ck_assert(cube_userenv_set(s, cube_userenv_name(i), value));
+			is(cube_userenv_name(i), value);
 		}
-	for (size_t i = 0; cube_session_name(i); i++) {
-		ck_assert(cube_session_set(s, cube_session_name(i), NULL));
-		is(cube_session_name(i), NULL);
+	for (size_t i = 0; cube_userenv_name(i); i++) {
+		ck_assert(cube_userenv_set(s, cube_userenv_name(i), NULL));
+		is(cube_userenv_name(i), NULL);
 	}
-	cube_session_free(s);
+	cube_userenv_free(s);
 }
 END_TEST
 
 START_TEST(test_others_are_left_alone) {
 	static char big[CUBE_SESSION_VALUE + 1];
 	setenv("LD_PRELOAD", "", 1);
-	struct cube_session *s = cube_session_new();
+	struct cube_userenv *s = cube_userenv_new();
 	memset(big, 'x', CUBE_SESSION_VALUE);
-	ck_assert(!cube_session_set(s, "LD_PRELOAD", "/evil.so"));
-	ck_assert(!cube_session_set(s, "SSH_AUTH", "/x"));
-	ck_assert(!cube_session_set(s, "SSH_AUTH_SOCK=", "/x"));
-	ck_assert(!cube_session_set(s, "SSH_AUTH_SOCK", big));
+	ck_assert(!cube_userenv_set(s, "LD_PRELOAD", "/evil.so"));
+	ck_assert(!cube_userenv_set(s, "SSH_AUTH", "/x"));
+	ck_assert(!cube_userenv_set(s, "SSH_AUTH_SOCK=", "/x"));
+	ck_assert(!cube_userenv_set(s, "SSH_AUTH_SOCK", big));
 	is("LD_PRELOAD", "");
-	cube_session_free(s);
+	cube_userenv_free(s);
 }
 END_TEST
 
@@ -96,16 +96,16 @@ START_TEST(test_another_thread_reads) {
 	void *said;
 	pthread_t thread;
 	setenv("OTHER", "o", 1);
-	struct cube_session *s = cube_session_new();
+	struct cube_userenv *s = cube_userenv_new();
 	ck_assert_int_eq(pthread_create(&thread, NULL, reads, &over), 0);
 	for (int i = 0; i < 100000; i++) {
-		const char *name = cube_session_name((size_t)i % 3);
-		cube_session_set(s, name, i % 5 ? i % 2 ? "one" : "two" : NULL);
+		const char *name = cube_userenv_name((size_t)i % 3);
+		cube_userenv_set(s, name, i % 5 ? i % 2 ? "one" : "two" : NULL);
 	}
 	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
 	pthread_join(thread, &said);
 	ck_assert_ptr_null(said);
-	cube_session_free(s);
+	cube_userenv_free(s);
 }
 END_TEST
 

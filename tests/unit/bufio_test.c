@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "cube/spawn.h"
-#include "cube/stream.h"
+#include "cube/bufio.h"
 
 static struct cube_loop *loop;
 
@@ -43,7 +43,7 @@ static void check_bytes(const uint8_t *p, uint64_t at, size_t n) {
 
 /* The owner of a stream, and what it saw. */
 struct owner {
-	struct cube_stream *s;
+	struct cube_bufio *s;
 	uint64_t taken; /* bytes taken so far */
 	size_t untaken; /* shown last time and left */
 	size_t take;    /* of each offer at most */
@@ -55,7 +55,7 @@ struct owner {
 };
 
 static void let_go(struct owner *o) {
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	o->freed = true;
 }
 
@@ -73,9 +73,9 @@ static size_t on_data(void *arg, const uint8_t *bytes, size_t n) {
 	o->untaken = n - take;
 	if (o->pause_in_data) {
 		o->paused = true;
-		cube_stream_pause(o->s);
+		cube_bufio_pause(o->s);
 	}
-	if (o->end_in_data) cube_stream_end(o->s);
+	if (o->end_in_data) cube_bufio_end(o->s);
 	if (o->free_in_data) {
 		let_go(o);
 		check_bytes(bytes, o->taken - take, n); /* still there to look at */
@@ -94,21 +94,21 @@ static void on_closed(void *arg, const struct cube_err *err) {
 static void on_drained(void *arg) {
 	struct owner *o = arg;
 	ck_assert(!o->freed);
-	ck_assert_uint_le(cube_stream_queued(o->s), o->low_out);
+	ck_assert_uint_le(cube_bufio_queued(o->s), o->low_out);
 	o->drained++;
 	if (o->free_in_drained) let_go(o);
 }
 
-static const struct cube_stream_ops ops = {on_data, on_closed, on_drained};
+static const struct cube_bufio_ops ops = {on_data, on_closed, on_drained};
 
 static struct owner *own(int rfd, int wfd, size_t max_in, size_t max_out, size_t low_out) {
 	static struct owner owners[4];
 	static int used;
 	struct owner *o = &owners[used++ % 4];
-	struct cube_stream_limits limits = {max_in, max_out, low_out};
+	struct cube_bufio_limits limits = {max_in, max_out, low_out};
 	struct cube_err err;
 	*o = (struct owner){.take = SIZE_MAX, .low_out = low_out, .max_in = max_in};
-	int rc = cube_stream_new(loop, rfd, wfd, &ops, o, &limits, &o->s, &err);
+	int rc = cube_bufio_new(loop, rfd, wfd, &ops, o, &limits, &o->s, &err);
 	ck_assert_msg(rc == 0, "%s", err.msg);
 	return o;
 }
@@ -142,7 +142,7 @@ static int stream_put(struct owner *o, uint64_t at, size_t n) {
 	fill(buf, at, n);
 	size_t cut = n ? (size_t)lrand48() % n : 0;
 	struct iovec v[3] = {{buf, cut}, {buf, 0}, {buf + cut, n - cut}};
-	int rc = n % 2 ? cube_stream_write(o->s, buf, n) : cube_stream_writev(o->s, v, 3);
+	int rc = n % 2 ? cube_bufio_write(o->s, buf, n) : cube_bufio_writev(o->s, v, 3);
 	free(buf);
 	return rc;
 }
@@ -164,12 +164,12 @@ START_TEST(random_model) {
 		switch (lrand48() % 8) {
 		case 0:
 		case 1: {
-			size_t queued = cube_stream_queued(o->s), room = cube_stream_room(o->s);
+			size_t queued = cube_bufio_queued(o->s), room = cube_bufio_room(o->s);
 			ck_assert_uint_eq(queued + room, MAX_OUT);
 			int rc = stream_put(o, wrote, n);
 			ck_assert_int_eq(rc, n > room ? CUBE_ETOOBIG : 0);
 			if (rc == 0) wrote += n;
-			if (cube_stream_queued(o->s) > LOW_OUT) owed = true;
+			if (cube_bufio_queued(o->s) > LOW_OUT) owed = true;
 			break;
 		}
 		case 2:
@@ -181,11 +181,11 @@ START_TEST(random_model) {
 		case 4: sent += peer_write(sv[1], sent, n + 1); break;
 		case 5:
 			if (lrand48() % 2) {
-				cube_stream_pause(o->s);
+				cube_bufio_pause(o->s);
 				o->paused = true;
 			} else {
 				o->paused = false;
-				cube_stream_resume(o->s);
+				cube_bufio_resume(o->s);
 			}
 			break;
 		default: turn(); break;
@@ -197,12 +197,12 @@ START_TEST(random_model) {
 	/* Everything arrives, in both directions, and the ends of file come last. */
 	uint64_t all_sent = sent;
 	shutdown(sv[1], SHUT_WR);
-	cube_stream_end(o->s);
-	ck_assert_uint_eq(cube_stream_room(o->s), 0);
-	ck_assert_int_eq(cube_stream_write(o->s, "x", 1), CUBE_ETOOBIG);
+	cube_bufio_end(o->s);
+	ck_assert_uint_eq(cube_bufio_room(o->s), 0);
+	ck_assert_int_eq(cube_bufio_write(o->s, "x", 1), CUBE_ETOOBIG);
 	o->paused = false;
 	o->random = false;
-	cube_stream_resume(o->s);
+	cube_bufio_resume(o->s);
 	for (ssize_t k = -1; k != 0 || !o->closed;) {
 		turn();
 		k = peer_read(sv[1], got, SIZE_MAX);
@@ -214,7 +214,7 @@ START_TEST(random_model) {
 	ck_assert_int_eq(o->err.code, 0);
 	if (owed) ck_assert_int_gt(o->drained, drained_before);
 	turns(2);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(sv[1]);
 }
 END_TEST
@@ -233,12 +233,12 @@ START_TEST(untaken_bytes_come_again_with_the_next_or_by_resume) {
 	turns(3);
 	ck_assert_int_eq(o->offers, 2);
 	ck_assert_uint_eq(o->untaken, 11);
-	cube_stream_resume(o->s);
+	cube_bufio_resume(o->s);
 	ck_assert_int_eq(o->offers, 2); /* never from inside a call */
 	turns(3);
 	ck_assert_int_eq(o->offers, 3);
 	ck_assert_uint_eq(o->taken, 8);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(sv[1]);
 }
 END_TEST
@@ -255,15 +255,15 @@ START_TEST(a_full_or_paused_stream_holds_the_writer_back) {
 	int offers = o->offers;
 	turns(5);
 	ck_assert_int_eq(o->offers, offers);
-	cube_stream_pause(o->s);
+	cube_bufio_pause(o->s);
 	o->paused = true;
 	o->take = SIZE_MAX;
 	turns(5);
 	o->paused = false;
-	cube_stream_resume(o->s);
+	cube_bufio_resume(o->s);
 	turns(500);
 	ck_assert_uint_eq(o->taken, sent);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(sv[1]);
 }
 END_TEST
@@ -279,7 +279,7 @@ START_TEST(end_of_file_with_untaken_bytes) {
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_int_eq(o->err.code, 0);
 	ck_assert_uint_eq(o->taken, 10);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 
 	socks(sv);
 	o = own(sv[0], sv[0], 100, 100, 0);
@@ -289,7 +289,7 @@ START_TEST(end_of_file_with_untaken_bytes) {
 	turns(5);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_uint_eq(o->untaken, 10);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -306,12 +306,12 @@ START_TEST(paused_end_of_file_waits) {
 		ck_assert_int_eq(o->offers, i);
 		ck_assert_int_eq(o->closed, 0);
 		o->paused = false;
-		cube_stream_resume(o->s);
+		cube_bufio_resume(o->s);
 	}
 	turns(5);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_uint_eq(o->taken, 10);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -328,11 +328,11 @@ START_TEST(pausing_in_the_last_offer_waits) {
 	ck_assert_int_eq(o->offers, 2);
 	ck_assert_int_eq(o->closed, 0);
 	o->paused = false;
-	cube_stream_resume(o->s);
+	cube_bufio_resume(o->s);
 	turns(3);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_uint_eq(o->taken, 10);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -354,7 +354,7 @@ START_TEST(last_words_of_a_broken_pipe_pair_are_offered) {
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_uint_eq(o->taken, 15);
 	ck_assert_int_eq(o->err.sys, EPIPE);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(from[1]);
 }
 END_TEST
@@ -364,21 +364,21 @@ START_TEST(paused_and_hung_up_sleeps) {
 	int sv[2];
 	socks(sv);
 	struct owner *o = own(sv[0], sv[0], 100, 100, 0);
-	cube_stream_pause(o->s);
+	cube_bufio_pause(o->s);
 	o->paused = true;
 	close(sv[1]);
 	uint64_t start = cube_loop_now(loop);
 	ck_assert_int_eq(cube_loop_turn(loop, 10, NULL), 0);
 	ck_assert_uint_ge(cube_loop_now(loop) - start, 9000000);
 	o->paused = false;
-	cube_stream_resume(o->s);
+	cube_bufio_resume(o->s);
 	turns(3);
 	ck_assert_int_eq(o->closed, 1);
 	/* And neither does one that was told of the end and keeps its write side. */
 	start = cube_loop_now(loop);
 	ck_assert_int_eq(cube_loop_turn(loop, 10, NULL), 0);
 	ck_assert_uint_ge(cube_loop_now(loop) - start, 9000000);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -390,8 +390,8 @@ START_TEST(writing_goes_on_after_end_of_file) {
 	turns(2);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_int_eq(stream_put(o, 0, 40000), 0);
-	ck_assert_uint_gt(cube_stream_queued(o->s), 10);
-	cube_stream_end(o->s);
+	ck_assert_uint_gt(cube_bufio_queued(o->s), 10);
+	cube_bufio_end(o->s);
 	uint64_t got = 0;
 	for (ssize_t k = -1; k != 0;) {
 		turn();
@@ -399,7 +399,7 @@ START_TEST(writing_goes_on_after_end_of_file) {
 	}
 	ck_assert_uint_eq(got, 40000);
 	ck_assert_int_eq(o->drained, 1);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(sv[1]);
 }
 END_TEST
@@ -413,16 +413,16 @@ START_TEST(broken_socket_is_reported_after_the_last_data) {
 	struct owner *o = own(sv[0], sv[0], 100, 100, 0);
 	ck_assert_uint_eq(peer_write(sv[1], 0, 50), 50);
 	close(sv[1]);
-	ck_assert_int_eq(cube_stream_write(o->s, "x", 1), 0); /* the failure comes by closed */
+	ck_assert_int_eq(cube_bufio_write(o->s, "x", 1), 0); /* the failure comes by closed */
 	ck_assert_int_eq(o->closed, 0);
 	turns(3);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_uint_eq(o->taken, 50);
 	ck_assert_int_eq(o->err.code, CUBE_ECONNECT);
 	ck_assert_int_eq(o->err.sys, EPIPE);
-	ck_assert_int_eq(cube_stream_write(o->s, "x", 1), 0);
+	ck_assert_int_eq(cube_bufio_write(o->s, "x", 1), 0);
 	turns(3);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -433,11 +433,11 @@ START_TEST(broken_pipe_is_reported_also_while_idle) {
 		struct owner *o = own(-1, p[1], 0, 100, 0);
 		turn();
 		close(p[0]);
-		if (!idle) ck_assert_int_eq(cube_stream_write(o->s, "x", 1), 0);
+		if (!idle) ck_assert_int_eq(cube_bufio_write(o->s, "x", 1), 0);
 		turns(2);
 		ck_assert_int_eq(o->closed, 1);
 		ck_assert_int_eq(o->err.sys, EPIPE);
-		cube_stream_free(o->s);
+		cube_bufio_free(o->s);
 	}
 }
 END_TEST
@@ -447,7 +447,7 @@ START_TEST(a_failed_write_drains_a_paused_owner) {
 	int sv[2];
 	socks(sv);
 	struct owner *o = own(sv[0], sv[0], 100, 1 << 20, 10);
-	cube_stream_pause(o->s);
+	cube_bufio_pause(o->s);
 	o->paused = true;
 	ck_assert_uint_eq(peer_write(sv[1], 0, 50), 50);
 	ck_assert_int_eq(stream_put(o, 0, 1 << 19), 0);
@@ -458,12 +458,12 @@ START_TEST(a_failed_write_drains_a_paused_owner) {
 	ck_assert_int_eq(o->drained, 1);
 	ck_assert_int_eq(o->closed, 0);
 	o->paused = false;
-	cube_stream_resume(o->s);
+	cube_bufio_resume(o->s);
 	turns(3);
 	ck_assert_uint_eq(o->taken, 50);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_int_ne(o->err.code, 0);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -471,13 +471,13 @@ START_TEST(reset_is_a_read_failure) {
 	int sv[2];
 	socks(sv);
 	struct owner *o = own(sv[0], sv[0], 100, 100, 0);
-	ck_assert_int_eq(cube_stream_write(o->s, "unread", 6), 0);
+	ck_assert_int_eq(cube_bufio_write(o->s, "unread", 6), 0);
 	close(sv[1]); /* with unread bytes: the other end gets ECONNRESET */
 	turns(3);
 	ck_assert_int_eq(o->closed, 1);
 	ck_assert_int_eq(o->err.code, CUBE_ECONNECT);
 	ck_assert_int_eq(o->err.sys, ECONNRESET);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -486,7 +486,7 @@ START_TEST(refused_write_is_told_of_room) {
 	socks(sv);
 	struct owner *o = own(sv[0], sv[0], 100, 20000, 19999);
 	uint64_t at = 0, got = 0;
-	while (cube_stream_queued(o->s) == 0) {
+	while (cube_bufio_queued(o->s) == 0) {
 		ck_assert_int_eq(stream_put(o, at, 5000), 0);
 		at += 5000;
 	}
@@ -495,7 +495,7 @@ START_TEST(refused_write_is_told_of_room) {
 	ck_assert_int_eq(o->drained, 1);
 	ck_assert_uint_eq(got, at);
 	ck_assert_int_eq(stream_put(o, at, 20001), CUBE_ETOOBIG);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(sv[1]);
 }
 END_TEST
@@ -517,7 +517,7 @@ START_TEST(freed_inside_every_callback) {
 			peer_write(sv[1], 0, 10);
 			turn();
 			o->free_in_data = true;
-			cube_stream_resume(o->s);
+			cube_bufio_resume(o->s);
 		}
 		if (kind == 1 || kind == 2) close(sv[1]);
 		uint64_t got = 0;
@@ -530,7 +530,7 @@ START_TEST(freed_inside_every_callback) {
 		ck_assert_msg(o->freed, "kind %d", kind);
 		if (kind != 1 && kind != 2) close(sv[1]);
 	}
-	cube_stream_free(NULL);
+	cube_bufio_free(NULL);
 }
 END_TEST
 
@@ -539,8 +539,8 @@ START_TEST(freed_with_a_kick_on_its_way) {
 	socks(sv);
 	struct owner *o = own(sv[0], sv[0], 100, 100, 0);
 	close(sv[1]);
-	ck_assert_int_eq(cube_stream_write(o->s, "x", 1), 0);
-	cube_stream_resume(o->s);
+	ck_assert_int_eq(cube_bufio_write(o->s, "x", 1), 0);
+	cube_bufio_resume(o->s);
 	let_go(o);
 	turns(3);
 	ck_assert_int_eq(o->closed, 0);
@@ -568,8 +568,8 @@ START_TEST(one_busy_stream_gets_its_share_only) {
 	ck_assert_uint_eq(busy->taken, sizeof block);
 	ck_assert_int_eq(busy->closed, 1);
 	ck_assert_int_eq(busy->err.code, 0);
-	cube_stream_free(busy->s);
-	cube_stream_free(calm->s);
+	cube_bufio_free(busy->s);
+	cube_bufio_free(calm->s);
 }
 END_TEST
 
@@ -581,13 +581,13 @@ START_TEST(regular_files_and_dev_null) {
 	ck_assert_int_ge(again, 0);
 	struct owner *o = own(open("/dev/null", O_RDWR | O_CLOEXEC), fd, 100, 5000, 0);
 	ck_assert_int_eq(stream_put(o, 0, 3000), 0);
-	cube_stream_end(o->s);
+	cube_bufio_end(o->s);
 	turns(2);
 	ck_assert_int_eq(o->closed, 1); /* /dev/null ends at once */
 	ck_assert_int_eq(o->err.code, 0);
 	ck_assert_int_eq(read(again, back, sizeof back), 3000);
 	check_bytes(back, 0, 3000);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	ck_assert_int_eq(lseek(again, 0, SEEK_SET), 0);
 
 	o = own(again, -1, 7, 0, 0); /* by pieces of 7, paused half way */
@@ -596,18 +596,18 @@ START_TEST(regular_files_and_dev_null) {
 		turns(2);
 		ck_assert_uint_le(o->taken, 7u * (unsigned)(i + 1));
 		o->paused = false;
-		cube_stream_resume(o->s);
+		cube_bufio_resume(o->s);
 	}
 	ck_assert_uint_eq(o->taken, 3000);
 	ck_assert_int_eq(o->closed, 1);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 
 	o = own(-1, open("/dev/full", O_WRONLY | O_CLOEXEC), 0, 100, 0);
-	ck_assert_int_eq(cube_stream_write(o->s, "x", 1), 0);
+	ck_assert_int_eq(cube_bufio_write(o->s, "x", 1), 0);
 	turns(2);
 	ck_assert_int_eq(o->err.sys, ENOSPC);
 	ck_assert_int_eq(o->err.code, CUBE_ESYS);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 }
 END_TEST
 
@@ -626,19 +626,18 @@ START_TEST(pipes_end_apart) {
 	close(from[1]);
 	turns(2);
 	ck_assert_int_eq(o->closed, 1);
-	cube_stream_free(o->s);
+	cube_bufio_free(o->s);
 	close(to[0]);
 }
 END_TEST
 
 START_TEST(new_fails_cleanly_and_takes_the_fds) {
-	struct cube_stream_limits limits = {100, 100, 0};
-	struct cube_stream *s = NULL;
+	struct cube_bufio_limits limits = {100, 100, 0};
+	struct cube_bufio *s = NULL;
 	struct cube_err err;
 	int p[2];
 	ck_assert_int_eq(cube_pipe(p, NULL), 0);
-	ck_assert_int_eq(cube_stream_new(loop, p[0], 999, &ops, NULL, &limits, &s, &err),
-			 CUBE_ESYS);
+	ck_assert_int_eq(cube_bufio_new(loop, p[0], 999, &ops, NULL, &limits, &s, &err), CUBE_ESYS);
 	ck_assert_int_eq(err.sys, EBADF);
 	ck_assert_ptr_null(s);
 	ck_assert_int_eq(fcntl(p[0], F_GETFD), -1);

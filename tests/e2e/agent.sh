@@ -17,7 +17,7 @@ with_agent() {
 # A line to another host and back, twenty times, while somebody waits: the median counts.
 others_go_on() {
 	local i line ms
-	coproc ECHO { exec timeout 60 cube exec h1 -- cat; }
+	coproc ECHO { exec cube exec h1 -- cat; }
 	: >"$T/ms"
 	for i in first {1..20}; do
 		ms=$EPOCHREALTIME
@@ -30,7 +30,7 @@ others_go_on() {
 	ms=$(sed -n 10p "$T/ms")
 	echo "# a line to another host and back meanwhile: $ms ms (at most $(tail -n 1 "$T/ms") ms)" >&2
 	[ "$(wc -l <"$T/ms")" = 20 ] || fail 'it stopped'
-	[ "${ms%.*}" -lt 100 ] || fail "$ms ms"
+	[ "${ms%.*}" -lt $((35 * ${CUBE_TEST_PACE:-3})) ] || fail "$ms ms"
 }
 step_is() { cube nodes -o json | jq -e --arg s "$1" '.nodes[] | select(.name == "h2") | .step == $s'; }
 
@@ -43,13 +43,13 @@ while True: c = s.accept()[0]; globals().setdefault("kept", []).append(c)' "$T/h
 	hung=$!
 	soon test -S "$T/hung"
 	with_agent "$T/hung" "$LAB/id"
-	timeout 60 cube spawn -F "$T/config" -w h2 >"$T/spawn" 2>&1 &
+	within 60 cube spawn -F "$T/config" -w h2 >"$T/spawn" 2>&1 &
 	spawn=$!
 	soon step_is authenticating
 	others_go_on
 	# It is given up after five seconds, and the key file does.
 	wait $spawn || { cat "$T/spawn" >&2 && fail 'not joined'; }
-	[ $((SECONDS - begin)) -lt 30 ] || fail 'it took too long'
+	took_at_most 10
 	kill $hung
 	ok cube down --purge h2
 }
@@ -72,7 +72,7 @@ asking_agent() {
 test_an_agent_that_asks_a_person() {
 	local spawn
 	asking_agent
-	timeout 60 cube spawn -F "$T/config" -w h2 >"$T/spawn" 2>&1 &
+	within 60 cube spawn -F "$T/config" -w h2 >"$T/spawn" 2>&1 &
 	spawn=$!
 	soon grep -q 'h2: waiting for the ssh agent' "$T/spawn"
 	others_go_on
@@ -81,7 +81,7 @@ test_an_agent_that_asks_a_person() {
 	ok cube down --purge h2
 	# Who says no is not asked again, and told.
 	echo no >"$T/said"
-	run timeout 60 cube spawn -F "$T/config" -w h2
+	run within 60 cube spawn -F "$T/config" -w h2
 	rc_is 1
 	err_has 'h2.*permission denied .*agent \(1 key\)'
 	kill "$AGENT"
@@ -92,7 +92,7 @@ test_an_agent_that_asks_a_person() {
 test_two_hosts_and_one_person() {
 	local spawn begin=$SECONDS
 	asking_agent
-	timeout 60 cube spawn -F "$T/config" -w 'h[1-2]' >"$T/spawn" 2>&1 &
+	within 60 cube spawn -F "$T/config" -w 'h[1-2]' >"$T/spawn" 2>&1 &
 	spawn=$!
 	soon grep -q 'waiting for the ssh agent' "$T/spawn"
 	takes_its_time() { [ $((SECONDS - begin)) -ge 8 ]; }

@@ -73,7 +73,7 @@ test_a_worker_of_before_is_met() {
 	is "$(db 'PRAGMA user_version')" 2 'the schema now'
 	soon ready
 	is "$(workers)" "$old_worker" 'the worker of before goes on'
-	run timeout 60 cube wait "$ends"
+	run within 60 cube wait "$ends"
 	rc_is 4
 	cube logs "$ends" >"$T/away"
 	first=$(sed -n '$=' "$T/away")
@@ -81,7 +81,7 @@ test_a_worker_of_before_is_met() {
 		fail 'the output of the one that ended while no manager was there is not whole'
 
 	ok cube stop "$stopped"
-	run timeout 60 cube wait "$stopped"
+	run within 60 cube wait "$stopped"
 	ok cube inspect "$stopped"
 	json_is .how stopped
 	cube logs -f "$long" >"$T/followed" &
@@ -96,7 +96,7 @@ test_a_worker_of_before_is_met() {
 	run cube wait "$long"
 	rc_is 3
 	touch "$T/go"
-	run timeout 60 cube wait "$pending"
+	run within 60 cube wait "$pending"
 	rc_is 0
 	ok cube logs "$pending"
 	out_is 'waited\n'

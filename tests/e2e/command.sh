@@ -64,7 +64,7 @@ test_openssh_comes_back() {
 	id=$(cube run -d -w h1 -- sh -c 'i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo $i; sleep 0.02; done')
 	soon has_output "$id"
 	cut_links h1
-	run timeout 60 cube logs -f "$id"
+	run within 60 cube logs -f "$id"
 	rc_is 0
 	seq 100 | cmp - "$O" || fail 'output differs'
 	soon soon_is h1 .state ready
@@ -137,7 +137,7 @@ all_ready_again() {
 test_openssh_refused_a_session() {
 	restart h1 'LogLevel INFO\nMaxSessions 0'
 	: >"$LAB/h1/sshd.log"
-	run timeout 60 cube spawn --workers=h1 --transport=openssh
+	run within 60 cube spawn --workers=h1 --transport=openssh
 	rc_is 1
 	err_has 'h1 .*the server refuses a session \(MaxSessions in its sshd_config'
 	ok cube down
@@ -148,15 +148,15 @@ test_openssh_says_why_not() {
 	local config
 	ssh-keygen -q -t ed25519 -N '' -f "$T/stranger"
 	config=$(with_key "$T/stranger")
-	run timeout 60 cube spawn -F "$config" --workers=h1 --transport=openssh
+	run within 60 cube spawn -F "$config" --workers=h1 --transport=openssh
 	rc_is 1
 	err_has 'h1 .*Permission denied \(publickey\)'
 	lab_stop h2
-	run timeout 60 cube spawn --workers=h2 --transport=openssh
+	run within 60 cube spawn --workers=h2 --transport=openssh
 	rc_is 1
 	err_has 'h2 .*Connection refused'
 	restart h2
-	run timeout 60 cube spawn --workers=h3 --transport=nosuchprogram
+	run within 60 cube spawn --workers=h3 --transport=nosuchprogram
 	rc_is 1
 	err_has 'h3 .*nosuchprogram'
 	run cube spawn --workers=h3 --transport='x {nonsense}'
@@ -173,13 +173,13 @@ test_openssh_asks() {
 	config=$(with_key "$LAB/locked")
 	sed -i '/BatchMode/d' "$config"
 	for h in h1 h2; do restart "$h" "Match all\nAuthorizedKeysFile $LAB/locked.pub"; done
-	run timeout 60 cube spawn -F "$config" --workers='h[1-2]' --transport=openssh </dev/null
+	run within 60 cube spawn -F "$config" --workers='h[1-2]' --transport=openssh </dev/null
 	[ $rc != 0 ] || fail 'nobody was there to answer, and yet it succeeded'
 	node_is h1 .state needs-login
 	ok cube nodes
 	out_has '^h1 +needs-login'
 	rm -f typed && mkfifo typed
-	timeout 60 script -qefc "cube spawn -F '$config' --workers='h[1-2]' --transport=openssh" shown <typed >/dev/null 2>&1 &
+	within 60 script -qefc "cube spawn -F '$config' --workers='h[1-2]' --transport=openssh" shown <typed >/dev/null 2>&1 &
 	script=$!
 	exec 7>typed
 	soon grep -q 'passphrase' shown
@@ -206,9 +206,9 @@ test_rsa_only() {
 	ssh-keygen -q -t rsa -b 2048 -N '' -f "$LAB/rsa"
 	for h in h1 h2 h3; do restart "$h" "Match all\nAuthorizedKeysFile $LAB/rsa.pub"; done
 	config=$(with_key "$LAB/rsa")
-	ok timeout 60 cube doctor -F "$config" h1
+	ok within 60 cube doctor -F "$config" h1
 	out_has 'note +transport +RSA keys need libssh2 1\.11'
-	ok timeout 60 cube spawn -F "$config" --workers="$W"
+	ok within 60 cube spawn -F "$config" --workers="$W"
 	err_has "^cube: h\[1-3\]: ${WHY}RSA keys need libssh2 1\.11"
 	is "$(grep -c 'using OpenSSH' "$E")" 1 'lines that say so'
 	err_has '^3 ready'
@@ -226,14 +226,14 @@ test_rsa_comes_back() {
 	id=$(cube run -d -w h1 -- sh -c 'i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo $i; sleep 0.02; done')
 	soon has_output "$id"
 	cut_links h1
-	run timeout 60 cube logs -f "$id"
+	run within 60 cube logs -f "$id"
 	rc_is 0
 	seq 100 | cmp - "$O" || fail 'output differs'
 	soon soon_is h1 .state ready
 	pid=$(manager_pid)
 	kill -TERM "$pid"
 	soon lab_pid_gone "$pid"
-	ok timeout 60 cube run -w h1 -- echo back
+	ok within 60 cube run -w h1 -- echo back
 	out_is 'back\n'
 	node_is h1 .transport openssh
 	is "$(grep -c "$WHY" "$CUBE_STATE_DIR/default/manager.log")" 3 'lines of the log'
@@ -242,7 +242,7 @@ test_rsa_comes_back() {
 
 test_libssh2_only_does_not_fall_back() {
 	only_sha1 || skip 'this libssh2 has RSA with SHA-2'
-	run timeout 60 cube spawn -F "$(with_key "$LAB/rsa")" --workers=h1 --transport=ssh
+	run within 60 cube spawn -F "$(with_key "$LAB/rsa")" --workers=h1 --transport=ssh
 	rc_is 1
 	err_has 'h1 .*RSA keys need libssh2 1\.11'
 	ok cube down
@@ -250,7 +250,7 @@ test_libssh2_only_does_not_fall_back() {
 
 test_with_a_command() {
 	only_sha1 || skip 'this libssh2 has RSA with SHA-2'
-	ok timeout 60 cube spawn -F "$(with_key "$LAB/rsa")" --workers='h[1-2]' --purge -- sh -c 'echo "$CUBE_HOST"'
+	ok within 60 cube spawn -F "$(with_key "$LAB/rsa")" --workers='h[1-2]' --purge -- sh -c 'echo "$CUBE_HOST"'
 	sorted_is 'h1: h1\nh2: h2\n'
 	err_has "^cube: h\[1-2\]: ${WHY}"
 }
@@ -263,7 +263,7 @@ test_certificate() {
 	for h in h1 h2 h3; do
 		restart "$h" "Match all\nAuthorizedKeysFile none\nTrustedUserCAKeys $LAB/ca.pub"
 	done
-	ok timeout 60 cube spawn -F "$(with_key "$LAB/signed")" --workers="$W"
+	ok within 60 cube spawn -F "$(with_key "$LAB/signed")" --workers="$W"
 	err_has "^cube: h\[1-3\]: ${WHY}certificates"
 	ok cube run --all -- sh -c 'echo "$CUBE_HOST"'
 	sorted_is 'h1: h1\nh2: h2\nh3: h3\n'
@@ -311,15 +311,15 @@ boxed() { # TEMPLATE
 }
 
 box_works() { # NAME TEMPLATE [FILE'S CONTENT] [FILE]
-	ok timeout 60 cube spawn --workers="$1" --transport="$2"
+	ok within 60 cube spawn --workers="$1" --transport="$2"
 	node_is "$1" .transport "$2"
 	ok cube run -w "$1" -- sh -c "echo \"in \$CUBE_HOST\"; cat ${4:-/etc/passwd}"
 	out_is "in $1\n${3:-root:x:0:0::/root:/bin/sh}\n"
 	head -c 2000000 /dev/urandom >"$T/bytes"
-	run timeout 60 cube run -i -w "$1" -- cat <"$T/bytes"
+	run within 60 cube run -i -w "$1" -- cat <"$T/bytes"
 	rc_is 0
 	cmp -s "$T/bytes" "$O" || fail 'input and output differ'
-	ok timeout 60 cube down --purge
+	ok within 60 cube down --purge
 }
 
 # One that has this environment: it looks programs up in the PATH it was started with.
@@ -345,17 +345,17 @@ test_srun() {
 	lab_slurm s1 s2 || fail 'no cluster'
 	new_manager
 	box_works s1 'srun --nodelist={name}' s1 /proc/sys/kernel/hostname
-	ok timeout 60 cube spawn --workers='s[1-2]' --transport='srun --nodelist={name}'
+	ok within 60 cube spawn --workers='s[1-2]' --transport='srun --nodelist={name}'
 	start=$EPOCHREALTIME
 	for _ in 1 2 3 4 5; do ok cube run --all -- sh -c 'echo "$CUBE_HOST is $(cat /proc/sys/kernel/hostname)"'; done
 	sorted_is 's1: s1 is s1\ns2: s2 is s2\n'
 	awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit b - a > 5 }' || fail 'a run takes more than a second'
 	run cube run -w s2 -- sh -c 'exit 7'
 	rc_is 7
-	ok timeout 60 cube down --purge
+	ok within 60 cube down --purge
 	soon no_jobs
 	is "$(find "$LAB"/s?/home -mindepth 1)" '' 'left on the nodes'
-	run timeout 60 cube spawn --workers=s9 --transport='srun --nodelist={name}'
+	run within 60 cube spawn --workers=s9 --transport='srun --nodelist={name}'
 	rc_is 1
 	err_has 's9 .*srun ended with status 1 .*Invalid node name'
 	ok cube down
@@ -366,7 +366,7 @@ test_template_says_why_not() {
 	local PATH=$T/bin:$PATH
 	[ "$(id -u)" = 0 ] || skip 'a chroot needs root'
 	new_manager
-	run timeout 60 cube spawn --workers=box9 --transport='docker exec -i {host}'
+	run within 60 cube spawn --workers=box9 --transport='docker exec -i {host}'
 	rc_is 1
 	err_has 'box9 .*docker ended with status 1 and did not run our command .*No such container: box9'
 	ok cube down
@@ -377,7 +377,7 @@ test_hosts_file_says_which() {
 	[ "$(id -u)" = 0 ] || skip 'a chroot needs root'
 	new_manager
 	printf 'box1 transport="docker exec -i {host}"\nh1 transport=openssh\nh2\n' >hosts
-	ok timeout 60 cube spawn -i hosts
+	ok within 60 cube spawn -i hosts
 	node_is box1 .transport 'docker exec -i {host}'
 	node_is h1 .transport openssh
 	node_is h2 .transport ssh
@@ -388,7 +388,7 @@ test_hosts_file_says_which() {
 
 # ---- docker itself ------------------------------------------------------------------------------
 
-docker_of_ours() { timeout 30 docker -H "unix://$T/dk/sock" "$@"; }
+docker_of_ours() { within 30 docker -H "unix://$T/dk/sock" "$@"; }
 docker_answers() { docker_of_ours info; }
 
 docker_stop() {
@@ -420,7 +420,7 @@ test_docker() {
 	export DOCKER_HOST=unix://$T/dk/sock
 	new_manager
 	box_works box1 'docker exec -i {host}'
-	run timeout 60 cube spawn --workers=box9 --transport='docker exec -i {host}'
+	run within 60 cube spawn --workers=box9 --transport='docker exec -i {host}'
 	rc_is 1
 	err_has 'box9 .*No such container'
 	ok cube down

@@ -146,14 +146,14 @@ test_cgroup_none() {
 }
 
 test_a_command_of_the_hosts_own() {
-	run timeout 60 cube doctor forced
+	run within 60 cube doctor forced
 	rc_is 1
 	out_has 'failed +shell +the host did not run our command.*go away'
 	out_has '-> a ForceCommand'
 }
 
 test_a_password_is_wanted_and_nobody_is_there() {
-	run timeout 60 cube doctor asks
+	run within 60 cube doctor asks
 	rc_is 1
 	out_has 'ok +methods .*password'
 	out_has 'failed +login .*needs a password'
@@ -161,7 +161,7 @@ test_a_password_is_wanted_and_nobody_is_there() {
 }
 
 test_no_folder() {
-	run timeout 60 cube doctor nowhere
+	run within 60 cube doctor nowhere
 	rc_is 1
 	out_has 'failed +folder +there is none'
 	out_has '-> set CUBE_DIR'
@@ -169,7 +169,7 @@ test_no_folder() {
 
 test_several_hosts_and_one_that_is_not_there() {
 	lab_alias gone 9
-	run timeout 60 cube doctor 'well,gone' --output jsonl
+	run within 60 cube doctor 'well,gone' --output jsonl
 	rc_is 1
 	jq -es 'any(.[]; .node == "gone" and .check == "connect" and .verdict == "failed" and .fix != null)' "$O" >/dev/null ||
 		fail "$(cat "$O")"

@@ -18,7 +18,7 @@ setup() {
 codes() {
 	local want words
 	while read -r want words; do
-		run eval "timeout 20 cube $words ${1:-} </dev/null"
+		run eval "within 20 cube $words ${1:-} </dev/null"
 		[ "$rc" = "$want" ] || { shown "$E" && fail "cube $words ${1:-}: exit code $rc, not $want"; }
 		[ "$want" = 0 ] || [ -s "$E" ] || [ -s "$O" ] || fail "cube $words: no reason"
 		err_lacks 'curl|jansson|libssh2|errno|HTTP'
@@ -200,7 +200,7 @@ test_stdout_that_takes_nothing() {
 test_manager_killed() {
 	local words pid
 	for words in "exec $N -- sh -c 'echo begun; exec sleep 50'" "run -i -- sh -c 'echo begun; exec sleep 51' </dev/zero"; do
-		timeout 60 bash -c "cube $words" >killed.out 2>"$E" &
+		within 60 bash -c "cube $words" >killed.out 2>"$E" &
 		pid=$!
 		soon grep -q begun killed.out
 		kill -9 "$(manager_pid)"

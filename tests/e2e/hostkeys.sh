@@ -6,7 +6,7 @@
 setup() { hosts 20; }
 
 twenty() { for i in {1..20}; do [ "h$i" = "${1:-}" ] || echo "h$i: hi"; done | sort; }
-spawn() { run timeout 90 cube spawn "$@" --workers='h[1-20]' -- sh -c 'echo hi'; }
+spawn() { run within 90 cube spawn "$@" --workers='h[1-20]' -- sh -c 'echo hi'; }
 joined() { is "$(sort "$O")" "$(twenty "${1:-}")" 'who said hi'; }
 
 rekey() { # HOST KEY
@@ -75,9 +75,9 @@ test_names_are_hashed_where_ssh_hashes_them() {
 test_two_managers_learn_at_once() {
 	local one two
 	rm -f "$LAB/known_hosts"
-	CUBE_STATE_DIR=$PWD/one timeout 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >first 2>&1 &
+	CUBE_STATE_DIR=$PWD/one within 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >first 2>&1 &
 	one=$!
-	CUBE_STATE_DIR=$PWD/two timeout 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >second 2>&1 &
+	CUBE_STATE_DIR=$PWD/two within 90 cube spawn --workers='h[1-20]' --purge -- sh -c : >second 2>&1 &
 	two=$!
 	wait $one || fail "the first: $(cat first)"
 	wait $two || fail "the second: $(cat second)"
@@ -97,10 +97,10 @@ test_an_agent_full_of_keys() {
 	SSH_AUTH_SOCK=$PWD/agent ssh-add -q key[1-8]
 	sed "s|^IdentityAgent .*|IdentityAgent $PWD/agent|; s|^IdentitiesOnly .*|IdentitiesOnly no|; s|^IdentityFile .*|IdentityFile none|" \
 		"$LAB_CONFIG" >"$config"
-	run timeout 60 cube spawn -F "$config" --workers=h1 -- echo never
+	run within 60 cube spawn -F "$config" --workers=h1 -- echo never
 	[ "$rc" != 0 ] || fail 'exit code 0'
 	err_has 'h1.*Too many authentication failures.*--identity KEY'
-	ok timeout 60 cube spawn -F "$config" --workers=h1 --identity key8 --purge -- echo in
+	ok within 60 cube spawn -F "$config" --workers=h1 --identity key8 --purge -- echo in
 	out_is 'in\n'
 	kill $pid
 }
@@ -124,7 +124,7 @@ test_refused_after_it_was_ready() {
 	printf 'Match all\nAuthorizedKeysFile none\n' >"$LAB/h1/sshd_extra"
 	lab_sshd_start h1
 	lab_sshd_ready h1
-	run timeout 60 cube spawn -w h1
+	run within 60 cube spawn -w h1
 	rc_is 1
 	err_has 'h1 failed: .*permission denied .*cube spawn -w h1. with the right --user or --identity'
 	err_lacks 'waiting for a login'

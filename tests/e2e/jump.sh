@@ -39,7 +39,7 @@ no_errors() {
 }
 
 test_forty_behind_one_bastion() {
-	ok timeout 60 cube spawn --workers="far[1-$N]"
+	ok within 60 cube spawn --workers="far[1-$N]"
 	no_errors $N
 	is "$(connections h1)" 1 "connections to the bastion"
 	ok cube run --all -- sh -c "echo from \$CUBE_TASK_ID"
@@ -48,7 +48,7 @@ test_forty_behind_one_bastion() {
 }
 
 test_bytes_arrive_whole_through_two_hops() {
-	ok timeout 60 cube spawn --workers='deep[1-3]'
+	ok within 60 cube spawn --workers='deep[1-3]'
 	no_errors 3
 	is "$(connections h1) $(connections h2)" '1 1' 'connections'
 	head -c 3000000 /dev/urandom >big
@@ -58,7 +58,7 @@ test_bytes_arrive_whole_through_two_hops() {
 }
 
 test_proxy_command() {
-	ok timeout 60 cube spawn --workers='command[1-12]'
+	ok within 60 cube spawn --workers='command[1-12]'
 	no_errors 12
 	teardown
 }
@@ -68,7 +68,7 @@ test_fifty_aliases_of_one_busy_sshd() {
 	echo 'MaxStartups 3:100:3' >"$LAB/h3/sshd_extra"
 	lab_sshd_start h3
 	lab_sshd_ready h3
-	ok timeout 90 cube spawn --workers='near[1-50]'
+	ok within 90 cube spawn --workers='near[1-50]'
 	no_errors 50
 	teardown
 	lab_stop h3
@@ -87,21 +87,21 @@ test_forty_by_openssh() {
 	lab_stop h3
 	lab_sshd_start h3
 	lab_sshd_ready h3
-	ok timeout 90 cube spawn --workers="near[1-$N]" --transport=openssh
+	ok within 90 cube spawn --workers="near[1-$N]" --transport=openssh
 	no_errors $N
 	teardown
-	ok timeout 90 cube spawn --workers="far[1-$N]" --transport=openssh
+	ok within 90 cube spawn --workers="far[1-$N]" --transport=openssh
 	no_errors $N
 	teardown
 }
 
 # The programs that go through the bastion end with a manager that is killed.
 test_openssh_ends_with_the_manager() {
-	ok timeout 60 cube spawn --workers='far[1-3]' --transport=openssh
+	ok within 60 cube spawn --workers='far[1-3]' --transport=openssh
 	[ "$(ssh_of_ours)" ] || fail 'no ssh to be seen'
 	kill -9 "$(manager_pid)"
 	soon no_ssh_of_ours
-	ok timeout 60 cube run --all -- true
+	ok within 60 cube run --all -- true
 	teardown
 }
 ssh_of_ours() {
@@ -114,7 +114,7 @@ no_ssh_of_ours() { [ ! "$(ssh_of_ours)" ]; }
 
 # The bastion dies with all its connections, and is there again later.
 test_bastion_goes_and_comes_back() {
-	ok timeout 60 cube spawn --workers="far[1-$N]"
+	ok within 60 cube spawn --workers="far[1-$N]"
 	cut_links h1
 	lab_stop h1
 	soon all_are lost $N
@@ -127,7 +127,7 @@ test_bastion_goes_and_comes_back() {
 
 test_a_bastion_that_refuses_is_named() {
 	lab_stop h2
-	run timeout 60 cube spawn --workers='deep9'
+	run within 60 cube spawn --workers='deep9'
 	rc_is 1
 	err_has 'deep9.*jump host h1: .*connect failed'
 	lab_sshd_start h2
@@ -149,7 +149,7 @@ test_forty_with_rsa_only() {
 	done
 	sed -e "s,^\s*IdentityFile .*,IdentityFile $LAB/rsa," -e "s,^\s*UserKnownHostsFile .*,UserKnownHostsFile $T/known," \
 		-e '/StrictHostKeyChecking/d' "$T/config" >"$T/config.rsa"
-	ok timeout 90 cube spawn -F "$T/config.rsa" --workers="far[1-$N]"
+	ok within 90 cube spawn -F "$T/config.rsa" --workers="far[1-$N]"
 	err_has 'using OpenSSH.s ssh: RSA keys need libssh2 1.11'
 	no_errors $N
 	grep -q . "$T/known" || fail 'no host key was remembered'

@@ -38,13 +38,13 @@ fresh_tickets() { # LIFE: where tickets are by default
 
 test_no_ticket() {
 	kerberos
-	run timeout 60 setsid cube spawn -w h1 </dev/null
+	run within 60 setsid cube spawn -w h1 </dev/null
 	rc_is 1
 	err_has 'h1 needs-login: .*no valid Kerberos ticket.*kinit'
 	is_now h1 needs-login
 	# What it says to do does it.
 	fresh_tickets
-	ok timeout 60 setsid cube login h1 </dev/null
+	ok within 60 setsid cube login h1 </dev/null
 	err_has '^1 ready'
 	ok cube down --purge
 }
@@ -52,10 +52,10 @@ test_no_ticket() {
 test_ticket() {
 	kerberos
 	fresh_tickets
-	ok timeout 60 cube doctor h1 </dev/null
+	ok within 60 cube doctor h1 </dev/null
 	out_has 'ok +methods +gssapi-with-mic'
 	out_has 'note +transport +GSSAPI needs the ssh program'
-	ok timeout 60 cube spawn -w "$W" </dev/null
+	ok within 60 cube spawn -w "$W" </dev/null
 	err_has "^cube: h\[1-2\]: ${WHY}"
 	is "$(grep -c 'using OpenSSH' "$E")" 1 'lines that say so'
 	err_has '^2 ready'
@@ -69,7 +69,7 @@ test_reconnect() {
 	local id
 	id=$(cube run -d -w h1 -- sh -c 'i=0; while [ $i -lt 50 ]; do i=$((i+1)); echo $i; sleep 0.02; done')
 	cut_links h1
-	run timeout 60 cube logs -f "$id"
+	run within 60 cube logs -f "$id"
 	rc_is 0
 	seq 50 | cmp - "$O" || fail 'output differs'
 	soon is_now h1 ready
@@ -86,11 +86,11 @@ test_expired_ticket() {
 	over=$(date +%s)
 	second_is_over() { [ "$(date +%s)" -gt "$over" ]; }
 	soon second_is_over
-	run timeout 60 setsid cube spawn -w h1 </dev/null
+	run within 60 setsid cube spawn -w h1 </dev/null
 	rc_is 1
 	err_has 'h1 needs-login: .*no valid Kerberos ticket.*kinit'
 	fresh_tickets
-	ok timeout 60 cube spawn -w h1 </dev/null
+	ok within 60 cube spawn -w h1 </dev/null
 	ok cube down --purge
 }
 
@@ -102,11 +102,11 @@ test_keys_or_tickets() {
 	printf 'Match all\nGSSAPIAuthentication yes\nGSSAPIStrictAcceptorCheck no\nAuthorizedKeysFile none\n' >"$LAB/h2/sshd_extra"
 	lab_sshd_start h2
 	lab_sshd_ready h2
-	run timeout 60 setsid cube spawn -w h2 </dev/null
+	run within 60 setsid cube spawn -w h2 </dev/null
 	rc_is 1
 	err_has 'h2 failed: .*Permission denied \(publickey,.*gssapi-with-mic\)\. A Kerberos ticket might do: .kinit'
 	fresh_tickets
-	ok timeout 60 setsid cube spawn -w h2 </dev/null
+	ok within 60 setsid cube spawn -w h2 </dev/null
 	ok cube down --purge
 }
 
@@ -115,7 +115,7 @@ test_ticket_ends_while_joined() {
 	kerberos
 	local id
 	fresh_tickets
-	ok timeout 60 cube spawn -w h1 </dev/null
+	ok within 60 cube spawn -w h1 </dev/null
 	id=$(cube run -d -w h1 -- sh -c 'echo begun; exec sleep 1000')
 	rm "$LAB/kdc/default_tickets"
 	cut_links h1
@@ -123,7 +123,7 @@ test_ticket_ends_while_joined() {
 	ok cube nodes
 	out_has 'h1 .*kinit'
 	fresh_tickets
-	ok timeout 60 cube login h1 </dev/null
+	ok within 60 cube login h1 </dev/null
 	ok cube inspect "$id"
 	json_is '(.state // .tasks[0].state)' running
 	ok cube stop "$id"
@@ -140,14 +140,14 @@ test_tickets_of_another_shell() {
 	lab_ticket "$T/elsewhere"
 	(
 		export KRB5CCNAME=FILE:$T/elsewhere
-		ok timeout 60 cube spawn -w h1 </dev/null
+		ok within 60 cube spawn -w h1 </dev/null
 	)
 	# Where there is no terminal, what is not set changes nothing.
-	ok timeout 60 setsid cube spawn -w h2 </dev/null
+	ok within 60 setsid cube spawn -w h2 </dev/null
 	ok cube down --purge
 	# On one, it does: this shell has no tickets.
 	command -v script >/dev/null || skip 'script is not installed (bsdutils)'
-	run timeout 60 script -qefc 'cube spawn -w h1' /dev/null </dev/null
+	run within 60 script -qefc 'cube spawn -w h1' /dev/null </dev/null
 	rc_is 1
 	out_has 'kinit'
 	ok cube down --purge

@@ -103,6 +103,15 @@ soon() {
 	done
 }
 
+# COMMAND..., ended (124) when it still runs after SECONDS of a quick machine: it hangs.
+within() { timeout $(($1 * ${CUBE_TEST_PACE:-3})) "${@:2}"; }
+# Since $begin, a value of $SECONDS, so many seconds of a quick machine at most: not waited for in vain.
+# shellcheck disable=SC2154
+took_at_most() {
+	local took=$((SECONDS - begin))
+	[ $took -le $(($1 * ${CUBE_TEST_PACE:-3})) ] || fail "took $took s"
+}
+
 # ---- nodes --------------------------------------------------------------------------------------
 
 # Makes the hosts: $1 of them (3). $W, $NODES and the option --ssh-config by environment. A script on

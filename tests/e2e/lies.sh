@@ -47,7 +47,7 @@ setup() {
 
 # One bad host; the others have all of it, and the exit code counts it.
 test_copy_from() {
-	run timeout 100 cube cp "good1,bad,good2:$T/t/there" back
+	run within 100 cube cp "good1,bad,good2:$T/t/there" back
 	rc_is 1
 	err_is 'cube: error: bad: copy: the other end speaks another version\n'
 	diff -r there back/good1/there
@@ -56,7 +56,7 @@ test_copy_from() {
 }
 
 test_copy_to() {
-	run timeout 100 cube cp -o json there/large good1,bad,good2:
+	run within 100 cube cp -o json there/large good1,bad,good2:
 	rc_is 1
 	json_is '[.hosts[] | select(.ok) | .node] | join(" ")' 'good1 good2'
 	json_is '.hosts[] | select(.ok | not) | .error' 'copy: the other end speaks another version'
@@ -66,13 +66,13 @@ test_copy_to() {
 }
 
 test_exec() {
-	run timeout 100 cube exec bad -- sh -c 'echo lie; sleep 100'
+	run within 100 cube exec bad -- sh -c 'echo lie; sleep 100'
 	rc_is 125
 	err_has '^cube: error: the stream to bad broke: .*sends more than was granted$'
-	run timeout 100 cube exec good1 -- echo lie
+	run within 100 cube exec good1 -- echo lie
 	rc_is 0
 	out_is 'lie\n'
-	ok timeout 100 cube down --purge
+	ok within 100 cube down --purge
 }
 
 main "$@"

@@ -117,7 +117,7 @@ test_link_that_breaks_is_not_made_again() {
 	out_has unknown
 	is "$(grep -c 'Connection from' "$LAB/p1/sshd.log")" "$before" 'connections'
 	# A new task does not wait for a person, and says why.
-	run timeout 20 cube run -w p1 -- true
+	run within 20 cube run -w p1 -- true
 	[ $rc != 0 ] || fail 'a task was taken by a parked node'
 	fresh 'cube login p1'
 	expect '^Password for user \(p1\): *$'
@@ -138,13 +138,13 @@ drop_links() {
 
 test_no_terminal_asks_nothing() {
 	ok cube down --purge
-	run timeout 30 setsid cube spawn -w p2 </dev/null
+	run within 30 setsid cube spawn -w p2 </dev/null
 	rc_is 1
 	err_has 'p2.*password'
 	err_has 'cube login p2'
 	is "$(state_of p2)" needs-login
 	# Nothing of ours is there: it goes without a question.
-	ok timeout 20 setsid cube down --purge
+	ok within 20 setsid cube down --purge
 }
 
 test_refused_by_the_person() {
@@ -334,14 +334,14 @@ test_sudo_with_a_password() {
 }
 
 test_sudo_without_a_password() {
-	ok timeout 60 setsid cube spawn --become -w s3 --purge -- sh -c 'id -u'
+	ok within 60 setsid cube spawn --become -w s3 --purge -- sh -c 'id -u'
 	out_is '0\n'
 	is "$(find "$LAB/s3/root" -xdev -name '*cube*')" '' 'files left'
 }
 
 test_sudo_wants_a_terminal() {
 	lab_vm s6 sudo=requiretty || fail 'no host'
-	run timeout 60 setsid cube spawn --become -w s6
+	run within 60 setsid cube spawn --become -w s6
 	rc_is 1
 	err_has 's6 failed: .*sudo wants a terminal there: take .Defaults requiretty. out'
 	is "$(find "$LAB/s6/root" -xdev -name '*cube*')" '' 'files left'
@@ -361,7 +361,7 @@ test_sudo_refuses() {
 	code 1
 	expect 'sudo does not allow it there.*sudoers'
 	is "$(state_of s4)" failed
-	run timeout 30 setsid cube login s1
+	run within 30 setsid cube login s1
 	rc_is 1
 	err_has 's1.*sudo wants a password'
 	ok cube down --purge

@@ -44,7 +44,7 @@ in_a_net() {
 	export T WORKER
 	write_server
 	# shellcheck disable=SC2016 # for the inner shell
-	timeout 60 unshare -n -m --propagation private bash -c '
+	within 60 unshare -n -m --propagation private bash -c '
 		ip link set lo up
 		mount --bind "$T/hosts" /etc/hosts && mount --bind "$T/resolv" "$(realpath /etc/resolv.conf)" || exit 3
 		python3 "$T/server.py" >"$T/ready" & children=$!

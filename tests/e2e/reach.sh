@@ -108,8 +108,8 @@ print(len(held), flush=True)
 signal.pause()' "$(sock)" >"$T/held" &
 	pid=$!
 	soon grep -q . "$T/held"
-	for i in 1 2 3; do WITHIN=10 ok timeout 10 cube nodes -q && ok timeout 10 cube info -o json; done
-	ok timeout 20 cube run -- echo still
+	for i in 1 2 3; do WITHIN=10 ok within 10 cube nodes -q && ok within 10 cube info -o json; done
+	ok within 20 cube run -- echo still
 	out_is 'still\n'
 	kill -9 $pid
 	ok cube down --purge
@@ -132,10 +132,10 @@ print(len(held), flush=True)
 signal.pause()' "$(sock)" >"$T/held" &
 	pid=$!
 	soon grep -q 1000 "$T/held"
-	ok timeout 10 cube info -o json
-	ok timeout 10 cube run -- echo served
+	ok within 10 cube info -o json
+	ok within 10 cube run -- echo served
 	out_is 'served\n'
-	ok timeout 10 cube down --purge
+	ok within 10 cube down --purge
 	kill -9 $pid
 }
 

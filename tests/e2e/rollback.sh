@@ -37,7 +37,7 @@ waiting_copy() {
 	is_state "$WAITS" pending || fail 'it does not wait'
 	copy
 	touch "$T/go.$1"
-	run timeout 60 cube wait "$blocker"
+	run within 60 cube wait "$blocker"
 	rc_is 0
 }
 
@@ -56,7 +56,7 @@ test_a_task_that_runs_is_pending_in_the_copy() {
 	again() { [ "$(runs one)" = 2 ]; }
 	soon again
 	touch "$T/end.one"
-	run timeout 60 cube wait "$WAITS"
+	run within 60 cube wait "$WAITS"
 	rc_is 0
 	ok cube logs "$WAITS"
 	out_is 'begin\nend\n'
@@ -71,12 +71,12 @@ test_a_task_that_runs_is_pending_in_the_copy() {
 test_a_task_that_ended_is_pending_in_the_copy() {
 	local old
 	waiting_copy two 'echo end'
-	run timeout 60 cube wait "$WAITS"
+	run within 60 cube wait "$WAITS"
 	rc_is 0
 	old=$(db "SELECT epoch FROM tasks WHERE id = $WAITS")
 	stop_manager KILL
 	put_back
-	run timeout 60 cube wait "$WAITS"
+	run within 60 cube wait "$WAITS"
 	rc_is 0
 	ok cube logs "$WAITS"
 	out_is 'begin\nend\n'
@@ -96,7 +96,7 @@ test_a_new_task_gets_a_new_number() {
 	put_back
 	new=$(cube run -d --name mine -- sh -c 'echo MINE')
 	[ "$new" -gt "$last" ] || fail "task $new after task $last"
-	run timeout 60 cube wait "$new"
+	run within 60 cube wait "$new"
 	rc_is 0
 	ok cube logs "$new"
 	out_is 'MINE\n'
@@ -119,7 +119,7 @@ test_a_whole_folder_is_put_back() {
 	put_back
 	cp "$T/copy.ids" "$D/ids"
 	new=$(cube run -d -- sh -c 'echo MINE; exit 5')
-	run timeout 60 cube wait "$new"
+	run within 60 cube wait "$new"
 	rc_is 5
 	ok cube logs "$new"
 	out_is 'MINE\n'
@@ -139,7 +139,7 @@ test_numbers_go_on() {
 	stop_manager TERM
 	c=$(cube run -d -- sh -c :)
 	is "$c" $((b + 1)) 'the number after a clean end'
-	run timeout 60 cube wait "$c"
+	run within 60 cube wait "$c"
 	rc_is 0
 }
 

@@ -23,7 +23,7 @@ spawned() { # WORDS... : the command ran on one host
 refused() { # and stderr has it: PATTERN WORDS...
 	local pattern=$1
 	shift
-	run timeout 60 cube spawn "$@" -- echo never
+	run within 60 cube spawn "$@" -- echo never
 	[ $rc != 0 ] || fail 'got in'
 	out_is ''
 	err_has "$pattern"
@@ -212,7 +212,7 @@ test_agent_of_a_new_session() {
 	ok setsid cube nodes </dev/null
 	ok env SSH_AUTH_SOCK="$T/second" cube nodes
 	cut_links h1
-	ok timeout 60 cube run -w 127.0.0.1 -- echo back
+	ok within 60 cube run -w 127.0.0.1 -- echo back
 	out_is 'back\n'
 	grep -q 'SSH_AUTH_SOCK is now .*/second' "$CUBE_STATE_DIR/default/manager.log" || fail 'not told'
 	ok cube down --purge

@@ -76,7 +76,7 @@ test_sigterm_of_the_client_leaves_the_task() {
 }
 
 test_reader_that_goes_away() {
-	run timeout 20 bash -c 'cube run -- sh -c "while :; do echo y; done" | head -n 1'
+	run within 20 bash -c 'cube run -- sh -c "while :; do echo y; done" | head -n 1'
 	rc_is 0
 	out_is 'y\n'
 	local id

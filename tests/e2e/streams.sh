@@ -149,10 +149,10 @@ test_terminal() {
 # The next manager has to reach it first.
 test_node_that_comes_back_is_waited_for() {
 	kill -9 "$(manager_pid)"
-	ok timeout 30 cube exec "$N" -- sh -c 'echo back'
+	ok within 30 cube exec "$N" -- sh -c 'echo back'
 	out_is 'back\n'
 	kill -9 "$(manager_pid)"
-	ok timeout 30 cube env "$N"
+	ok within 30 cube env "$N"
 	out_has "^CUBE_HOST=$N"
 }
 
@@ -317,7 +317,7 @@ test_forward_without_a_manager() {
 	bg=$!
 	soon test -s "$T/fo"
 	local_port=$(sed -nE "s/^127.0.0.1:([0-9]+) .*/\1/p" "$T/fo")
-	echoes() { [ "$(timeout 15 python3 -c '
+	echoes() { [ "$(within 15 python3 -c '
 import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.sendall(b"there and back")

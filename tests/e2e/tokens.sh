@@ -65,7 +65,7 @@ each_once() { is "$(token "$1")" "$2" "$1"; }
 touch_token() {
 	local i
 	# shellcheck disable=SC2016
-	for ((i = 0; i < $1; i++)); do timeout 20 sh -c 'echo >"$1"' touch "$TOKEN/finger" || fail 'the token waits for no touch'; done
+	for ((i = 0; i < $1; i++)); do within 20 sh -c 'echo >"$1"' touch "$TOKEN/finger" || fail 'the token waits for no touch'; done
 }
 
 # ---- a person at a terminal ---------------------------------------------------------------------
@@ -73,7 +73,7 @@ touch_token() {
 at_terminal() { # COMMAND
 	command -v script >/dev/null || skip 'script is not installed (bsdutils)'
 	rm -f typed shown && mkfifo typed
-	timeout 60 script -qefc "$1" shown <typed >/dev/null 2>&1 &
+	within 60 script -qefc "$1" shown <typed >/dev/null 2>&1 &
 	TERMINAL=$!
 	exec 7>typed
 }
@@ -89,7 +89,7 @@ times_shown() { grep -caE "$1" shown || true; }
 
 # The whole of it, unattended.
 joins() { # PATTERN OF THE LINE THAT SAYS WHY
-	ok timeout 60 cube spawn -F "$T/config" -w "$W" </dev/null
+	ok within 60 cube spawn -F "$T/config" -w "$W" </dev/null
 	err_has "$1"
 	is "$(grep -c 'using OpenSSH' "$E")" 1 'lines that say so'
 	err_has '^2 ready'
@@ -118,7 +118,7 @@ test_fido_ed25519() {
 test_fido_doctor() {
 	fido_key ecdsa ecdsa-sk -O no-touch-required
 	hosts_take "$T/ecdsa.pub" no-touch-required
-	ok timeout 60 cube doctor -F "$T/config" h1 </dev/null
+	ok within 60 cube doctor -F "$T/config" h1 </dev/null
 	out_has 'note +transport +FIDO keys need the ssh program'
 	out_has 'ok +shell'
 }
@@ -155,13 +155,13 @@ test_fido_not_touched() {
 	fido_key touch ecdsa-sk
 	hosts_take "$T/touch.pub"
 	mkfifo "$TOKEN/finger"
-	run timeout 60 setsid cube spawn -F "$T/config" --connect-timeout=4s -w h1 </dev/null
+	run within 60 setsid cube spawn -F "$T/config" --connect-timeout=4s -w h1 </dev/null
 	rc_is 1
 	err_has 'h1: Confirm user presence for key'
 	err_has 'h1 needs-login: its key has to be touched'
 	each_once touch 0
 	rm "$TOKEN/finger"
-	ok timeout 60 cube login h1 </dev/null
+	ok within 60 cube login h1 </dev/null
 	each_once touch 1
 	ok cube down --purge
 }
@@ -193,11 +193,11 @@ test_fido_nobody_there() {
 	[ -f "$T/pin" ] || skip 'there is no such key'
 	fido_key pin ecdsa-sk
 	hosts_take "$T/pin.pub" verify-required
-	run timeout 60 setsid cube spawn -F "$T/config" -w h1 </dev/null
+	run within 60 setsid cube spawn -F "$T/config" -w h1 </dev/null
 	rc_is 1
 	err_has 'h1 needs-login: .*nobody was there to be asked'
 	# A token locks itself after some wrong PINs: none is sent, not even an empty one.
-	run timeout 60 setsid cube doctor -F "$T/config" h1 </dev/null
+	run within 60 setsid cube doctor -F "$T/config" h1 </dev/null
 	rc_is 1
 	each_once 'wrong pin' 0
 	ok cube down --purge
@@ -245,7 +245,7 @@ test_pkcs11_in_an_agent() {
 	trap "kill $!" EXIT
 	soon test -S "$T/agent"
 	SSH_AUTH_SOCK=$T/agent SSH_ASKPASS=$T/tells_pin SSH_ASKPASS_REQUIRE=force ssh-add -s "$LAB_HSM" </dev/null 2>/dev/null
-	ok timeout 60 cube spawn -F "$T/config" --transport=ssh -w "$W" </dev/null
+	ok within 60 cube spawn -F "$T/config" --transport=ssh -w "$W" </dev/null
 	err_has '^2 ready'
 	ok cube run --all -- echo in
 	ok cube down --purge

@@ -12,7 +12,7 @@ setup() {
 through() { # TRANSPORT REASON WORDS...: it runs, and why by that
 	local transport=$1 reason=$2
 	shift 2
-	ok timeout 60 cube spawn "$@" -w h1
+	ok within 60 cube spawn "$@" -w h1
 	ok cube run -w h1 -- echo through
 	out_is 'through\n'
 	ok cube nodes -o json
@@ -23,7 +23,7 @@ through() { # TRANSPORT REASON WORDS...: it runs, and why by that
 refused() { # PATTERN WORDS...
 	local pattern=$1
 	shift
-	run timeout 60 cube spawn "$@" -w h1 -- echo never
+	run within 60 cube spawn "$@" -w h1 -- echo never
 	[ "$rc" != 0 ] || fail "got in: $*"
 	out_is ''
 	err_has "$pattern"

@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "cube/list.h"
 #include "cube/turn.h"
+#include "cube/watch.h"
 
 struct cube_logs;
 
@@ -27,7 +27,8 @@ void cube_logs_free(struct cube_logs *logs);
 int cube_logs_append(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream,
 		     uint64_t offset, const void *bytes, size_t n, struct cube_err *err);
 
-/* A position in a task's output. Only committed bytes are read. */
+/* A position in a task's output. Only what is committed is ever shown: read while the turn has
+ * nothing open (cube_turn_open), as whoever answers a request does. */
 struct cube_log_reader;
 struct cube_log_piece {
 	uint8_t stream;
@@ -46,16 +47,9 @@ int cube_log_reader_tail(struct cube_log_reader *r, uint64_t lines, struct cube_
 int cube_log_reader_next(struct cube_log_reader *r, uint8_t *space, size_t n,
 			 struct cube_log_piece *ret, struct cube_err *err);
 
-/* A watcher is called from flush, after the commit, once for each task of first..last that got
- * bytes in this turn. */
-struct cube_logs_watcher {
-	struct cube_list entry; /* zero-initialise */
-	uint64_t first, last;
-	void (*grew)(void *arg, uint64_t task);
-	void *arg;
-};
-void cube_logs_watch(struct cube_logs *logs, struct cube_logs_watcher *w);
-void cube_logs_unwatch(struct cube_logs_watcher *w);
+/* The watch is called from flush, after the commit, once for each of its tasks that got bytes in
+ * this turn. cube_watch_remove ends it. */
+void cube_logs_watch(struct cube_logs *logs, struct cube_watch *w);
 void cube_logs_flush(struct cube_logs *logs);
 
 #endif

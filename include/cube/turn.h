@@ -2,10 +2,12 @@
  * is committed.
  *
  * A turn of the manager: io and timers change things (workers' messages, requests), then, before
- * the loop sleeps, in the order that manager/main.c gives: decide   pending tasks are placed; their
- * frames go into the nodes' outboxes commit   who holds changed rows in memory writes them; then
- * the transaction flush    outboxes go to the transports, followers are woken, only for what was
- * committed A request that changes something commits before its reply (cube_turn_commit).
+ * the loop sleeps, in the order that manager/main.c gives:
+ *
+ * - decide: pending tasks are placed; their frames go into the nodes' outboxes.
+ * - commit: who holds changed rows in memory writes them; then the transaction.
+ * - flush: outboxes go to the transports, answers and followers are let go, only for what was
+ *   committed.
  *
  * A database or disk that fails cannot be gone on from: see cube_turn_must.
  */

@@ -124,27 +124,21 @@ uint64_t cube_work_stop_job(struct cube_work *t, uint64_t job, uint32_t grace_ms
  * CUBE_ECONFLICT when no more can wait. */
 int cube_work_signal(struct cube_work *t, struct cube_task *task, int signo, bool *ret_waits,
 		     struct cube_err *err);
-/* Standard input: takes up to n bytes now and returns how many (0: wait for `input` watchers).
+/* Standard input: takes up to n bytes now and returns how many (0: wait for a watch).
  * end: no more will come. CUBE_ECONFLICT when the task has no input or ended. */
 ssize_t cube_work_input(struct cube_work *t, struct cube_task *task, const void *bytes, size_t n,
 			struct cube_err *err);
 void cube_work_input_end(struct cube_work *t, struct cube_task *task);
 
-/* Called from flush for each task that changed state (final included) or took input. */
-struct cube_work_watcher {
-	struct cube_list entry; /* zero-initialise */
-	uint64_t first, last;
-	void (*changed)(void *arg, uint64_t task);
-	void *arg;
-};
-void cube_work_watch(struct cube_work *t, struct cube_work_watcher *w);
-void cube_work_unwatch(struct cube_work_watcher *w);
+/* The watch is called from flush, after the commit, for each of its tasks that changed state (final
+ * included) or took input. cube_watch_remove ends it. */
+void cube_work_watch(struct cube_work *t, struct cube_watch *w);
 
 /* A node's tasks: those that run, and those that were given to it, or are bound to it, and do not.
  */
 void cube_work_counts(const struct cube_node *node, unsigned *ret_running, unsigned *ret_queued);
 
 void cube_work_tick(struct cube_work *t);  /* places what waits */
-void cube_work_flush(struct cube_work *t); /* after the commit: ACK, FORGET; watchers */
+void cube_work_flush(struct cube_work *t); /* after the commit: ACK, FORGET; watches */
 
 #endif

@@ -2,7 +2,7 @@
  * in a queue, and has a reader from its first output to its end.
  *
  * The tasks are gone through once, a page of rows at a time, whenever the queue is empty; what the
- * watchers tell about tasks behind that point is found by it anyway. With follow, the queue goes
+ * watches tell about tasks behind that point is found by it anyway. With follow, the queue goes
  * round: a task sends one piece and goes to its end, so that a loud one does not silence the
  * others; else one task's output comes after the other's.
  */
@@ -52,8 +52,7 @@ struct frames {
 	size_t head, len, cap;
 	struct cube_list *buckets; /* struct output, by index */
 	size_t nbuckets, noutputs;
-	struct cube_logs_watcher grew;
-	struct cube_work_watcher changed;
+	struct cube_watch grew, changed;
 };
 
 /* --- the queue --- */
@@ -266,7 +265,7 @@ static int scan_row(void *arg, const struct cube_task_row *row) {
 	return 0;
 }
 
-/* The next page of tasks; those in it may now be told about by the watchers. */
+/* The next page of tasks; those in it may now be told about by the watches. */
 static void scan(struct frames *f) {
 	struct cube_store *s = f->pages.api->parts.turn->store;
 	uint64_t end = f->last - f->scanned < PAGE ? f->last + 1 : f->scanned + PAGE;
@@ -289,7 +288,7 @@ static int fill(struct cube_pages *p) {
 	return f->follow && f->left ? 0 : -1;
 }
 
-/* --- what watchers tell --- */
+/* --- what the watches tell --- */
 
 static void on_news(void *arg, uint64_t task, uint8_t why) {
 	struct frames *f = arg;
@@ -310,8 +309,8 @@ static void on_changed(void *arg, uint64_t task) {
 
 static void release(struct cube_pages *p) {
 	struct frames *f = cube_container(p, struct frames, pages);
-	cube_logs_unwatch(&f->grew);
-	cube_work_unwatch(&f->changed);
+	cube_watch_remove(&f->grew);
+	cube_watch_remove(&f->changed);
 	for (size_t i = 0; i < f->nbuckets; i++) {
 		cube_list_each (&f->buckets[i], o, struct output, entry) free_output(f, o);
 	}
@@ -332,10 +331,9 @@ void cube_api_reply_frames(struct cube_api *api, struct cube_request *req, uint6
 			     .scanned = first,
 			     .left = last - first + 1};
 	f->flags = cube_alloc(last - first + 1);
-	f->grew =
-		(struct cube_logs_watcher){.first = first, .last = last, .grew = on_grew, .arg = f};
-	f->changed = (struct cube_work_watcher){
-		.first = first, .last = last, .changed = on_changed, .arg = f};
+	f->grew = (struct cube_watch){.first = first, .last = last, .news = on_grew, .arg = f};
+	f->changed =
+		(struct cube_watch){.first = first, .last = last, .news = on_changed, .arg = f};
 	if (follow) {
 		cube_logs_watch(api->parts.logs, &f->grew);
 		cube_work_watch(api->parts.work, &f->changed);

@@ -12,7 +12,7 @@ struct input {
 	uint64_t task;
 	bool ended; /* the body is in; answered when the task has taken all */
 	bool answered;
-	struct cube_work_watcher watcher;
+	struct cube_watch changed;
 };
 
 static void refuse(struct input *in, const struct cube_err *err) {
@@ -70,7 +70,7 @@ static void on_gone(void *arg, struct cube_request *req) {
 	struct cube_work *tasks = in->api->parts.work;
 	struct cube_task *task = in->ended || in->answered ? NULL : cube_work_find(tasks, in->task);
 	if (task) cube_work_input_end(tasks, task); /* whoever fed it left: no more will come */
-	cube_work_unwatch(&in->watcher);
+	cube_watch_remove(&in->changed);
 	free(in);
 }
 
@@ -100,8 +100,7 @@ void cube_api_task_stdin(void *arg, struct cube_request *req) {
 	}
 	struct input *in = cube_alloc(sizeof *in);
 	*in = (struct input){.api = api, .req = req, .task = id};
-	in->watcher = (struct cube_work_watcher){
-		.first = id, .last = id, .changed = on_changed, .arg = in};
-	cube_work_watch(api->parts.work, &in->watcher);
+	in->changed = (struct cube_watch){.first = id, .last = id, .news = on_changed, .arg = in};
+	cube_work_watch(api->parts.work, &in->changed);
 	cube_request_sink(req, &sink, in);
 }

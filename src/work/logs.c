@@ -70,7 +70,6 @@ int cube_logs_new(struct cube_turn *turn, const char *state, struct cube_logs **
 	if (dir < 0) return cube_fail_sys(err, errno, "%s", path);
 	struct cube_logs *logs = cube_alloc(sizeof *logs);
 	*logs = (struct cube_logs){.turn = turn, .dir = dir, .fd = -1, .segment_max = SEGMENT_MAX};
-	cube_list_init(&logs->watchers);
 	logs->segment = last_segment(dir);
 	*ret = logs;
 	return 0;
@@ -84,6 +83,7 @@ void cube_logs_free(struct cube_logs *logs) {
 	close(logs->dir);
 	free(logs->dirty);
 	free(logs->slots);
+	cube_watches_free(&logs->watches);
 	free(logs);
 }
 
@@ -93,26 +93,21 @@ void cube_logs_set_segment_max(struct cube_logs *logs, uint64_t bytes) {
 
 /* --- what this turn touched --- */
 
-static size_t hash_of(uint64_t task, uint32_t attempt, uint8_t stream) {
-	uint64_t h = (task * 0x9e3779b97f4a7c15ull) ^ ((uint64_t)attempt << 8) ^ stream;
-	h ^= h >> 29;
-	return (size_t)(h * 0xbf58476d1ce4e5b9ull >> 20);
+static size_t hash_of(uint64_t task) {
+	return (size_t)(task * 0x9e3779b97f4a7c15ull >> 20);
 }
 
-static struct cube_log_dirty *find_dirty(struct cube_logs *logs, uint64_t task, uint32_t attempt,
-					 uint8_t stream) {
-	if (!logs->ndirty) return NULL;
-	for (size_t i = hash_of(task, attempt, stream);; i++) {
+static bool find_dirty(struct cube_logs *logs, uint64_t task) {
+	if (!logs->ndirty) return false;
+	for (size_t i = hash_of(task);; i++) {
 		uint32_t at = logs->slots[i & (logs->nslots - 1)];
-		if (!at) return NULL;
-		struct cube_log_dirty *d = &logs->dirty[at - 1];
-		if (d->task == task && d->attempt == attempt && d->stream == stream) return d;
+		if (!at) return false;
+		if (logs->dirty[at - 1] == task) return true;
 	}
 }
 
 static void slot_put(struct cube_logs *logs, size_t index) {
-	const struct cube_log_dirty *d = &logs->dirty[index];
-	size_t i = hash_of(d->task, d->attempt, d->stream);
+	size_t i = hash_of(logs->dirty[index]);
 	while (logs->slots[i & (logs->nslots - 1)]) i++;
 	logs->slots[i & (logs->nslots - 1)] = (uint32_t)index + 1;
 }
@@ -126,32 +121,11 @@ static void grow_dirty(struct cube_logs *logs) {
 	for (size_t i = 0; i < logs->ndirty; i++) slot_put(logs, i);
 }
 
-static void mark(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream,
-		 uint64_t offset) {
-	struct cube_log_dirty *d = find_dirty(logs, task, attempt, stream);
-	if (d) { /* of an earlier transaction in this turn: what it had is committed */
-		if (d->committed == UINT64_MAX) d->committed = offset;
-		return;
-	}
-	bool other = find_dirty(logs, task, attempt, stream == 1 ? 2 : 1) != NULL;
+static void mark(struct cube_logs *logs, uint64_t task) {
+	if (find_dirty(logs, task)) return;
 	if (logs->ndirty == logs->dirty_cap) grow_dirty(logs);
-	logs->dirty[logs->ndirty] = (struct cube_log_dirty){.task = task,
-							    .committed = offset,
-							    .attempt = attempt,
-							    .stream = stream,
-							    .tell = !other};
+	logs->dirty[logs->ndirty] = task;
 	slot_put(logs, logs->ndirty++);
-}
-
-/* A transaction begins: what was marked is committed by now. */
-static void settle(struct cube_logs *logs) {
-	for (size_t i = 0; i < logs->ndirty; i++) logs->dirty[i].committed = UINT64_MAX;
-}
-
-uint64_t cube_logs_limit(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream) {
-	if (!cube_turn_open(logs->turn)) return UINT64_MAX;
-	struct cube_log_dirty *d = find_dirty(logs, task, attempt, stream);
-	return d ? d->committed : UINT64_MAX;
 }
 
 /* --- appending --- */
@@ -192,13 +166,12 @@ int cube_logs_append(struct cube_logs *logs, uint64_t task, uint32_t attempt, ui
 		.pos = logs->pos,
 		.wall = cube_clock_wall(),
 	};
-	if (!cube_turn_open(logs->turn)) settle(logs);
 	struct cube_store *s = cube_turn_tx(logs->turn);
 	rc = s->ops->chunk_add(s, &row, err);
 	if (rc) return rc;
 	logs->pos += n;
 	logs->version++;
-	mark(logs, task, attempt, stream, offset);
+	mark(logs, task);
 	return 0;
 }
 
@@ -246,35 +219,13 @@ int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void
 
 /* --- telling --- */
 
-static void tell(struct cube_logs *logs, uint64_t task) {
-	struct cube_list todo; /* a watcher may go, or take others along */
-	cube_list_init(&todo);
-	while (!cube_list_empty(&logs->watchers)) {
-		struct cube_list *l = logs->watchers.next;
-		cube_list_remove(l);
-		cube_list_append(&todo, l);
-	}
-	while (!cube_list_empty(&todo)) {
-		struct cube_list *l = todo.next;
-		cube_list_remove(l);
-		cube_list_append(&logs->watchers, l);
-		struct cube_logs_watcher *w = cube_container(l, struct cube_logs_watcher, entry);
-		if (task >= w->first && task <= w->last) w->grew(w->arg, task);
-	}
-}
-
 void cube_logs_flush(struct cube_logs *logs) {
 	if (!logs->ndirty) return;
-	for (size_t i = 0; i < logs->ndirty && !cube_list_empty(&logs->watchers); i++)
-		if (logs->dirty[i].tell) tell(logs, logs->dirty[i].task);
+	for (size_t i = 0; i < logs->ndirty; i++) cube_watches_tell(&logs->watches, logs->dirty[i]);
 	memset(logs->slots, 0, logs->nslots * sizeof *logs->slots);
 	logs->ndirty = 0;
 }
 
-void cube_logs_watch(struct cube_logs *logs, struct cube_logs_watcher *w) {
-	cube_list_append(&logs->watchers, &w->entry);
-}
-
-void cube_logs_unwatch(struct cube_logs_watcher *w) {
-	cube_list_remove(&w->entry);
+void cube_logs_watch(struct cube_logs *logs, struct cube_watch *w) {
+	cube_watch_add(&logs->watches, w);
 }

@@ -6,14 +6,6 @@
 
 #define CUBE_LOGS_FDS 16
 
-/* A stream that got bytes in this turn. */
-struct cube_log_dirty {
-	uint64_t task, committed; /* committed: the stream's end before the turn's first bytes */
-	uint32_t attempt;
-	uint8_t stream;
-	bool tell; /* false: the task's other stream stands before it in the list */
-};
-
 struct cube_logs {
 	struct cube_turn *turn;
 	int dir, fd; /* fd: the segment that is written; -1 until needed */
@@ -26,16 +18,14 @@ struct cube_logs {
 	} open[CUBE_LOGS_FDS]; /* for reading */
 	uint64_t clock;
 
-	struct cube_log_dirty *dirty;
+	uint64_t *dirty; /* tasks that got bytes in this turn */
 	size_t ndirty, dirty_cap;
 	uint32_t *slots; /* hash of dirty: index + 1, 0 free; a power of two */
 	size_t nslots;
 	uint64_t version; /* counts appends */
-	struct cube_list watchers;
+	struct cube_watches watches;
 };
 
-/* Where readers of a stream must stop: UINT64_MAX, or the committed end. */
-uint64_t cube_logs_limit(struct cube_logs *logs, uint64_t task, uint32_t attempt, uint8_t stream);
 /* Reads n bytes, all of them, from a segment. */
 int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void *bytes, size_t n,
 		    struct cube_err *err);

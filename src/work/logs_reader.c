@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cube/assert.h"
 #include "cube/mem.h"
 #include "cube/msg.h"
 #include "logs_impl.h"
@@ -50,34 +51,29 @@ void cube_log_reader_free(struct cube_log_reader *r) {
 
 /* --- the rows ahead of a cursor --- */
 
-struct collect {
-	struct cursor *c;
-	uint64_t limit;
-};
+static struct cube_store *committed(const struct cube_log_reader *r) {
+	cube_assert(!cube_turn_open(r->logs->turn));
+	return r->logs->turn->store;
+}
 
 static int add_row(void *arg, const struct cube_chunk_row *row) {
-	struct collect *l = arg;
-	if (row->offset >= l->limit) return 1;
-	uint64_t len = row->len;
-	if (len > l->limit - row->offset) len = l->limit - row->offset;
-	l->c->rows[l->c->nrows++] =
-		(struct row){row->offset, len, row->pos, row->segment, row->wall};
-	return l->c->nrows == ROWS;
+	struct cursor *c = arg;
+	c->rows[c->nrows++] =
+		(struct row){row->offset, row->len, row->pos, row->segment, row->wall};
+	return c->nrows == ROWS;
 }
 
 static int look_ahead(struct cube_log_reader *r, struct cursor *c, struct cube_err *err) {
-	struct cube_store *s = r->logs->turn->store;
-	/* version + 1, so that 0 means never. A limit moves without an append. */
-	uint64_t limit = cube_logs_limit(r->logs, r->task, r->attempt, c->stream);
-	if (c->version == r->logs->version + 1 && limit == UINT64_MAX) return 0;
-	struct collect l = {c, limit};
+	struct cube_store *s = committed(r);
+	/* version + 1, so that 0 means never */
+	if (c->version == r->logs->version + 1) return 0;
 	c->nrows = 0;
-	int rc = s->ops->chunk_list(s, r->task, r->attempt, c->stream, c->offset, add_row, &l, err);
+	int rc = s->ops->chunk_list(s, r->task, r->attempt, c->stream, c->offset, add_row, c, err);
 	if (rc < 0) return rc;
 	while (c->nrows && c->rows[0].offset + c->rows[0].len <= c->offset) {
 		memmove(c->rows, c->rows + 1, --c->nrows * sizeof c->rows[0]);
 	}
-	c->version = c->nrows || limit != UINT64_MAX ? 0 : r->logs->version + 1;
+	c->version = c->nrows ? 0 : r->logs->version + 1;
 	return 0;
 }
 
@@ -162,7 +158,7 @@ static int any_row(void *arg, const struct cube_chunk_row *row) {
  */
 static int find_end(struct cube_log_reader *r, struct cursor *c, uint64_t *ret,
 		    struct cube_err *err) {
-	struct cube_store *s = r->logs->turn->store;
+	struct cube_store *s = committed(r);
 	uint64_t low = 0, high = INT64_MAX, row;
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
@@ -172,8 +168,7 @@ static int find_end(struct cube_log_reader *r, struct cursor *c, uint64_t *ret,
 		if (rc) low = mid + 1;
 		else high = mid;
 	}
-	uint64_t limit = cube_logs_limit(r->logs, r->task, r->attempt, c->stream);
-	*ret = low < limit ? low : limit;
+	*ret = low;
 	return 0;
 }
 

@@ -190,23 +190,6 @@ static void ack(struct cube_task *task, struct cube_node *node, uint8_t stream, 
 	cube_node_send(node, &msg);
 }
 
-static void tell(struct cube_work *t, uint64_t id) {
-	struct cube_list todo; /* a watcher may go, or take others along */
-	cube_list_init(&todo);
-	while (!cube_list_empty(&t->watchers)) {
-		struct cube_list *l = t->watchers.next;
-		cube_list_remove(l);
-		cube_list_append(&todo, l);
-	}
-	while (!cube_list_empty(&todo)) {
-		struct cube_list *l = todo.next;
-		cube_list_remove(l);
-		cube_list_append(&t->watchers, l);
-		struct cube_work_watcher *w = cube_container(l, struct cube_work_watcher, entry);
-		if (id >= w->first && id <= w->last) w->changed(w->arg, id);
-	}
-}
-
 void cube_work_flush(struct cube_work *t) {
 	cube_list_each (&t->changed, task, struct cube_task, changes) {
 		if (task->row_changed) continue; /* since the commit: the next turn's */
@@ -220,18 +203,14 @@ void cube_work_flush(struct cube_work *t) {
 		task->ack_out = task->ack_err = false;
 		struct cube_msg forget = cube_task_msg(task, CUBE_MSG_FORGET);
 		if (node && final && task->row.attempt) cube_node_send(node, &forget);
-		if (task->tell) tell(t, task->row.id);
+		if (task->tell) cube_watches_tell(&t->watches, task->row.id);
 		task->tell = false;
 		if (final) task_free(task);
 	}
 }
 
-void cube_work_watch(struct cube_work *t, struct cube_work_watcher *w) {
-	cube_list_append(&t->watchers, &w->entry);
-}
-
-void cube_work_unwatch(struct cube_work_watcher *w) {
-	cube_list_remove(&w->entry);
+void cube_work_watch(struct cube_work *t, struct cube_watch *w) {
+	cube_watch_add(&t->watches, w);
 }
 
 /* --- adding --- */

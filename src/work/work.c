@@ -41,7 +41,6 @@ int cube_work_new(const struct cube_work_parts *parts, struct cube_work **ret,
 	cube_list_init(&t->ending);
 	t->again = cube_timer_add(parts->turn->loop, nothing, t);
 	cube_list_init(&t->changed);
-	cube_list_init(&t->watchers);
 	cube_list_init(&t->uses);
 	cube_list_init(&t->streams_over);
 	int rc = s->ops->last_ids(s, &job, &task, &node, err);
@@ -65,6 +64,7 @@ void cube_work_free(struct cube_work *t) {
 	cube_turn_hook_remove(&t->hook);
 	cube_tasks_free(t);
 	cube_ids_close(t->ids);
+	cube_watches_free(&t->watches);
 	free(t->buckets);
 	free(t);
 }

@@ -72,9 +72,9 @@ static struct world {
 	struct cube_logs *logs;
 	struct cube_fleet fleet;
 	struct cube_work *work;
-	struct cube_work_watcher watcher;
+	struct cube_watch watch;
 	uint64_t epoch;
-	unsigned finals[20000];    /* by task: how often its watcher saw it at its end */
+	unsigned finals[20000];    /* by task: how often the watch saw it at its end */
 	struct cube_msg_file file; /* of tasks whose spec is "file" */
 	uint64_t seed;
 } w;
@@ -420,8 +420,8 @@ static inline void work_open(bool with_folder) {
 					.spec_read = spec_read};
 	int rc = cube_work_new(&parts, &w.work, &err);
 	ck_assert_msg(rc == 0, "%s", err.msg);
-	w.watcher = (struct cube_work_watcher){.last = UINT64_MAX, .changed = on_changed};
-	cube_work_watch(w.work, &w.watcher);
+	w.watch = (struct cube_watch){.last = UINT64_MAX, .news = on_changed};
+	cube_work_watch(w.work, &w.watch);
 }
 
 static inline void parts_open(void) {

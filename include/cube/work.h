@@ -17,6 +17,7 @@
 
 #include "cube/buf.h"
 #include "cube/list.h"
+#include "cube/map.h"
 #include "cube/msg.h"
 #include "cube/spec.h"
 #include "cube/events.h"
@@ -28,7 +29,7 @@
 struct cube_work;
 
 struct cube_job {
-	struct cube_list entry;   /* among the jobs in memory, rising ids */
+	struct cube_map_entry entry;
 	struct cube_list pending; /* struct cube_task.queue: its tasks without a node, in order */
 	struct cube_list waiting; /* among the jobs that have some and may place them */
 	struct cube_list ending;  /* among those whose pending tasks are being stopped */
@@ -45,8 +46,8 @@ struct cube_job {
 #define CUBE_TASK_SIGNALS 4
 
 struct cube_task {
-	struct cube_list queue;   /* pending: its job's, or its node's `bound`; else `attempts` */
-	struct cube_list bucket;  /* by id */
+	struct cube_list queue; /* pending: its job's, or its node's `bound`; else `attempts` */
+	struct cube_map_entry entry;
 	struct cube_list changes; /* linked while this turn has something to persist or to tell */
 	struct cube_job *job;
 	struct cube_task_row row; /* what the store holds; row.reason is not used, see below */

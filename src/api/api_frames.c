@@ -15,6 +15,7 @@
 
 #include "cube/clock.h"
 #include "cube/log.h"
+#include "cube/map.h"
 #include "cube/mem.h"
 #include "cube/task.h"
 #include "cube/logs.h"
@@ -35,9 +36,9 @@ enum {
 	OLD = 128, /* it had begun before the request: its output is cut to the tail */
 };
 
-struct output { /* of a task that has an attempt */
-	struct cube_list entry;
-	uint32_t index, attempt, node;
+struct output {                      /* of a task that has an attempt */
+	struct cube_map_entry entry; /* by its index */
+	uint32_t attempt, node;
 	struct cube_log_reader *reader;
 };
 
@@ -50,8 +51,7 @@ struct frames {
 	uint8_t *flags;
 	uint32_t *queue; /* ring */
 	size_t head, len, cap;
-	struct cube_list *buckets; /* struct output, by index */
-	size_t nbuckets, noutputs;
+	struct cube_map outputs;
 	struct cube_watch grew, changed;
 };
 
@@ -87,41 +87,19 @@ static void rotate(struct frames *f) {
 
 /* --- readers --- */
 
-static struct cube_list *bucket(struct frames *f, uint32_t index) {
-	return &f->buckets[index & (f->nbuckets - 1)];
+static struct output *output_of(struct cube_map_entry *e) {
+	return e ? cube_container(e, struct output, entry) : NULL;
 }
 
 static struct output *find_output(struct frames *f, uint32_t index) {
-	if (!f->nbuckets) return NULL;
-	cube_list_each (bucket(f, index), o, struct output, entry) {
-		if (o->index == index) return o;
-	}
-	return NULL;
-}
-
-static void grow_outputs(struct frames *f) {
-	size_t n = f->nbuckets;
-	struct cube_list *old = f->buckets;
-	f->nbuckets = n ? n * 2 : 16;
-	f->buckets = cube_realloc_array(NULL, f->nbuckets, sizeof *f->buckets);
-	for (size_t i = 0; i < f->nbuckets; i++) cube_list_init(&f->buckets[i]);
-	for (size_t i = 0; i < n; i++) {
-		while (!cube_list_empty(&old[i])) {
-			struct cube_list *l = old[i].next;
-			cube_list_remove(l);
-			cube_list_append(bucket(f, cube_container(l, struct output, entry)->index),
-					 l);
-		}
-	}
-	free(old);
+	return output_of(cube_map_find(&f->outputs, index));
 }
 
 static void free_output(struct frames *f, struct output *o) {
 	if (!o) return;
-	cube_list_remove(&o->entry);
+	cube_map_remove(&f->outputs, &o->entry);
 	cube_log_reader_free(o->reader);
 	free(o);
-	f->noutputs--;
 }
 
 static void open_output(struct frames *f, const struct cube_task_row *row) {
@@ -134,12 +112,10 @@ static void open_output(struct frames *f, const struct cube_task_row *row) {
 		if (o->attempt == row->attempt) return;
 	}
 	free_output(f, o);
-	if (f->noutputs >= f->nbuckets) grow_outputs(f);
 	o = cube_alloc(sizeof *o);
-	*o = (struct output){.index = index, .attempt = row->attempt, .node = row->node};
+	*o = (struct output){.attempt = row->attempt, .node = row->node};
 	o->reader = cube_log_reader_new(f->pages.api->parts.logs, row->id, row->attempt, 0, 0);
-	cube_list_append(bucket(f, index), &o->entry);
-	f->noutputs++;
+	cube_map_add(&f->outputs, &o->entry, index);
 	bool old = f->flags[index] & OLD;
 	f->flags[index] &= (uint8_t)~OLD;
 	if (old && f->tail != UINT64_MAX && cube_log_reader_tail(o->reader, f->tail, &err))
@@ -164,7 +140,7 @@ static size_t bytes_head(struct frames *f, const struct output *o,
 	const char *node = cube_fleet_name(f->pages.api->parts.fleet, o->node);
 	char time[32];
 	json_t *v = json_pack("{s:o, s:o, s:s, s:o, s:s, s:o}", "task",
-			      cube_jv_u64(f->first + o->index), "node", cube_jv_text(node),
+			      cube_jv_u64(f->first + o->entry.id), "node", cube_jv_text(node),
 			      "stream", piece->stream == CUBE_STDOUT ? "stdout" : "stderr",
 			      "offset", cube_jv_u64(piece->offset), "time",
 			      cube_clock_rfc3339(piece->wall, time), "len", cube_jv_u64(piece->n));
@@ -180,7 +156,7 @@ static size_t bytes_frame(struct frames *f, struct output *o, uint8_t *space, si
 	struct cube_log_piece piece = {0};
 	struct cube_err err;
 	if (cube_log_reader_next(o->reader, space + HEAD_MAX, n - HEAD_MAX, &piece, &err)) {
-		cube_error("task %" PRIu64 ": %s", f->first + o->index, err.msg);
+		cube_error("task %" PRIu64 ": %s", f->first + o->entry.id, err.msg);
 		f->pages.broken = true;
 		return 0;
 	}
@@ -311,10 +287,12 @@ static void release(struct cube_pages *p) {
 	struct frames *f = cube_container(p, struct frames, pages);
 	cube_watch_remove(&f->grew);
 	cube_watch_remove(&f->changed);
-	for (size_t i = 0; i < f->nbuckets; i++) {
-		cube_list_each (&f->buckets[i], o, struct output, entry) free_output(f, o);
+	struct output *o = output_of(cube_map_next(&f->outputs, NULL)), *next;
+	for (; o; o = next) {
+		next = output_of(cube_map_next(&f->outputs, &o->entry));
+		free_output(f, o);
 	}
-	free(f->buckets);
+	cube_map_free(&f->outputs);
 	free(f->queue);
 	free(f->flags);
 	free(f);

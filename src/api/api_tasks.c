@@ -45,18 +45,13 @@ static const struct cube_field post_fields[] = {
 	{"nodes", CUBE_FIELD_ARRAY, .at = offsetof(struct post, nodes)},
 };
 
-static bool has_id(const struct post *p, uint32_t id) {
-	for (size_t i = 0; i < p->nids; i++)
-		if (p->ids[i] == id) return true;
-	return false;
-}
-
 /* Named nodes are each meant, as by pdsh, unless so many tasks are asked for. */
 static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err) {
 	struct cube_fleet *nodes = api->parts.fleet;
 	size_t n = p->nodes ? json_array_size(p->nodes) : cube_fleet_count(nodes), i;
 	json_t *v;
 	p->ids = cube_realloc_array(NULL, n + 1, sizeof *p->ids);
+	cube_autofree char *named = cube_alloc(cube_fleet_last_id(nodes) + 1);
 	json_array_foreach(p->nodes, i, v) {
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");
@@ -65,7 +60,8 @@ static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err
 			return cube_fail(err, CUBE_ENOTFOUND,
 					 "nodes: there is no node '%.80s'; `cube nodes` lists them",
 					 name);
-		if (!has_id(p, node->id)) p->ids[p->nids++] = node->id;
+		if (!named[node->id]) p->ids[p->nids++] = node->id;
+		named[node->id] = 1;
 	}
 	if (p->nids > 1 && !p->counted) p->all = true;
 	if (p->nodes && !p->nids) return cube_fail(err, CUBE_EUSAGE, "nodes: is empty");

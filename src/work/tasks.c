@@ -16,30 +16,16 @@
 
 /* --- the set --- */
 
-static struct cube_list *bucket(struct cube_work *t, uint64_t id) {
-	return &t->buckets[id & (t->nbuckets - 1)];
+static struct cube_task *task_of(struct cube_map_entry *e) {
+	return e ? cube_container(e, struct cube_task, entry) : NULL;
 }
 
-static void grow(struct cube_work *t) {
-	size_t n = t->nbuckets * 4, old = t->nbuckets;
-	struct cube_list *from = t->buckets;
-	t->buckets = cube_realloc_array(NULL, n, sizeof *t->buckets);
-	t->nbuckets = n;
-	for (size_t i = 0; i < n; i++) cube_list_init(&t->buckets[i]);
-	for (size_t i = 0; i < old; i++) {
-		cube_list_each (&from[i], task, struct cube_task, bucket) {
-			cube_list_remove(&task->bucket);
-			cube_list_append(bucket(t, task->row.id), &task->bucket);
-		}
-	}
-	free(from);
+static struct cube_job *job_of(struct cube_map_entry *e) {
+	return e ? cube_container(e, struct cube_job, entry) : NULL;
 }
 
 static struct cube_task *find(struct cube_work *t, uint64_t id) {
-	cube_list_each (bucket(t, id), task, struct cube_task, bucket) {
-		if (task->row.id == id) return task;
-	}
-	return NULL;
+	return task_of(cube_map_find(&t->tasks, id));
 }
 
 struct cube_task *cube_work_find(struct cube_work *t, uint64_t id) {
@@ -56,10 +42,7 @@ const struct cube_task_row *cube_work_row(struct cube_work *t, uint64_t id,
 }
 
 const struct cube_job *cube_work_job(const struct cube_work *t, uint64_t id) {
-	cube_list_each (&t->jobs, job, struct cube_job, entry) {
-		if (job->id == id) return job;
-	}
-	return NULL;
+	return job_of(cube_map_find(&t->jobs, id));
 }
 
 unsigned cube_work_active(const struct cube_work *t) {
@@ -67,23 +50,20 @@ unsigned cube_work_active(const struct cube_work *t) {
 }
 
 void cube_work_each(struct cube_work *t, void (*fn)(void *, struct cube_task *), void *arg) {
-	for (size_t i = 0; i < t->nbuckets; i++) {
-		cube_list_each (&t->buckets[i], task, struct cube_task, bucket) {
-			if (!cube_task_final(task->row.state)) fn(arg, task);
-		}
-	}
+	struct cube_task *task = task_of(cube_map_next(&t->tasks, NULL));
+	for (; task; task = task_of(cube_map_next(&t->tasks, &task->entry)))
+		if (!cube_task_final(task->row.state)) fn(arg, task);
 }
 
 struct cube_task *cube_task_new(struct cube_work *t, struct cube_job *job,
 				const struct cube_task_row *row) {
-	if (t->active >= t->nbuckets * 2) grow(t);
 	struct cube_task *task = cube_alloc(sizeof *task);
 	task->row = *row;
 	task->row.reason = NULL;
 	task->job = job;
 	task->stop_grace_ms = UINT32_MAX;
 	cube_buf_init(&task->input, job->spec.has_stdin ? INPUT_MAX : 0);
-	cube_list_append(bucket(t, row->id), &task->bucket);
+	cube_map_add(&t->tasks, &task->entry, row->id);
 	job->tasks++;
 	t->active++;
 	return task;
@@ -95,12 +75,12 @@ struct cube_job *cube_job_new(struct cube_work *t, uint64_t id, uint64_t first, 
 	job->first = first;
 	job->count = count;
 	cube_list_init(&job->pending);
-	cube_list_append(&t->jobs, &job->entry);
+	cube_map_add(&t->jobs, &job->entry, id);
 	return job;
 }
 
-static void job_free(struct cube_job *job) {
-	cube_list_remove(&job->entry);
+static void job_free(struct cube_work *t, struct cube_job *job) {
+	cube_map_remove(&t->jobs, &job->entry);
 	cube_list_remove(&job->waiting);
 	cube_list_remove(&job->ending);
 	cube_spec_done(&job->spec);
@@ -108,20 +88,22 @@ static void job_free(struct cube_job *job) {
 	free(job);
 }
 
-static void task_free(struct cube_task *task) {
+static void task_free(struct cube_work *t, struct cube_task *task) {
 	cube_list_remove(&task->queue);
-	cube_list_remove(&task->bucket);
+	cube_map_remove(&t->tasks, &task->entry);
 	cube_list_remove(&task->changes);
 	cube_buf_done(&task->input);
 	free(task->reason);
 	free(task->refused);
-	if (--task->job->tasks == 0) job_free(task->job);
+	if (--task->job->tasks == 0) job_free(t, task->job);
 	free(task);
 }
 
 void cube_tasks_free(struct cube_work *t) {
-	for (size_t i = 0; i < t->nbuckets; i++) {
-		cube_list_each (&t->buckets[i], task, struct cube_task, bucket) task_free(task);
+	struct cube_task *task = task_of(cube_map_next(&t->tasks, NULL)), *next;
+	for (; task; task = next) {
+		next = task_of(cube_map_next(&t->tasks, &task->entry));
+		task_free(t, task);
 	}
 }
 
@@ -205,7 +187,7 @@ void cube_work_flush(struct cube_work *t) {
 		if (node && final && task->row.attempt) cube_node_send(node, &forget);
 		if (task->tell) cube_watches_tell(&t->watches, task->row.id);
 		task->tell = false;
-		if (final) task_free(task);
+		if (final) task_free(t, task);
 	}
 }
 
@@ -236,7 +218,9 @@ static void check_job(struct cube_work *t, struct cube_job *job, const char *rea
 }
 
 void cube_jobs_check(struct cube_work *t, const char *reason) {
-	cube_list_each (&t->jobs, job, struct cube_job, entry) check_job(t, job, reason, false);
+	struct cube_job *job = job_of(cube_map_next(&t->jobs, NULL));
+	for (; job; job = job_of(cube_map_next(&t->jobs, &job->entry)))
+		check_job(t, job, reason, false);
 }
 
 static int put_job(struct cube_work *t, const struct cube_job *job, const char *spec_json,

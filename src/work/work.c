@@ -33,10 +33,6 @@ int cube_work_new(const struct cube_work_parts *parts, struct cube_work **ret,
 	struct cube_work *t = cube_alloc(sizeof *t);
 	struct cube_store *s = parts->turn->store;
 	t->is = *parts;
-	t->nbuckets = 1024;
-	t->buckets = cube_realloc_array(NULL, t->nbuckets, sizeof *t->buckets);
-	for (size_t i = 0; i < t->nbuckets; i++) cube_list_init(&t->buckets[i]);
-	cube_list_init(&t->jobs);
 	cube_list_init(&t->waiting);
 	cube_list_init(&t->ending);
 	t->again = cube_timer_add(parts->turn->loop, nothing, t);
@@ -65,6 +61,7 @@ void cube_work_free(struct cube_work *t) {
 	cube_tasks_free(t);
 	cube_ids_close(t->ids);
 	cube_watches_free(&t->watches);
-	free(t->buckets);
+	cube_map_free(&t->tasks);
+	cube_map_free(&t->jobs);
 	free(t);
 }

@@ -12,11 +12,10 @@
 struct cube_work {
 	struct cube_turn_hook hook;
 	struct cube_work_parts is;
-	struct cube_list *buckets; /* by id; count is a power of two */
-	size_t nbuckets;
+	struct cube_map tasks;
 	unsigned active;
-	unsigned pending;      /* of those, tasks that wait for a place */
-	struct cube_list jobs; /* with tasks in memory, rising ids */
+	unsigned pending;     /* of those, tasks that wait for a place */
+	struct cube_map jobs; /* with tasks in memory */
 	struct cube_list
 		waiting; /* .. those with tasks that may run on any of several nodes, and wait */
 	struct cube_list ending;  /* .. those whose pending tasks are being stopped */

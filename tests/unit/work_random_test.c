@@ -207,7 +207,7 @@ static void drain(void) {
 static void nothing_is_left_over(uint64_t last) {
 	ck_assert_uint_eq(cube_work_active(w.work), 0);
 	ck_assert_uint_eq(w.work->pending, 0);
-	ck_assert(cube_list_empty(&w.work->jobs) && cube_list_empty(&w.work->waiting));
+	ck_assert(w.work->jobs.n == 0 && cube_list_empty(&w.work->waiting));
 	cube_list_each (&w.fleet.list, n, struct cube_node, hook) {
 		ck_assert_uint_eq(cube_seat_of(n)->load, 0);
 		for (size_t i = 0; i < ATTEMPTS; i++) ck_assert_uint_eq(hosts[n->id].v[i].state, 0);

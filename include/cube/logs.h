@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #include "cube/turn.h"
-#include "cube/watch.h"
+#include "cube/subscribers.h"
 
 struct cube_logs;
 
@@ -47,9 +47,9 @@ int cube_log_reader_tail(struct cube_log_reader *r, uint64_t lines, struct cube_
 int cube_log_reader_next(struct cube_log_reader *r, uint8_t *space, size_t n,
 			 struct cube_log_piece *ret, struct cube_err *err);
 
-/* The watch is called from flush, after the commit, once for each of its tasks that got bytes in
- * this turn. cube_watch_remove ends it. */
-void cube_logs_watch(struct cube_logs *logs, struct cube_watch *w);
+/* The subscriber is called from flush, after the commit, once for each of its tasks that got bytes
+ * in this turn. cube_subscriber_remove ends it. */
+void cube_logs_subscribe(struct cube_logs *logs, struct cube_subscriber *w);
 void cube_logs_flush(struct cube_logs *logs);
 
 #endif

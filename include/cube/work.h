@@ -125,21 +125,21 @@ uint64_t cube_work_stop_job(struct cube_work *t, uint64_t job, uint32_t grace_ms
  * CUBE_ECONFLICT when no more can wait. */
 int cube_work_signal(struct cube_work *t, struct cube_task *task, int signo, bool *ret_waits,
 		     struct cube_err *err);
-/* Standard input: takes up to n bytes now and returns how many (0: wait for a watch).
- * end: no more will come. CUBE_ECONFLICT when the task has no input or ended. */
+/* Standard input: takes up to n bytes now and returns how many (0: a subscriber hears when there is
+ * room). end: no more will come. CUBE_ECONFLICT when the task has no input or ended. */
 ssize_t cube_work_input(struct cube_work *t, struct cube_task *task, const void *bytes, size_t n,
 			struct cube_err *err);
 void cube_work_input_end(struct cube_work *t, struct cube_task *task);
 
-/* The watch is called from flush, after the commit, for each of its tasks that changed state (final
- * included) or took input. cube_watch_remove ends it. */
-void cube_work_watch(struct cube_work *t, struct cube_watch *w);
+/* The subscriber is called from flush, after the commit, for each of its tasks that changed state
+ * (final included) or took input. cube_subscriber_remove ends it. */
+void cube_work_subscribe(struct cube_work *t, struct cube_subscriber *w);
 
 /* A node's tasks: those that run, and those that were given to it, or are bound to it, and do not.
  */
 void cube_work_counts(const struct cube_node *node, unsigned *ret_running, unsigned *ret_queued);
 
 void cube_work_tick(struct cube_work *t);  /* places what waits */
-void cube_work_flush(struct cube_work *t); /* after the commit: ACK, FORGET; watches */
+void cube_work_flush(struct cube_work *t); /* after the commit: ACK, FORGET; subscribers */
 
 #endif

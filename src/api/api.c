@@ -18,6 +18,17 @@ static void healthz(void *arg, struct cube_request *req) {
 	cube_reply(req, 200, CUBE_TEXT_TYPE, "ok\n", 3);
 }
 
+/* Those states that some node is in. */
+static json_t *node_states(struct cube_fleet *fleet) {
+	json_int_t counts[CUBE_NODE_STATES] = {0};
+	json_t *o = json_object();
+	cube_list_each (cube_fleet_list(fleet), node, struct cube_node, hook) counts[node->state]++;
+	for (uint8_t i = 0; i < CUBE_NODE_STATES; i++)
+		if (counts[i])
+			json_object_set_new(o, cube_node_state_name(i), json_integer(counts[i]));
+	return o;
+}
+
 static void info(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	const struct cube_api_parts *is = &api->parts;
@@ -40,6 +51,7 @@ static void info(void *arg, struct cube_request *req) {
 	json_object_set_new(o, "state_dir", cube_jv_text(is->paths->state));
 	json_object_set_new(o, "started", cube_jv_time(is->started));
 	json_object_set_new(o, "nodes", json_integer(cube_fleet_count(is->fleet)));
+	json_object_set_new(o, "node_states", node_states(is->fleet));
 	json_object_set_new(o, "tasks", cube_jv_u64(task));
 	json_object_set_new(o, "event", cube_jv_u64(cube_events_committed(is->events)));
 	cube_reply_json(req, 200, o);

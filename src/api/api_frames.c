@@ -2,7 +2,7 @@
  * in a queue, and has a reader from its first output to its end.
  *
  * The tasks are gone through once, a page of rows at a time, whenever the queue is empty; what the
- * watches tell about tasks behind that point is found by it anyway. With follow, the queue goes
+ * subscribers hear of behind that point is found by it anyway. With follow, the queue goes
  * round: a task sends one piece and goes to its end, so that a loud one does not silence the
  * others; else one task's output comes after the other's.
  */
@@ -52,7 +52,7 @@ struct frames {
 	uint32_t *queue; /* ring */
 	size_t head, len, cap;
 	struct cube_map outputs;
-	struct cube_watch grew, changed;
+	struct cube_subscriber grew, changed;
 };
 
 /* --- the queue --- */
@@ -241,7 +241,7 @@ static int scan_row(void *arg, const struct cube_task_row *row) {
 	return 0;
 }
 
-/* The next page of tasks; those in it may now be told about by the watches. */
+/* The next page of tasks; those in it may now be heard of. */
 static void scan(struct frames *f) {
 	struct cube_store *s = f->pages.api->parts.turn->store;
 	uint64_t end = f->last - f->scanned < PAGE ? f->last + 1 : f->scanned + PAGE;
@@ -264,7 +264,7 @@ static int fill(struct cube_pages *p) {
 	return f->follow && f->left ? 0 : -1;
 }
 
-/* --- what the watches tell --- */
+/* --- what is heard of --- */
 
 static void on_news(void *arg, uint64_t task, uint8_t why) {
 	struct frames *f = arg;
@@ -285,8 +285,8 @@ static void on_changed(void *arg, uint64_t task) {
 
 static void release(struct cube_pages *p) {
 	struct frames *f = cube_container(p, struct frames, pages);
-	cube_watch_remove(&f->grew);
-	cube_watch_remove(&f->changed);
+	cube_subscriber_remove(&f->grew);
+	cube_subscriber_remove(&f->changed);
 	struct output *o = output_of(cube_map_next(&f->outputs, NULL)), *next;
 	for (; o; o = next) {
 		next = output_of(cube_map_next(&f->outputs, &o->entry));
@@ -309,12 +309,12 @@ void cube_api_reply_frames(struct cube_api *api, struct cube_request *req, uint6
 			     .scanned = first,
 			     .left = last - first + 1};
 	f->flags = cube_alloc(last - first + 1);
-	f->grew = (struct cube_watch){.first = first, .last = last, .news = on_grew, .arg = f};
-	f->changed =
-		(struct cube_watch){.first = first, .last = last, .news = on_changed, .arg = f};
+	f->grew = (struct cube_subscriber){.first = first, .last = last, .news = on_grew, .arg = f};
+	f->changed = (struct cube_subscriber){
+		.first = first, .last = last, .news = on_changed, .arg = f};
 	if (follow) {
-		cube_logs_watch(api->parts.logs, &f->grew);
-		cube_work_watch(api->parts.work, &f->changed);
+		cube_logs_subscribe(api->parts.logs, &f->grew);
+		cube_work_subscribe(api->parts.work, &f->changed);
 	}
 	cube_pages_reply(api, req, "application/vnd.cube.frames", &f->pages);
 }

@@ -18,7 +18,7 @@ struct raw {
 	bool final; /* when its row was looked at */
 	uint32_t attempt;
 	struct cube_log_reader *reader;
-	struct cube_watch grew, changed;
+	struct cube_subscriber grew, changed;
 };
 
 static size_t direct(struct cube_pages *p, uint8_t *space, size_t n) {
@@ -62,8 +62,8 @@ static int fill(struct cube_pages *p) {
 
 static void release(struct cube_pages *p) {
 	struct raw *r = cube_container(p, struct raw, pages);
-	cube_watch_remove(&r->grew);
-	cube_watch_remove(&r->changed);
+	cube_subscriber_remove(&r->grew);
+	cube_subscriber_remove(&r->changed);
 	cube_log_reader_free(r->reader);
 	free(r);
 }
@@ -80,13 +80,13 @@ static void reply_raw(struct cube_api *api, struct cube_request *req, uint64_t t
 			  .stream = stream,
 			  .offset = offset,
 			  .follow = follow};
-	r->grew =
-		(struct cube_watch){.first = task, .last = task, .news = on_news, .arg = &r->pages};
-	r->changed =
-		(struct cube_watch){.first = task, .last = task, .news = on_news, .arg = &r->pages};
+	r->grew = (struct cube_subscriber){
+		.first = task, .last = task, .news = on_news, .arg = &r->pages};
+	r->changed = (struct cube_subscriber){
+		.first = task, .last = task, .news = on_news, .arg = &r->pages};
 	if (follow) {
-		cube_logs_watch(api->parts.logs, &r->grew);
-		cube_work_watch(api->parts.work, &r->changed);
+		cube_logs_subscribe(api->parts.logs, &r->grew);
+		cube_work_subscribe(api->parts.work, &r->changed);
 	}
 	cube_pages_reply(api, req, "application/octet-stream", &r->pages);
 }

@@ -12,7 +12,7 @@ struct input {
 	uint64_t task;
 	bool ended; /* the body is in; answered when the task has taken all */
 	bool answered;
-	struct cube_watch changed;
+	struct cube_subscriber changed;
 };
 
 static void refuse(struct input *in, const struct cube_err *err) {
@@ -70,7 +70,7 @@ static void on_gone(void *arg, struct cube_request *req) {
 	struct cube_work *tasks = in->api->parts.work;
 	struct cube_task *task = in->ended || in->answered ? NULL : cube_work_find(tasks, in->task);
 	if (task) cube_work_input_end(tasks, task); /* whoever fed it left: no more will come */
-	cube_watch_remove(&in->changed);
+	cube_subscriber_remove(&in->changed);
 	free(in);
 }
 
@@ -100,7 +100,8 @@ void cube_api_task_stdin(void *arg, struct cube_request *req) {
 	}
 	struct input *in = cube_alloc(sizeof *in);
 	*in = (struct input){.api = api, .req = req, .task = id};
-	in->changed = (struct cube_watch){.first = id, .last = id, .news = on_changed, .arg = in};
-	cube_work_watch(api->parts.work, &in->changed);
+	in->changed =
+		(struct cube_subscriber){.first = id, .last = id, .news = on_changed, .arg = in};
+	cube_work_subscribe(api->parts.work, &in->changed);
 	cube_request_sink(req, &sink, in);
 }

@@ -10,7 +10,7 @@ struct wait {
 	struct cube_pages pages;
 	uint64_t job; /* 0: one task */
 	uint64_t first, last;
-	struct cube_watch changed;
+	struct cube_subscriber changed;
 };
 
 /* NULL: it goes on. */
@@ -48,7 +48,7 @@ static void on_changed(void *arg, uint64_t task) {
 
 static void release(struct cube_pages *p) {
 	struct wait *w = cube_container(p, struct wait, pages);
-	cube_watch_remove(&w->changed);
+	cube_subscriber_remove(&w->changed);
 	free(w);
 }
 
@@ -57,9 +57,9 @@ static void reply(struct cube_api *api, struct cube_request *req, uint64_t job, 
 	struct wait *w = cube_alloc(sizeof *w);
 	*w = (struct wait){
 		.pages = {.fill = fill, .free = release}, .job = job, .first = first, .last = last};
-	w->changed =
-		(struct cube_watch){.first = first, .last = last, .news = on_changed, .arg = w};
-	cube_work_watch(api->parts.work, &w->changed);
+	w->changed = (struct cube_subscriber){
+		.first = first, .last = last, .news = on_changed, .arg = w};
+	cube_work_subscribe(api->parts.work, &w->changed);
 	cube_pages_reply(api, req, CUBE_JSON_TYPE, &w->pages);
 }
 

@@ -30,18 +30,18 @@ static const struct cube_option options[] = {
 
 /* Nodes that tasks can go to, now or soon. */
 static int check_nodes(struct cube_cli *cli, struct cube_err *err) {
-	json_t *reply = NULL, *node;
-	size_t i, usable = 0, failed = 0, parked = 0;
-	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
-	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
-		const char *state = cube_json_str(node, "state", "");
-		bool gone = !strcmp(state, "gone") || !strcmp(state, "leaving");
-		bool asks = strcmp(state, "needs-login") == 0;
-		failed += strcmp(state, "failed") == 0;
-		parked += asks;
-		usable += !gone && !asks && strcmp(state, "failed") != 0;
+	static const char *const no[] = {"failed", "needs-login", "leaving", "gone"};
+	size_t counts[4] = {0}, usable = 0;
+	json_t *reply = NULL, *n;
+	const char *state;
+	int rc = cube_client_json(cli->client, "GET", "/v1/info", NULL, &reply, err);
+	json_object_foreach(json_object_get(reply, "node_states"), state, n) {
+		size_t i = 0;
+		while (i < 4 && strcmp(state, no[i]) != 0) i++;
+		*(i < 4 ? &counts[i] : &usable) += (size_t)json_integer_value(n);
 	}
 	json_decref(reply);
+	size_t failed = counts[0], parked = counts[1];
 	if (rc || usable) return rc;
 	if (parked)
 		return cube_fail(err, CUBE_ECONFLICT,

@@ -80,16 +80,18 @@ static int wait_gone(struct cube_cli *cli, struct going *g, int64_t after, struc
 /* Those that are just being taken down, of names. */
 static int find_leaving(struct cube_cli *cli, const json_t *names, json_t *ret,
 			struct cube_err *err) {
-	json_t *reply = NULL, *node, *name;
-	size_t i, k;
+	json_t *reply = NULL, *meant = json_object(), *node, *name;
+	size_t i;
+	json_array_foreach(names, i, name) {
+		json_object_set_new(meant, json_string_value(name), json_true());
+	}
 	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
 	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
 		if (strcmp(cube_json_str(node, "state", ""), "leaving") != 0) continue;
-		json_array_foreach(names, k, name) {
-			if (json_equal(name, json_object_get(node, "name")))
-				json_object_set_new(ret, json_string_value(name), json_true());
-		}
+		const char *is = cube_json_str(node, "name", "");
+		if (json_object_get(meant, is)) json_object_set_new(ret, is, json_true());
 	}
+	json_decref(meant);
 	json_decref(reply);
 	return rc;
 }

@@ -161,14 +161,16 @@ static int all_but(struct cube_cli *cli, const struct cube_select *o, json_t *na
 	return rc;
 }
 
-/* NULL where there is none of that name. */
-static const json_t *node_of(const json_t *reply, const char *name) {
+/* The logins of all nodes, by name. */
+static json_t *logins_of(const json_t *reply) {
 	const json_t *node;
+	json_t *o = json_object();
 	size_t i;
-	json_array_foreach(json_object_get(reply, "nodes"), i,
-			   node) if (strcmp(cube_json_str(node, "name", ""), name) ==
-				     0) return node;
-	return NULL;
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		json_object_set_new(o, cube_json_str(node, "name", ""),
+				    json_string(cube_json_str(node, "login", "")));
+	}
+	return o;
 }
 
 int cube_select_check_logins(struct cube_cli *cli, const struct cube_selection *s,
@@ -178,17 +180,19 @@ int cube_select_check_logins(struct cube_cli *cli, const struct cube_selection *
 	for (size_t i = 0; i < s->set.len; i++) asked |= s->set.v[i].user != NULL;
 	if (!asked || !cli->client) return 0;
 	int rc = cube_client_json(cli->client, "GET", "/v1/nodes", NULL, &reply, err);
+	json_t *logins = logins_of(reply);
 	for (size_t i = 0; !rc && i < s->set.len; i++) {
 		const struct cube_host *h = &s->set.v[i];
-		const json_t *node = h->user ? node_of(reply, h->name) : NULL;
-		const char *login = node ? cube_json_str(node, "login", "") : "";
-		if (node && strcmp(login, h->user) != 0)
+		const char *login =
+			h->user ? json_string_value(json_object_get(logins, h->name)) : NULL;
+		if (login && strcmp(login, h->user) != 0)
 			rc = cube_fail(
 				err, CUBE_ECONFLICT,
 				"%.80s is logged in to as %s, not as %.80s: `cube down %.80s` and "
 				"spawn it anew, or name it without a user",
 				h->name, *login ? login : "nobody yet", h->user, h->name);
 	}
+	json_decref(logins);
 	json_decref(reply);
 	return rc;
 }

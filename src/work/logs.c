@@ -83,7 +83,7 @@ void cube_logs_free(struct cube_logs *logs) {
 	close(logs->dir);
 	free(logs->dirty);
 	free(logs->slots);
-	cube_watches_free(&logs->watches);
+	cube_subscribers_free(&logs->subscribers);
 	free(logs);
 }
 
@@ -221,11 +221,12 @@ int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void
 
 void cube_logs_flush(struct cube_logs *logs) {
 	if (!logs->ndirty) return;
-	for (size_t i = 0; i < logs->ndirty; i++) cube_watches_tell(&logs->watches, logs->dirty[i]);
+	for (size_t i = 0; i < logs->ndirty; i++)
+		cube_subscribers_tell(&logs->subscribers, logs->dirty[i]);
 	memset(logs->slots, 0, logs->nslots * sizeof *logs->slots);
 	logs->ndirty = 0;
 }
 
-void cube_logs_watch(struct cube_logs *logs, struct cube_watch *w) {
-	cube_watch_add(&logs->watches, w);
+void cube_logs_subscribe(struct cube_logs *logs, struct cube_subscriber *w) {
+	cube_subscriber_add(&logs->subscribers, w);
 }

@@ -23,7 +23,7 @@ struct cube_logs {
 	uint32_t *slots; /* hash of dirty: index + 1, 0 free; a power of two */
 	size_t nslots;
 	uint64_t version; /* counts appends */
-	struct cube_watches watches;
+	struct cube_subscribers subscribers;
 };
 
 /* Reads n bytes, all of them, from a segment. */

@@ -185,14 +185,14 @@ void cube_work_flush(struct cube_work *t) {
 		task->ack_out = task->ack_err = false;
 		struct cube_msg forget = cube_task_msg(task, CUBE_MSG_FORGET);
 		if (node && final && task->row.attempt) cube_node_send(node, &forget);
-		if (task->tell) cube_watches_tell(&t->watches, task->row.id);
+		if (task->tell) cube_subscribers_tell(&t->subscribers, task->row.id);
 		task->tell = false;
 		if (final) task_free(t, task);
 	}
 }
 
-void cube_work_watch(struct cube_work *t, struct cube_watch *w) {
-	cube_watch_add(&t->watches, w);
+void cube_work_subscribe(struct cube_work *t, struct cube_subscriber *w) {
+	cube_subscriber_add(&t->subscribers, w);
 }
 
 /* --- adding --- */

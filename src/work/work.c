@@ -60,7 +60,7 @@ void cube_work_free(struct cube_work *t) {
 	cube_turn_hook_remove(&t->hook);
 	cube_tasks_free(t);
 	cube_ids_close(t->ids);
-	cube_watches_free(&t->watches);
+	cube_subscribers_free(&t->subscribers);
 	cube_map_free(&t->tasks);
 	cube_map_free(&t->jobs);
 	free(t);

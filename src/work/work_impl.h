@@ -21,7 +21,7 @@ struct cube_work {
 	struct cube_list ending;  /* .. those whose pending tasks are being stopped */
 	struct cube_timer *again; /* there is more to end */
 	struct cube_list changed; /* struct cube_task.changes */
-	struct cube_watches watches;
+	struct cube_subscribers subscribers;
 	struct cube_ids *ids;
 	size_t cursor;                 /* round robin */
 	struct cube_list uses;         /* uses.c */
@@ -34,9 +34,10 @@ struct cube_work {
  * takes the task off its node; it is freed at the next flush. */
 void cube_task_set(struct cube_work *t, struct cube_task *task, enum cube_task_state state,
 		   const char *reason);
-/* The row goes to the store and watches are called, once this turn. */
+/* The row goes to the store and subscribers are called, once this turn. */
 void cube_task_changed(struct cube_work *t, struct cube_task *task);
-/* The same where the row has nothing new: what is owed its worker goes out, watches are called. */
+/* The same where the row has nothing new: what is owed its worker goes out, subscribers are called.
+ */
 void cube_task_tell(struct cube_work *t, struct cube_task *task);
 /* Ends an attempt that no worker will report: how, and why for a person. */
 void cube_task_end(struct cube_work *t, struct cube_task *task, uint8_t how, int32_t value,

@@ -20,7 +20,7 @@ test_health() {
 }
 
 test_info() {
-	api GET /v1/info | jqe '.pid > 1 and (.version | test("^[0-9]")) and .nodes == 2' || fail "$(cat "$T/body")"
+	api GET /v1/info | jqe '.pid > 1 and (.version | test("^[0-9]")) and .nodes == 2 and .node_states == {ready: 2}' || fail "$(cat "$T/body")"
 }
 
 test_bad_bodies_name_the_field() {

@@ -272,15 +272,16 @@ static void on_grew(void *arg, uint64_t task) {
 	fx.told[task - 1]++;
 }
 static void on_grew_once(void *arg, uint64_t task) {
-	cube_watch_remove(arg);
+	cube_subscriber_remove(arg);
 }
 
-START_TEST(watches) {
+START_TEST(subscribers) {
 	setup(false, 1 << 20);
-	struct cube_watch all = {.first = 1, .last = TASKS, .news = on_grew};
-	struct cube_watch once = {.first = 1, .last = TASKS, .news = on_grew_once, .arg = &once};
-	cube_logs_watch(fx.logs, &once);
-	cube_logs_watch(fx.logs, &all);
+	struct cube_subscriber all = {.first = 1, .last = TASKS, .news = on_grew};
+	struct cube_subscriber once = {
+		.first = 1, .last = TASKS, .news = on_grew_once, .arg = &once};
+	cube_logs_subscribe(fx.logs, &once);
+	cube_logs_subscribe(fx.logs, &all);
 	append(0, CUBE_STDOUT, 10);
 	append(0, CUBE_STDERR, 10);
 	append(0, CUBE_STDOUT, 10);
@@ -294,9 +295,9 @@ START_TEST(watches) {
 	ck_assert_ptr_null(once.of);
 	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[0], 1);
-	cube_watch_remove(&all);
+	cube_subscriber_remove(&all);
 	all.first = 2;
-	cube_logs_watch(fx.logs, &all);
+	cube_logs_subscribe(fx.logs, &all);
 	append(0, CUBE_STDOUT, 10);
 	for (int i = 0; i < 2000; i++) /* many streams in one turn */
 		ck_assert_int_eq(
@@ -304,7 +305,7 @@ START_TEST(watches) {
 	commit();
 	cube_logs_flush(fx.logs);
 	ck_assert_uint_eq(fx.told[0], 1);
-	cube_watch_remove(&all);
+	cube_subscriber_remove(&all);
 	append(2, CUBE_STDOUT, 10);
 	commit();
 	cube_logs_flush(fx.logs);
@@ -367,7 +368,7 @@ int main(void) {
 	Suite *s = suite_create("logs");
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, random_model, 0, 6);
-	tcase_add_test(tc, watches);
+	tcase_add_test(tc, subscribers);
 	tcase_add_test(tc, uncommitted_leftovers);
 	tcase_add_test(tc, lost_segment);
 	suite_add_tcase(s, tc);

@@ -72,9 +72,9 @@ static struct world {
 	struct cube_logs *logs;
 	struct cube_fleet fleet;
 	struct cube_work *work;
-	struct cube_watch watch;
+	struct cube_subscriber sub;
 	uint64_t epoch;
-	unsigned finals[20000];    /* by task: how often the watch saw it at its end */
+	unsigned finals[20000];    /* by task: how often its end was told */
 	struct cube_msg_file file; /* of tasks whose spec is "file" */
 	uint64_t seed;
 } w;
@@ -420,8 +420,8 @@ static inline void work_open(bool with_folder) {
 					.spec_read = spec_read};
 	int rc = cube_work_new(&parts, &w.work, &err);
 	ck_assert_msg(rc == 0, "%s", err.msg);
-	w.watch = (struct cube_watch){.last = UINT64_MAX, .news = on_changed};
-	cube_work_watch(w.work, &w.watch);
+	w.sub = (struct cube_subscriber){.last = UINT64_MAX, .news = on_changed};
+	cube_work_subscribe(w.work, &w.sub);
 }
 
 static inline void parts_open(void) {

@@ -1,5 +1,5 @@
-/* Watches against the plain way: every watch is looked at. */
-#include "cube/watch.h"
+/* Subscribers against the plain way: every one is looked at. */
+#include "cube/subscribers.h"
 
 #include <check.h>
 #include <stdbool.h>
@@ -8,10 +8,10 @@
 
 #define N 40
 
-static struct cube_watches of;
+static struct cube_subscribers of;
 
 static struct one {
-	struct cube_watch watch;
+	struct cube_subscriber sub;
 	unsigned calls;
 	struct one *takes, *brings; /* along, when it is called */
 } all[N];
@@ -24,14 +24,14 @@ static uint64_t rnd(uint64_t n) {
 
 static void on_news(void *arg, uint64_t id) {
 	struct one *o = arg;
-	if (o->watch.of != &of || o->watch.first > id || o->watch.last < id) ck_abort();
+	if (o->sub.of != &of || o->sub.first > id || o->sub.last < id) ck_abort();
 	o->calls++;
-	if (o->takes) cube_watch_remove(&o->takes->watch);
-	if (o->brings) cube_watch_add(&of, &o->brings->watch);
+	if (o->takes) cube_subscriber_remove(&o->takes->sub);
+	if (o->brings) cube_subscriber_add(&of, &o->brings->sub);
 }
 
 static void range(struct one *o, uint64_t first, uint64_t last) {
-	*o = (struct one){.watch = {.first = first, .last = last, .news = on_news, .arg = o}};
+	*o = (struct one){.sub = {.first = first, .last = last, .news = on_news, .arg = o}};
 }
 
 START_TEST(like_the_plain_way) {
@@ -42,19 +42,19 @@ START_TEST(like_the_plain_way) {
 	}
 	for (int i = 0; i < 3000; i++) {
 		struct one *o = &all[rnd(N)];
-		if (rnd(2)) cube_watch_add(&of, &o->watch);
-		else cube_watch_remove(&o->watch);
+		if (rnd(2)) cube_subscriber_add(&of, &o->sub);
+		else cube_subscriber_remove(&o->sub);
 		uint64_t id = rnd(130);
 		for (int k = 0; k < N; k++) all[k].calls = 0;
-		cube_watches_tell(&of, id);
+		cube_subscribers_tell(&of, id);
 		for (int k = 0; k < N; k++) {
-			struct cube_watch *w = &all[k].watch;
-			bool its = w->of && w->first <= id && id <= w->last;
+			struct cube_subscriber *s = &all[k].sub;
+			bool its = s->of && s->first <= id && id <= s->last;
 			if (all[k].calls != its) ck_abort_msg("%u calls", all[k].calls);
 		}
 	}
-	cube_watches_free(&of);
-	for (int k = 0; k < N; k++) ck_assert_ptr_null(all[k].watch.of);
+	cube_subscribers_free(&of);
+	for (int k = 0; k < N; k++) ck_assert_ptr_null(all[k].sub.of);
 }
 END_TEST
 
@@ -64,41 +64,42 @@ START_TEST(changes_meanwhile) {
 	seed = (uint64_t)_i + 1;
 	for (int i = 0; i < N; i++) {
 		range(&all[i], rnd(4), 4 + rnd(4));
-		if (rnd(3)) cube_watch_add(&of, &all[i].watch);
+		if (rnd(3)) cube_subscriber_add(&of, &all[i].sub);
 		if (rnd(3) == 0) all[i].takes = &all[rnd(N)];
 		if (rnd(3) == 0) all[i].brings = &all[rnd(N)];
 	}
 	for (int round = 0; round < 20; round++) {
 		for (int k = 0; k < N; k++) all[k].calls = 0;
-		cube_watches_tell(&of, 4);
+		cube_subscribers_tell(&of, 4);
 		for (int k = 0; k < N; k++) {
 			ck_assert_uint_le(all[k].calls, 1);
-			if (all[k].watch.of) ck_assert_uint_eq(all[k].calls, 1);
+			if (all[k].sub.of) ck_assert_uint_eq(all[k].calls, 1);
 		}
 	}
-	cube_watches_free(&of);
+	cube_subscribers_free(&of);
 }
 END_TEST
 
 /* A hundred thousand that wait for one each: to tell one costs no look at the others. */
 START_TEST(of_many) {
-	static struct cube_watch many[100000];
+	static struct cube_subscriber many[100000];
 	static struct one o;
 	for (size_t i = 0; i < 100000; i++) {
-		many[i] = (struct cube_watch){.first = i, .last = i, .news = on_news, .arg = &o};
-		cube_watch_add(&of, &many[i]);
+		many[i] =
+			(struct cube_subscriber){.first = i, .last = i, .news = on_news, .arg = &o};
+		cube_subscriber_add(&of, &many[i]);
 	}
 	range(&o, 100000, 100000);
-	cube_watch_add(&of, &o.watch);
-	for (int i = 0; i < 100000; i++) cube_watches_tell(&of, 100000);
+	cube_subscriber_add(&of, &o.sub);
+	for (int i = 0; i < 100000; i++) cube_subscribers_tell(&of, 100000);
 	ck_assert_uint_eq(o.calls, 100000);
-	cube_watches_free(&of);
+	cube_subscribers_free(&of);
 }
 END_TEST
 
 int main(void) {
-	Suite *s = suite_create("watch");
-	TCase *tc = tcase_create("watch");
+	Suite *s = suite_create("subscribers");
+	TCase *tc = tcase_create("subscribers");
 	tcase_add_loop_test(tc, like_the_plain_way, 0, 10);
 	tcase_add_loop_test(tc, changes_meanwhile, 0, 50);
 	tcase_add_test(tc, of_many);

@@ -17,6 +17,12 @@
 #define METRIC_MIN_NS   (200 * CUBE_NS_PER_MS)
 #define CPUS_MAX        65536u
 
+/* All of a second's go out in one turn, and what they bring comes back in few. */
+void cube_link_ping_later(struct cube_node *node) {
+	uint64_t now = cube_loop_now(node->fleet->is.turn->loop);
+	cube_timer_after(node->link->timer, PING_NS - now % CUBE_NS_PER_S);
+}
+
 /* Any build is accepted: a daemon that an older cube left running may have tasks to finish, and
  * must at least be told to go. See on_ready. */
 static void send_hello(struct cube_node *node) {
@@ -194,7 +200,7 @@ static int on_ready(struct cube_node *node, struct cube_err *err) {
 	node->joined = true;
 	node->link->boot = node->link->link_boot;
 	cube_node_set(node, CUBE_NODE_READY, "");
-	cube_timer_after(node->link->timer, PING_NS);
+	cube_link_ping_later(node);
 	listener->ready(listener->arg, node, new_boot);
 	return 0;
 }

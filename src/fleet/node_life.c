@@ -13,7 +13,6 @@
 #include "wake.h"
 
 #define STALL_NS   (30 * CUBE_NS_PER_S) /* a joining step without progress */
-#define PING_NS    (5 * CUBE_NS_PER_S)
 #define SILENCE_NS (20 * CUBE_NS_PER_S)
 #define STEADY_NS  (60 * CUBE_NS_PER_S) /* a link that lasted this long was no failure */
 #define OUTBOX_MAX (64u << 20)
@@ -353,7 +352,7 @@ static void on_ping(struct cube_node *node) {
 	}
 	if (now - node->link->linked_at > STEADY_NS) node->link->retries = 0;
 	cube_wake_check(node->fleet->wake);
-	cube_timer_after(node->link->timer, PING_NS);
+	cube_link_ping_later(node);
 	cube_node_send(node, &(struct cube_msg){.type = CUBE_MSG_PING, .ping.token = now});
 }
 

@@ -122,6 +122,8 @@ void cube_node_ask_begin(struct cube_node *node); /* a join */
 void cube_link_begin(struct cube_node *node);
 size_t cube_link_in(struct cube_node *node, const uint8_t *bytes, size_t n);
 void cube_link_flush(struct cube_node *node);
+/* The next PING: in some 5 s. */
+void cube_link_ping_later(struct cube_node *node);
 /* Stores the samples that came since it did last. */
 void cube_fleet_store_samples(void *fleet);
 /* The transport is gone: what was queued is forgotten. */

@@ -161,7 +161,7 @@ int cube_node_check_same(const struct cube_node *node, const struct cube_node_re
 	differences(node, r, same_way, what);
 	if (!*what) return 0;
 	return cube_fail(err, CUBE_ECONFLICT,
-			 "%.80s is a node already%s%.40s and has another %s: `cube down %.80s` "
+			 "%.80s is a node already%s%.40s; not as asked for: %s. `cube down %.80s` "
 			 "first, or give this one another name",
 			 node->name, *user ? ", logged in to as " : "", user, what, node->name);
 }

@@ -120,7 +120,7 @@ test_refused_after_it_was_ready() {
 	soon lost
 	run cube spawn -w h1 --user nobody
 	rc_is 1
-	err_has "h1 is a node already, logged in to as .*another user"
+	err_has "h1 is a node already, logged in to as .*; not as asked for: user"
 	printf 'Match all\nAuthorizedKeysFile none\n' >"$LAB/h1/sshd_extra"
 	lab_sshd_start h1
 	lab_sshd_ready h1

@@ -84,7 +84,7 @@ test_another_users_login_is_not_used() {
 		run cube spawn $words -- echo never
 		[ "$rc" != 0 ] || fail "ran: $words"
 		out_is ''
-		err_has "h1 is a node already, logged in to as $ME and has another .*\`cube down h1\` first"
+		err_has "h1 is a node already, logged in to as $ME; not as asked for: .*\`cube down h1\` first"
 	done
 	ok cube spawn -l "$ME" -w h1 -- echo mine
 	out_is 'mine\n'

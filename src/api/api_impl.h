@@ -53,6 +53,9 @@ json_t *cube_api_task_json(struct cube_api *api, const struct cube_task_row *row
 /* The committed row; row->reason is then malloc'd. CUBE_ENOTFOUND. */
 int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *ret,
 		      struct cube_err *err);
+/* The same of the task that the request's path names, without its reason. */
+int cube_api_named_task(struct cube_api *api, struct cube_request *req, struct cube_task_row *ret,
+			struct cube_err *err);
 /* What is asked of a task, or of each task of a job. */
 struct cube_api_order {
 	int signo;         /* 0: stop */

@@ -105,24 +105,22 @@ void cube_api_task_logs(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_task_row row;
 	struct cube_err err;
-	uint64_t id, offset = 0, tail = UINT64_MAX;
+	uint64_t offset = 0, tail = UINT64_MAX;
 	uint8_t stream;
-	int rc = cube_segment_id(req, "id", "task", &id, &err);
-	if (!rc) rc = read_stream(req, &stream, &err);
+	int rc = read_stream(req, &stream, &err);
 	if (!rc) rc = cube_query_u64(req, "offset", INT64_MAX, &offset, &err);
 	if (!rc) rc = cube_query_u64(req, "tail", INT64_MAX, &tail, &err);
 	if (!rc && !stream && offset) rc = cube_fail(&err, CUBE_EUSAGE, "offset: only with stream");
 	if (!rc && stream && tail != UINT64_MAX)
 		rc = cube_fail(&err, CUBE_EUSAGE, "tail: not together with stream");
-	if (!rc) rc = cube_api_task_get(api, id, &row, &err);
+	if (!rc) rc = cube_api_named_task(api, req, &row, &err);
 	if (rc) {
 		cube_reply_error(req, &err);
 		return;
 	}
-	free((char *)row.reason);
 	bool follow = cube_query_flag(req, "follow");
-	if (stream) reply_raw(api, req, id, stream, offset, follow);
-	else cube_api_reply_frames(api, req, id, id, follow, tail);
+	if (stream) reply_raw(api, req, row.id, stream, offset, follow);
+	else cube_api_reply_frames(api, req, row.id, row.id, follow, tail);
 }
 
 void cube_api_job_logs(void *arg, struct cube_request *req) {

@@ -84,12 +84,10 @@ static void on_changed(void *arg, uint64_t id) {
 void cube_api_task_stdin(void *arg, struct cube_request *req) {
 	static const struct cube_body_sink sink = {on_data, on_end, on_gone};
 	struct cube_api *api = arg;
-	struct cube_task_row row;
+	struct cube_task_row row = {0};
 	struct cube_err err;
-	uint64_t id;
-	int rc = cube_segment_id(req, "id", "task", &id, &err);
-	if (!rc) rc = cube_api_task_get(api, id, &row, &err);
-	if (!rc) free((char *)row.reason);
+	int rc = cube_api_named_task(api, req, &row, &err);
+	uint64_t id = row.id;
 	struct cube_task *task = rc ? NULL : cube_work_find(api->parts.work, id);
 	if (!rc && !task)
 		rc = cube_fail(&err, CUBE_ECONFLICT, "task %llu has ended", (unsigned long long)id);

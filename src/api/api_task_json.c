@@ -135,3 +135,14 @@ int cube_api_task_get(struct cube_api *api, uint64_t id, struct cube_task_row *r
 			  (unsigned long long)id);
 	return rc;
 }
+
+int cube_api_named_task(struct cube_api *api, struct cube_request *req, struct cube_task_row *ret,
+			struct cube_err *err) {
+	uint64_t id;
+	int rc = cube_segment_id(req, "id", "task", &id, err);
+	if (!rc) rc = cube_api_task_get(api, id, ret, err);
+	if (rc) return rc;
+	free((char *)ret->reason);
+	ret->reason = NULL;
+	return 0;
+}

@@ -274,12 +274,8 @@ int cube_api_order(struct cube_api *api, uint64_t id, const struct cube_api_orde
 static int read_order(struct cube_api *api, struct cube_request *req, cube_api_order_fn *read,
 		      struct cube_api_order *ret, struct cube_task_row *ret_row,
 		      struct cube_err *err) {
-	uint64_t id;
-	int rc = cube_segment_id(req, "id", "task", &id, err);
-	if (!rc) rc = read(req, ret, err);
-	if (!rc) rc = cube_api_task_get(api, id, ret_row, err);
-	if (!rc) free((char *)ret_row->reason);
-	return rc;
+	int rc = read(req, ret, err);
+	return rc ? rc : cube_api_named_task(api, req, ret_row, err);
 }
 
 void cube_api_task_delete(void *arg, struct cube_request *req) {

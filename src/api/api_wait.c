@@ -67,15 +67,8 @@ void cube_api_task_wait(void *arg, struct cube_request *req) {
 	struct cube_api *api = arg;
 	struct cube_task_row row;
 	struct cube_err err;
-	uint64_t id;
-	int rc = cube_segment_id(req, "id", "task", &id, &err);
-	if (!rc) rc = cube_api_task_get(api, id, &row, &err);
-	if (rc) {
-		cube_reply_error(req, &err);
-		return;
-	}
-	free((char *)row.reason);
-	reply(api, req, 0, id, id);
+	if (cube_api_named_task(api, req, &row, &err)) cube_reply_error(req, &err);
+	else reply(api, req, 0, row.id, row.id);
 }
 
 void cube_api_job_wait(void *arg, struct cube_request *req) {

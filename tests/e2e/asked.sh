@@ -89,7 +89,7 @@ test_a_wide_question_is_put_away() {
 # Keys pressed while nothing is asked are for the shell: nobody is woken by them again and again.
 test_keys_while_nothing_is_asked() {
 	rm -f "$T/open"
-	on_tty -e 'late' -t 'ls\n' -x "sleep 2; touch $T/open" -- cube spawn --transport="$T/held" -w late
+	on_tty -e 'late' -t 'ls\n' -x "sleep 2; touch $T/open" -- cube spawn --connect-timeout=300s --transport="$T/held" -w late
 	rc_is 0
 	[ "$(tty_said cpu)" -lt 1000 ] || fail "$(tty_said cpu) ms of CPU"
 	ok cube down --purge
@@ -98,8 +98,8 @@ test_keys_while_nothing_is_asked() {
 # What a shell wrote while the command was stopped is not drawn over.
 test_stopped_and_gone_on_with() {
 	rm -f "$T/open"
-	PS1='$ ' on_tty -e '^\$' -t "cube spawn --transport=$T/held -w one,two\n" -e '^two ' -t '\x1a' -e Stopped \
-		-t 'echo se''en\n' -e '^(\$ )?seen$' -t 'fg\n' -e '^cube spawn' -x "touch $T/open" -e '^2 ready in' -t 'exit 0\n' -- bash --norc --noprofile --noediting -i
+	PS1='$ ' on_tty -e '^\$' -t "cube spawn --connect-timeout=300s --transport=$T/held -w one,two\n" -e '^two ' -t '\x1a' -e Stopped \
+		-t 'echo se''en\n' -e '^(\$ )?seen$' -t 'fg\n' -e '^(\$ )?cube spawn' -x "touch $T/open" -e '^2 ready in' -t 'exit 0\n' -- bash --norc --noprofile --noediting -i
 	out_has Stopped
 	out_has '^(\$ )?seen$'
 	out_has '^2 ready in'

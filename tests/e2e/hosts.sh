@@ -35,9 +35,9 @@ nine_work() { # the bad one, within seconds
 test_one_refuses_of_ten() {
 	local begin=$SECONDS
 	lab_stop h5
-	run within 60 cube spawn --workers='h[1-10]' --connect-timeout 5s -- sh -c 'echo hi'
+	run within 60 cube spawn --workers='h[1-10]' --connect-timeout "$(seconds 4)" -- sh -c 'echo hi'
 	restart h5
-	nine_work h5 3
+	nine_work h5 4
 	err_has 'h5.*(refused|onnect)'
 }
 
@@ -45,17 +45,17 @@ test_one_never_answers_of_ten() {
 	local begin=$SECONDS
 	# A stopped sshd: the kernel accepts the connection and nobody speaks.
 	kill -STOP "$(cat "$LAB/h3/pid")"
-	run within 60 cube spawn --workers='h[1-10]' --connect-timeout 2s -- sh -c 'echo hi'
+	run within 60 cube spawn --workers='h[1-10]' --connect-timeout "$(seconds 2)" -- sh -c 'echo hi'
 	kill -CONT "$(cat "$LAB/h3/pid")"
-	nine_work h3 5
-	err_has 'h3.*(2 s|time)'
+	nine_work h3 6
+	err_has "h3.*($(seconds 2)|time)"
 }
 
 test_one_has_no_name_of_ten() {
 	local begin=$SECONDS
 	cp "$LAB_CONFIG" config
 	printf 'Host h7\nHostName no-such-host.invalid\n%s\n' "$(cat config)" >config
-	run within 60 cube spawn -F config --workers='h[1-10]' --connect-timeout 5s -- sh -c 'echo hi'
+	run within 60 cube spawn -F config --workers='h[1-10]' --connect-timeout "$(seconds 4)" -- sh -c 'echo hi'
 	nine_work h7 5
 }
 

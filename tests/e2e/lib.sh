@@ -105,6 +105,8 @@ soon() {
 
 # COMMAND..., ended (124) when it still runs after SECONDS of a quick machine: it hangs.
 within() { timeout $(($1 * ${CUBE_TEST_PACE:-3})) "${@:2}"; }
+# .. and as a --connect-timeout: within it whoever answers at all has been reached.
+seconds() { echo $(($1 * ${CUBE_TEST_PACE:-3}))s; }
 # Since $begin, a value of $SECONDS, so many seconds of a quick machine at most: not waited for in vain.
 # shellcheck disable=SC2154
 took_at_most() {

@@ -155,7 +155,7 @@ test_fido_not_touched() {
 	fido_key touch ecdsa-sk
 	hosts_take "$T/touch.pub"
 	mkfifo "$TOKEN/finger"
-	run within 60 setsid cube spawn -F "$T/config" --connect-timeout=4s -w h1 </dev/null
+	run within 60 setsid cube spawn -F "$T/config" --connect-timeout="$(seconds 2)" -w h1 </dev/null
 	rc_is 1
 	err_has 'h1: Confirm user presence for key'
 	err_has 'h1 needs-login: its key has to be touched'

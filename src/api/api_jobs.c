@@ -26,7 +26,8 @@ int cube_api_job_range(struct cube_api *api, uint64_t job, uint64_t *ret_first, 
 	struct cube_task_filter filter = {.job = job, .limit = 1};
 	if (!rc) rc = s->ops->task_list(s, &filter, take_first, &first, err);
 	if (rc == CUBE_ENOTFOUND || (!rc && !first))
-		return cube_fail(err, CUBE_ENOTFOUND, "there is no job %llu",
+		return cube_fail(err, CUBE_ENOTFOUND,
+				 "there is no job %llu; `cube ps -a` lists them",
 				 (unsigned long long)job);
 	if (rc) return rc;
 	*ret_first = first;

@@ -116,6 +116,11 @@ int cube_ref_parse(const char *word, struct cube_ref *ret, struct cube_err *err)
 	return 0;
 }
 
+int cube_ref_none(const struct cube_ref *ref, struct cube_err *err) {
+	return cube_fail(err, CUBE_ENOTFOUND, "there is no %s %llu; `cube ps -a` lists them",
+			 ref->job ? "job" : "task", (unsigned long long)ref->id);
+}
+
 const char *cube_json_str(const json_t *object, const char *key, const char *otherwise) {
 	const char *s = json_string_value(json_object_get(object, key));
 	return s ? s : otherwise;

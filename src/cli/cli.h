@@ -68,6 +68,8 @@ struct cube_ref {
 	uint64_t id;
 };
 int cube_ref_parse(const char *word, struct cube_ref *ret, struct cube_err *err);
+/* CUBE_ENOTFOUND: there is none. */
+int cube_ref_none(const struct cube_ref *ref, struct cube_err *err);
 
 /* Members of API objects, with what to take where they are missing or of another type. */
 const char *cube_json_str(const json_t *object, const char *key, const char *otherwise);

@@ -9,7 +9,7 @@ struct args {
 
 /* A task's number, job:ID, or a node's name. */
 static int fetch(struct cube_cli *cli, const char *word, json_t **ret, struct cube_err *err) {
-	struct cube_ref ref;
+	struct cube_ref ref = {0};
 	cube_autofree char *path = NULL;
 	if (cube_ref_parse(word, &ref, NULL) == 0)
 		path = cube_strf(ref.job ? "/v1/tasks?job=%llu" : "/v1/tasks/%llu",
@@ -22,8 +22,9 @@ static int fetch(struct cube_cli *cli, const char *word, json_t **ret, struct cu
 	int rc = cube_client_json(cli->client, "GET", path, NULL, ret, err);
 	const json_t *tasks = json_object_get(*ret, "tasks"); /* of a job; none: there is no job */
 	if (!rc && tasks && json_array_size(tasks) == 0) rc = CUBE_ENOTFOUND;
-	return rc == CUBE_ENOTFOUND ? cube_fail(err, rc, "'%.80s': no such task or node", word)
-				    : rc;
+	if (rc != CUBE_ENOTFOUND) return rc;
+	if (ref.id) return cube_ref_none(&ref, err);
+	return cube_fail(err, rc, "there is no node '%.80s'; `cube nodes` lists them", word);
 }
 
 static int run(struct cube_cli *cli, void *values, char **words, size_t n) {

@@ -40,9 +40,7 @@ static int find_tasks(struct cube_cli *cli, struct cube_follow_config *c, struct
 	cube_autofree char *last_path = cube_strf("/v1/tasks?job=%llu&limit=1&newest=1", id);
 	if (!rc) rc = cube_client_json(cli->client, "GET", last_path, NULL, &last_reply, err);
 	const json_t *last = json_array_get(json_object_get(last_reply, "tasks"), 0);
-	if (!rc && (!first || !last))
-		rc = cube_fail(err, CUBE_ENOTFOUND, "there is no job %llu; `cube ps -a` lists them",
-			       id);
+	if (!rc && (!first || !last)) rc = cube_ref_none(&c->ref, err);
 	if (!rc) {
 		c->first = (uint64_t)cube_json_num(first, "id", 0);
 		c->count = (uint64_t)cube_json_num(last, "id", 0) - c->first + 1;

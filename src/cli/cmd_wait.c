@@ -92,8 +92,11 @@ static int count(const struct ended *w, bool quiet) {
 		json_t *none = json_pack("{s:i}", "exit_code", cube_err_exit(CUBE_ENOTFOUND, true));
 		cube_follow_count(&r, n, none);
 		json_decref(none);
-		cube_cli_say("error: there is no task %s; `cube ps -a` lists them",
-			     json_string_value(word));
+		struct cube_ref ref = {0};
+		struct cube_err err;
+		cube_ref_parse(json_string_value(word), &ref, NULL);
+		cube_ref_none(&ref, &err);
+		cube_cli_fail(&err);
 	}
 	return r.exit_code ? r.exit_code : broken;
 }

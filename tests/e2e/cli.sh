@@ -168,6 +168,19 @@ test_top_snapshot() {
 	out_has 'CPU|MEM'
 }
 
+# What is not there is said by its kind, by every command that takes a number.
+test_no_such_number() {
+	local command
+	for command in stop wait logs inspect; do
+		run cube $command job:99999
+		[ $rc != 0 ] || fail "$command found a job"
+		err_is 'cube: error: there is no job 99999; `cube ps -a` lists them\n'
+		run cube $command 99999
+		[ $rc != 0 ] || fail "$command found a task"
+		err_is 'cube: error: there is no task 99999; `cube ps -a` lists them\n'
+	done
+}
+
 test_stop() {
 	local id begin
 	ok cube run -d -- sleep 1000

@@ -21,7 +21,8 @@
 
 #define STARTS        3
 #define READY_FD      3
-#define LOG_HEAD      " error manager: "
+#define LOG_ERROR     "Z error " /* behind the time */
+#define LOG_WHO       "manager: "
 #define READY_TIMEOUT (60 * CUBE_NS_PER_S)
 #define SILENT        (2 * CUBE_NS_PER_S) /* then it is said what is waited for */
 
@@ -108,18 +109,28 @@ static int wait_ready(const struct cube_paths *paths, int fd, struct cube_err *e
 	}
 }
 
-/* Adds what a manager that could not start said on its stderr. */
+/* Of a log's lines what the last error says; all of what is no log. */
+static const char *last_error(char *said) {
+	char *says = NULL;
+	for (char *p = strstr(said, LOG_ERROR); p; p = strstr(says, LOG_ERROR))
+		says = p + strlen(LOG_ERROR);
+	if (!says) return said;
+	says[strcspn(says, "\n")] = '\0';
+	if (strncmp(says, LOG_WHO, strlen(LOG_WHO)) == 0) says += strlen(LOG_WHO);
+	return says;
+}
+
+/* Adds what a manager that could not start said last on its stderr. */
 static void add_reason(int errors, struct cube_err *err) {
-	char said[400];
-	ssize_t n = pread(errors, said, sizeof said - 1, 0);
+	char said[1000];
+	off_t end = lseek(errors, 0, SEEK_END), from = (off_t)sizeof said - 1;
+	ssize_t n = pread(errors, said, sizeof said - 1, end > from ? end - from : 0);
 	while (n > 0 && (said[n - 1] == '\n' || said[n - 1] == ' ')) n--;
 	if (n <= 0) return;
 	struct cube_buf text;
 	cube_buf_init(&text, sizeof said * 5);
 	said[n] = '\0';
-	/* of its log line only what it says */
-	const char *says = strstr(said, LOG_HEAD);
-	says = says ? says + strlen(LOG_HEAD) : said;
+	const char *says = last_error(said);
 	cube_text_escape(&text, says, strlen(says));
 	cube_fail(err, CUBE_ECONNECT, "the manager could not start: %s", cube_buf_str(&text));
 	cube_buf_done(&text);

@@ -97,8 +97,7 @@ static int open_store(struct program *p, struct cube_err *err) {
 /* At once: nothing of this turn may be told to a worker or a client now. It is a kill that the next
  * start copes with as with any other: workers hold what was not acknowledged. */
 static void on_not_kept(void *arg, const struct cube_err *err) {
-	cube_error("cannot keep the state, giving up: %s; workers and their tasks go on, "
-		   "and the next cube command goes on from the last commit",
+	cube_error("cannot keep the state: %s; tasks go on, the next command tries again",
 		   err->msg);
 	_exit(125);
 }
@@ -296,6 +295,8 @@ int cube_manager_main(int argc, char **argv) {
 	p.m.userenv = cube_userenv_new();
 	rc = build(&p, &err);
 	if (!rc) rc = hook(&p, &err);
+	/* A state that cannot be kept is said while somebody listens. */
+	if (!rc) commit(&p.m);
 	if (!rc && p.o.ready_fd >= 0) rc = detach(&p, &err);
 	if (!rc) {
 		cube_info("manager of cluster '%s' serves %s", p.m.paths.cluster, p.m.paths.socket);

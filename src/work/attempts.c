@@ -15,6 +15,7 @@
 #include "work_impl.h"
 
 #define OFFSET_MAX  (1ull << 60) /* of a stream; more is a lie */
+#define LISTED_MAX  65536u       /* attempts: a worker holds no more */
 #define ATTEMPT_MAX (1u << 20)   /* so many times nothing is tried; likewise */
 
 static struct cube_task *find(struct cube_work *t, const struct cube_node *node,
@@ -222,9 +223,21 @@ static int on_exit_(struct cube_work *t, struct cube_node *node, struct cube_tas
 	return 0;
 }
 
+/* A list has an end: whoever goes on with it would use up numbers, and make holes in logs. */
+static int check_list(struct cube_node *node, const struct cube_msg *msg, struct cube_err *err) {
+	if (msg->type != CUBE_MSG_ATTEMPT) return 0;
+	if (node->state == CUBE_NODE_READY)
+		return cube_fail(err, CUBE_EPROTO, "the worker lists an attempt after READY");
+	if (cube_seat_of(node)->strangers < LISTED_MAX) return 0;
+	cube_seat_of(node)->strangers = 0;
+	return cube_fail(err, CUBE_EPROTO, "the worker lists more than %u attempts", LISTED_MAX);
+}
+
 int cube_attempts_message(void *arg, struct cube_node *node, const struct cube_msg *msg,
 			  struct cube_err *err) {
 	struct cube_work *t = arg;
+	int rc = check_list(node, msg, err);
+	if (rc) return rc;
 	struct cube_task *task = find(t, node, msg);
 	if (!task) {
 		on_unknown(t, node, msg);

@@ -30,6 +30,7 @@ struct cube_ids {
 	int folder; /* -1: nothing is kept */
 	uint64_t cluster;
 	struct mark job, task;
+	uint64_t own;         /* the last task that was not told by a host */
 	uint32_t range;       /* the present one's size */
 	uint64_t reserved_at; /* mono; 0: not yet */
 };
@@ -116,6 +117,7 @@ int cube_ids_open(const char *folder, uint64_t cluster, uint64_t last_job, uint6
 		cube_ids_close(ids);
 		return rc;
 	}
+	ids->own = ids->task.last;
 	*ret = ids;
 	return 0;
 }
@@ -162,9 +164,10 @@ int cube_ids_take(struct cube_ids *ids, uint32_t count, uint64_t *ret_job, uint6
 	*ret_job = ++ids->job.last;
 	*ret_first = ids->task.last + 1;
 	ids->task.last += count;
+	ids->own = ids->task.last;
 	return 0;
 }
 
 void cube_ids_above(struct cube_ids *ids, uint64_t task) {
-	if (task > ids->task.last && task - ids->task.last <= ABOVE_MAX) ids->task.last = task;
+	if (task > ids->task.last && task - ids->own <= ABOVE_MAX) ids->task.last = task;
 }

@@ -27,7 +27,7 @@ void cube_ids_close(struct cube_ids *ids);
 int cube_ids_take(struct cube_ids *ids, uint32_t count, uint64_t *ret_job, uint64_t *ret_first,
 		  struct cube_err *err);
 /* A task of this number is known elsewhere: those to come are above it. Only when it is within 2^24
- * of the last one: whoever says it may lie. */
+ * of the last one that was given or kept: whoever says it may lie, and again. */
 void cube_ids_above(struct cube_ids *ids, uint64_t task);
 
 #endif

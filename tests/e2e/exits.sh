@@ -122,6 +122,30 @@ test_broken_state() {
 	err_has 'the manager could not start: /.*cube.db: .*move it away'
 }
 
+# The laptop's disk is full: it is said by each command, and all goes on once there is room.
+test_full_disk() {
+	[ "$(id -u)" = 0 ] || skip 'only root can mount a small disk'
+	export CUBE_STATE_DIR=$T/full
+	mkdir "$T/full"
+	mount -t tmpfs -o size=4m none "$T/full" || skip 'no tmpfs can be mounted'
+	# shellcheck disable=SC2064
+	trap "umount -l '$T/full'" EXIT
+	ok cube spawn -w localhost
+	kill -9 "$(manager_pid)"
+	head -c 10000000 /dev/zero >"$T/full/fill" 2>/dev/null || true
+	for words in nodes ps 'run -- true'; do
+		# shellcheck disable=SC2086
+		run cube $words
+		[ $rc != 0 ] || fail "$words on a full disk"
+		err_has '^cube: error: the manager could not start: cannot keep the state: .*No space left on device'
+		is "$(wc -l <"$E")" 1 'lines of stderr'
+	done
+	rm "$T/full/fill"
+	ok cube run -- echo on
+	out_is 'on\n'
+	ok cube down --purge
+}
+
 test_usage() {
 	local c
 	while read -r c; do

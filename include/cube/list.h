@@ -40,6 +40,16 @@ static inline void cube_list_remove(struct cube_list *l) {
 	l->prev = l->next = NULL;
 }
 
+/* All of from goes to `to`, which is made with it: a list to be gone through although whoever is
+ * met there removes others, or adds some to from. */
+static inline void cube_list_move(struct cube_list *to, struct cube_list *from) {
+	cube_list_init(to);
+	if (cube_list_empty(from)) return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	cube_list_init(from);
+}
+
 /* Iterate; the element at hand may be removed and freed in the body. break and continue work:
  * it##_b stays set when the body was left by break. */
 #define cube_list_each(head, it, type, member)                                                \

@@ -514,12 +514,7 @@ void cube_prompts_flush(struct cube_prompts *p) {
 	struct cube_list todo; /* a watcher may go, or take others along */
 	if (!p->changed) return;
 	p->changed = false;
-	cube_list_init(&todo);
-	while (!cube_list_empty(&p->watchers)) {
-		struct cube_list *l = p->watchers.next;
-		cube_list_remove(l);
-		cube_list_append(&todo, l);
-	}
+	cube_list_move(&todo, &p->watchers);
 	while (!cube_list_empty(&todo)) {
 		struct cube_list *l = todo.next;
 		cube_list_remove(l);

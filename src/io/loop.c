@@ -201,12 +201,7 @@ static bool always_wanted(const struct cube_loop *l) {
 /* Each source that was there at the start once; what callbacks add waits for the next turn. */
 static void dispatch_always(struct cube_loop *l) {
 	struct cube_list todo;
-	cube_list_init(&todo);
-	while (!cube_list_empty(&l->always)) {
-		struct cube_list *k = l->always.next;
-		cube_list_remove(k);
-		cube_list_append(&todo, k);
-	}
+	cube_list_move(&todo, &l->always);
 	while (!cube_list_empty(&todo)) {
 		struct cube_list *k = todo.next;
 		struct cube_io *io = cube_container(k, struct cube_io, entry);

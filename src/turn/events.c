@@ -101,12 +101,7 @@ void cube_events_node(struct cube_events *ev, uint32_t node, const char *old_sta
 static void each(struct cube_events *ev,
 		 void (*call)(struct cube_events_watcher *w, const void *what), const void *what) {
 	struct cube_list todo;
-	cube_list_init(&todo);
-	while (!cube_list_empty(&ev->watchers)) {
-		struct cube_list *l = ev->watchers.next;
-		cube_list_remove(l);
-		cube_list_append(&todo, l);
-	}
+	cube_list_move(&todo, &ev->watchers);
 	while (!cube_list_empty(&todo)) {
 		struct cube_list *l = todo.next;
 		cube_list_remove(l);

@@ -170,13 +170,7 @@ static void tell(struct login *l) {
 	struct cube_list told;
 
 	l->failed.code = 0;
-	cube_list_init(&told);
-	while (!cube_list_empty(&l->waits)) {
-		struct cube_list *w = l->waits.next;
-
-		cube_list_remove(w);
-		cube_list_append(&told, w);
-	}
+	cube_list_move(&told, &l->waits);
 	while (!cube_list_empty(&told)) {
 		struct login_wait *w = cube_container(told.next, struct login_wait, entry);
 

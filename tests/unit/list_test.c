@@ -162,6 +162,29 @@ START_TEST(random_model) {
 }
 END_TEST
 
+/* In order, and both ends as well as those between can still go; the other list takes new ones. */
+START_TEST(moves_all) {
+	struct cube_list from = {0}, to;
+	struct item items[4] = {{1}, {2}, {3}, {4}};
+	cube_list_move(&to, &from); /* never initialised is empty */
+	ck_assert(cube_list_empty(&to) && cube_list_empty(&from));
+	cube_list_init(&from);
+	for (int i = 0; i < 3; i++) cube_list_append(&from, &items[i].entry);
+	cube_list_move(&to, &from);
+	ck_assert(cube_list_empty(&from));
+	cube_list_append(&from, &items[3].entry);
+	ck_assert_int_eq(count(&from), 1);
+	int expected = 1;
+	cube_list_each (&to, it, struct item, entry) {
+		ck_assert_int_eq(it->id, expected++);
+		cube_list_remove(&it->entry);
+	}
+	ck_assert_int_eq(expected, 4);
+	ck_assert(cube_list_empty(&to));
+	ck_assert_int_eq(count(&from), 1);
+}
+END_TEST
+
 int main(void) {
 	Suite *s = suite_create("list");
 	TCase *tc = tcase_create("list");
@@ -172,6 +195,7 @@ int main(void) {
 	tcase_add_test(tc, removing_twice_or_unlinked_is_nothing);
 	tcase_add_test(tc, break_and_continue);
 	tcase_add_test(tc, free_in_the_body);
+	tcase_add_test(tc, moves_all);
 	tcase_add_test(tc, random_model);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);

@@ -49,7 +49,7 @@ int cube_log_reader_next(struct cube_log_reader *r, uint8_t *space, size_t n,
 
 /* The subscriber is called from flush, after the commit, once for each of its tasks that got bytes
  * in this turn. cube_subscriber_remove ends it. */
-void cube_logs_subscribe(struct cube_logs *logs, struct cube_subscriber *w);
+void cube_logs_subscribe(struct cube_logs *logs, struct cube_subscriber *s);
 void cube_logs_flush(struct cube_logs *logs);
 
 #endif

@@ -133,7 +133,7 @@ void cube_work_input_end(struct cube_work *t, struct cube_task *task);
 
 /* The subscriber is called from flush, after the commit, for each of its tasks that changed state
  * (final included) or took input. cube_subscriber_remove ends it. */
-void cube_work_subscribe(struct cube_work *t, struct cube_subscriber *w);
+void cube_work_subscribe(struct cube_work *t, struct cube_subscriber *s);
 
 /* A node's tasks: those that run, and those that were given to it, or are bound to it, and do not.
  */

@@ -82,7 +82,6 @@ void cube_logs_free(struct cube_logs *logs) {
 	if (logs->fd >= 0) close(logs->fd);
 	close(logs->dir);
 	free(logs->dirty);
-	free(logs->slots);
 	cube_subscribers_free(&logs->subscribers);
 	free(logs);
 }
@@ -93,39 +92,13 @@ void cube_logs_set_segment_max(struct cube_logs *logs, uint64_t bytes) {
 
 /* --- what this turn touched --- */
 
-static size_t hash_of(uint64_t task) {
-	return (size_t)(task * 0x9e3779b97f4a7c15ull >> 20);
-}
-
-static bool find_dirty(struct cube_logs *logs, uint64_t task) {
-	if (!logs->ndirty) return false;
-	for (size_t i = hash_of(task);; i++) {
-		uint32_t at = logs->slots[i & (logs->nslots - 1)];
-		if (!at) return false;
-		if (logs->dirty[at - 1] == task) return true;
-	}
-}
-
-static void slot_put(struct cube_logs *logs, size_t index) {
-	size_t i = hash_of(logs->dirty[index]);
-	while (logs->slots[i & (logs->nslots - 1)]) i++;
-	logs->slots[i & (logs->nslots - 1)] = (uint32_t)index + 1;
-}
-
-static void grow_dirty(struct cube_logs *logs) {
-	logs->dirty_cap = logs->dirty_cap ? logs->dirty_cap * 2 : 64;
-	logs->dirty = cube_realloc_array(logs->dirty, logs->dirty_cap, sizeof *logs->dirty);
-	logs->nslots = logs->dirty_cap * 2;
-	free(logs->slots);
-	logs->slots = cube_alloc(logs->nslots * sizeof *logs->slots);
-	for (size_t i = 0; i < logs->ndirty; i++) slot_put(logs, i);
-}
-
 static void mark(struct cube_logs *logs, uint64_t task) {
-	if (find_dirty(logs, task)) return;
-	if (logs->ndirty == logs->dirty_cap) grow_dirty(logs);
-	logs->dirty[logs->ndirty] = task;
-	slot_put(logs, logs->ndirty++);
+	if (logs->ndirty && logs->dirty[logs->ndirty - 1] == task) return;
+	if (logs->ndirty == logs->dirty_cap) {
+		logs->dirty_cap = logs->dirty_cap ? logs->dirty_cap * 2 : 64;
+		logs->dirty = cube_realloc_array(logs->dirty, logs->dirty_cap, sizeof *logs->dirty);
+	}
+	logs->dirty[logs->ndirty++] = task;
 }
 
 /* --- appending --- */
@@ -219,14 +192,20 @@ int cube_logs_pread(struct cube_logs *logs, uint32_t segment, uint64_t pos, void
 
 /* --- telling --- */
 
+static int by_number(const void *a, const void *b) {
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
 void cube_logs_flush(struct cube_logs *logs) {
 	if (!logs->ndirty) return;
+	qsort(logs->dirty, logs->ndirty, sizeof *logs->dirty, by_number);
 	for (size_t i = 0; i < logs->ndirty; i++)
-		cube_subscribers_tell(&logs->subscribers, logs->dirty[i]);
-	memset(logs->slots, 0, logs->nslots * sizeof *logs->slots);
+		if (!i || logs->dirty[i] != logs->dirty[i - 1])
+			cube_subscribers_tell(&logs->subscribers, logs->dirty[i]);
 	logs->ndirty = 0;
 }
 
-void cube_logs_subscribe(struct cube_logs *logs, struct cube_subscriber *w) {
-	cube_subscriber_add(&logs->subscribers, w);
+void cube_logs_subscribe(struct cube_logs *logs, struct cube_subscriber *s) {
+	cube_subscriber_add(&logs->subscribers, s);
 }

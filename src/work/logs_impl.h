@@ -18,10 +18,8 @@ struct cube_logs {
 	} open[CUBE_LOGS_FDS]; /* for reading */
 	uint64_t clock;
 
-	uint64_t *dirty; /* tasks that got bytes in this turn */
+	uint64_t *dirty; /* tasks that got bytes in this turn; some more than once */
 	size_t ndirty, dirty_cap;
-	uint32_t *slots; /* hash of dirty: index + 1, 0 free; a power of two */
-	size_t nslots;
 	uint64_t version; /* counts appends */
 	struct cube_subscribers subscribers;
 };

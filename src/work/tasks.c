@@ -191,8 +191,8 @@ void cube_work_flush(struct cube_work *t) {
 	}
 }
 
-void cube_work_subscribe(struct cube_work *t, struct cube_subscriber *w) {
-	cube_subscriber_add(&t->subscribers, w);
+void cube_work_subscribe(struct cube_work *t, struct cube_subscriber *s) {
+	cube_subscriber_add(&t->subscribers, s);
 }
 
 /* --- adding --- */

@@ -36,11 +36,8 @@ static int stop_all(struct cube_cli *cli, const struct args *a, char **words, si
 	int worst = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct cube_err one;
-		struct cube_ref ref = {0};
 		int rc = stop(cli, a, words[i], &one);
 		if (rc == CUBE_ENOTFOUND) {
-			cube_ref_parse(words[i], &ref, NULL);
-			cube_ref_none(&ref, &one);
 			worst = cube_cli_fail(&one);
 		} else if (rc) {
 			*err = one;

@@ -21,7 +21,7 @@ static const struct cube_option options[] = {
 
 struct ended {
 	json_t *tasks;   /* {"17": TASK} */
-	json_t *unknown; /* words that name nothing, in order */
+	json_t *unknown; /* why a word names nothing, in order */
 };
 
 static void add(struct ended *e, json_t *task) {
@@ -55,7 +55,7 @@ static int wait_for(struct ended *e, struct cube_cli *cli, const char *word, str
 	int rc = cube_ref_parse(word, &ref, err);
 	if (!rc) rc = cube_wait_for(cli, &ref, &is, err);
 	if (rc == CUBE_ENOTFOUND) {
-		json_array_append_new(e->unknown, json_string(word));
+		json_array_append_new(e->unknown, json_string(err->msg));
 		rc = 0;
 	} else if (!rc && ref.job) {
 		rc = add_job(e, cli, ref.id, err);
@@ -78,7 +78,7 @@ static int count(const struct ended *w, bool quiet) {
 	struct cube_follow_result r = {0};
 	struct cube_buf out;
 	const char *id;
-	json_t *task, *word;
+	json_t *task, *why;
 	size_t i;
 	uint64_t n = json_object_size(w->tasks) + json_array_size(w->unknown);
 	cube_buf_init(&out, CUBE_RENDER_MAX);
@@ -88,15 +88,11 @@ static int count(const struct ended *w, bool quiet) {
 	}
 	int broken = cube_render_print(&out);
 	cube_buf_done(&out);
-	json_array_foreach(w->unknown, i, word) {
+	json_array_foreach(w->unknown, i, why) {
 		json_t *none = json_pack("{s:i}", "exit_code", cube_err_exit(CUBE_ENOTFOUND, true));
 		cube_follow_count(&r, n, none);
 		json_decref(none);
-		struct cube_ref ref = {0};
-		struct cube_err err;
-		cube_ref_parse(json_string_value(word), &ref, NULL);
-		cube_ref_none(&ref, &err);
-		cube_cli_fail(&err);
+		cube_cli_say("error: %s", json_string_value(why));
 	}
 	return r.exit_code ? r.exit_code : broken;
 }

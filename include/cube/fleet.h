@@ -157,6 +157,8 @@ struct cube_node *cube_fleet_by_id(struct cube_fleet *fleet, uint32_t id);
 struct cube_list *cube_fleet_list(struct cube_fleet *fleet); /* head; members by .hook, by id; gone
 								nodes are not in it */
 unsigned cube_fleet_count(const struct cube_fleet *fleet);
+/* How many nodes are in each state. */
+void cube_fleet_states(struct cube_fleet *fleet, unsigned ret_counts[CUBE_NODE_STATES]);
 uint32_t cube_fleet_last_id(const struct cube_fleet *fleet); /* the highest, also of gone ones */
 /* The name of a node of any time ("" for 0 or unknown). */
 const char *cube_fleet_name(struct cube_fleet *fleet, uint32_t id);

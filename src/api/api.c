@@ -20,9 +20,9 @@ static void healthz(void *arg, struct cube_request *req) {
 
 /* Those states that some node is in. */
 static json_t *node_states(struct cube_fleet *fleet) {
-	json_int_t counts[CUBE_NODE_STATES] = {0};
+	unsigned counts[CUBE_NODE_STATES];
 	json_t *o = json_object();
-	cube_list_each (cube_fleet_list(fleet), node, struct cube_node, hook) counts[node->state]++;
+	cube_fleet_states(fleet, counts);
 	for (uint8_t i = 0; i < CUBE_NODE_STATES; i++)
 		if (counts[i])
 			json_object_set_new(o, cube_node_state_name(i), json_integer(counts[i]));

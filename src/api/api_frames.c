@@ -36,7 +36,8 @@ enum {
 	OLD = 128, /* it had begun before the request: its output is cut to the tail */
 };
 
-struct output {                      /* of a task that has an attempt */
+/* Of a task that has an attempt. */
+struct output {
 	struct cube_map_entry entry; /* by its index */
 	uint32_t attempt, node;
 	struct cube_log_reader *reader;

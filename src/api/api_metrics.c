@@ -31,10 +31,8 @@ static void sample(struct cube_buf *out, const char *name, const char *key, cons
 /* --- nodes and tasks by state --- */
 
 static void nodes_by_state(struct cube_api *api, struct cube_buf *out) {
-	unsigned counts[CUBE_NODE_STATES] = {0};
-	cube_list_each (cube_fleet_list(api->parts.fleet), node, struct cube_node, hook) {
-		counts[node->state]++;
-	}
+	unsigned counts[CUBE_NODE_STATES];
+	cube_fleet_states(api->parts.fleet, counts);
 	family(out, "cube_nodes", "gauge", "Nodes by state.");
 	for (int i = 0; i < CUBE_NODE_STATES; i++)
 		sample(out, "cube_nodes", "state", cube_node_state_name(i), counts[i]);

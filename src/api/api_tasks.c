@@ -51,7 +51,7 @@ static int find_nodes(struct cube_api *api, struct post *p, struct cube_err *err
 	size_t n = p->nodes ? json_array_size(p->nodes) : cube_fleet_count(nodes), i;
 	json_t *v;
 	p->ids = cube_realloc_array(NULL, n + 1, sizeof *p->ids);
-	cube_autofree char *named = cube_alloc(cube_fleet_last_id(nodes) + 1);
+	cube_autofree char *named = p->nodes ? cube_alloc(cube_fleet_last_id(nodes) + 1) : NULL;
 	json_array_foreach(p->nodes, i, v) {
 		const char *name = json_string_value(v);
 		if (!name) return cube_fail(err, CUBE_EUSAGE, "nodes: must be an array of names");

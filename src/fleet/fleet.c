@@ -147,6 +147,11 @@ unsigned cube_fleet_count(const struct cube_fleet *fleet) {
 	return fleet->count;
 }
 
+void cube_fleet_states(struct cube_fleet *fleet, unsigned ret_counts[CUBE_NODE_STATES]) {
+	memset(ret_counts, 0, CUBE_NODE_STATES * sizeof *ret_counts);
+	cube_list_each (&fleet->list, node, struct cube_node, hook) ret_counts[node->state]++;
+}
+
 const char *cube_fleet_name(struct cube_fleet *fleet, uint32_t id) {
 	return id && id <= fleet->last_id && fleet->ids[id].name ? fleet->ids[id].name : "";
 }

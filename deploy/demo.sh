@@ -26,11 +26,8 @@ show() {
 finish() {
 	cube down --purge >/dev/null 2>&1 || true
 	lab_close
-	# The manager keeps its lock and socket there for the seconds until it ends by itself.
-	for ((i = 0; i < 50; i++)); do
-		rm -rf "$dir" 2>/dev/null && return
-		sleep 0.2
-	done
+	# The manager holds its lock for the seconds until it ends by itself, and makes anew what is removed there.
+	flock -w 20 "$CUBE_STATE_DIR/default/lock" true 2>/dev/null || true
 	rm -rf "$dir"
 }
 trap finish EXIT

@@ -124,6 +124,7 @@ test_broken_state() {
 
 # The laptop's disk is full: it is said by each command, and all goes on once there is room.
 test_full_disk() {
+	local words
 	[ "$(id -u)" = 0 ] || skip 'only root can mount a small disk'
 	export CUBE_STATE_DIR=$T/full
 	mkdir "$T/full"
